@@ -1,0 +1,35 @@
+"""Who acts: passed to every use case, so that authorisation is decided in the service and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Party = Literal[
+    "data_authority", "source_department", "operator", "developer", "industry_department",
+    "security_supervisor", "finance_department", "consumer", "public", "system",
+]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A signed-in member, an API client, a node, or the system itself.
+
+    ``scopes`` is ``None`` for a person (all of the roles' rights) and a set for a program's token.
+    """
+
+    party: Party
+    organisation_id: str | None = None
+    member_id: str | None = None
+    client_id: str | None = None
+    roles: frozenset[str] = field(default_factory=frozenset)
+    scopes: frozenset[str] | None = None
+
+    @property
+    def label(self) -> str:
+        """How the audit log names this actor: an identifier, never a person's name."""
+        return self.member_id or self.client_id or self.organisation_id or self.party
+
+
+PUBLIC = Actor("public")
+SYSTEM = Actor("system")

@@ -1,0 +1,113 @@
+"""Tables of computing: nodes, jobs, their runs, outputs and egress reviews."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from sqlmodel import Field, SQLModel, UniqueConstraint
+
+from marketplace.db import BigInt, JSONType, UtcDateTime, utc_now
+
+
+class NodeInvitation(SQLModel, table=True):
+    __tablename__ = "node_invitation"
+    code_hash: str = Field(primary_key=True)  # SHA-256 of the one-time code
+    organisation_id: str = Field(foreign_key="organisation.id", index=True)
+    node_name: str
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    expires_at: dt.datetime = Field(sa_type=UtcDateTime)
+    used_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Node(SQLModel, table=True):
+    __tablename__ = "node"
+    id: str = Field(primary_key=True)
+    organisation_id: str = Field(foreign_key="organisation.id", index=True)
+    name: str
+    status: str = "active"  # active | revoked
+    certificate_pem: str
+    certificate_serial: str = Field(unique=True)
+    signing_key: str  # base64url raw Ed25519
+    agreement_key: str  # base64url raw X25519
+    apps: list[dict[str, str]] = Field(default_factory=list, sa_type=JSONType)  # [{name, digest}] allow-listed there
+    software_version: str = ""
+    connected: bool = False
+    connected_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_seen_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revocations_seen: int = 0
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    revoked_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Job(SQLModel, table=True):
+    __tablename__ = "job"
+    __table_args__ = (UniqueConstraint("organisation_id", "idempotency_key"),)
+    id: str = Field(primary_key=True)
+    organisation_id: str = Field(foreign_key="organisation.id", index=True)
+    submitted_by: str  # member or client id
+    grant_id: str = Field(foreign_key="grant_record.id", index=True)
+    title: str = ""
+    app_name: str
+    app_digest: str
+    params: dict[str, Any] = Field(sa_type=JSONType)
+    status: str = Field(default="queued", index=True)  # see computing.rules.JOB
+    round: int = 0
+    rounds: int = 0
+    error_code: str | None = None
+    error_args: dict[str, Any] = Field(default_factory=dict, sa_type=JSONType)
+    cancel_requested: bool = False
+    idempotency_key: str
+    request_digest: str
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    started_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+    finished_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Run(SQLModel, table=True):
+    __tablename__ = "run"
+    __table_args__ = (UniqueConstraint("job_id", "attempt"),)
+    id: str = Field(primary_key=True)
+    job_id: str = Field(foreign_key="job.id", index=True)
+    attempt: int
+    participants: list[str] = Field(default_factory=list, sa_type=JSONType)  # node ids
+    status: str = "running"  # running | finished | failed | cancelled | interrupted
+    error_code: str | None = None
+    started_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    finished_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class JobLog(SQLModel, table=True):
+    __tablename__ = "job_log"
+    job_id: str = Field(foreign_key="job.id", primary_key=True)
+    sequence: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    level: str = "info"  # info | warning | error
+    code: str  # a key of computing.progress.LINES, translated for the reader
+    args: dict[str, Any] = Field(default_factory=dict, sa_type=JSONType)
+
+
+class JobOutput(SQLModel, table=True):
+    __tablename__ = "job_output"
+    id: str = Field(primary_key=True)
+    job_id: str = Field(foreign_key="job.id", unique=True)
+    run_id: str = Field(foreign_key="run.id")
+    form: str  # "statistics" | "model"
+    content: dict[str, Any] = Field(sa_type=JSONType)
+    digest: str  # sha256:<hex> over the canonical JSON of content
+    participants: list[str] = Field(sa_type=JSONType)  # node ids whose data is in it
+    rows: int = Field(sa_type=BigInt)  # cohort over all participants
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class EgressReview(SQLModel, table=True):
+    __tablename__ = "egress_review"
+    id: str = Field(primary_key=True)
+    job_id: str = Field(foreign_key="job.id", unique=True)
+    output_id: str = Field(foreign_key="job_output.id", unique=True)
+    checks: list[dict[str, Any]] = Field(sa_type=JSONType)  # [{code, passed, args}]
+    status: str = Field(default="pending", index=True)  # pending | approved | rejected
+    decided_by: str | None = None
+    decided_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+    note: str = ""
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -1,0 +1,63 @@
+"""Settings of the marketplace and coordinator, from the environment (``SHUYAN_…``) or files named there.
+
+Secrets are read from files (``…_file``), never from variables, so that they appear in no process listing.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One place for every setting; ``docs/settings.md`` documents each, and a test fails when one is missing there."""
+
+    model_config = SettingsConfigDict(env_prefix="SHUYAN_", extra="ignore")
+
+    data_dir: Path = Field(Path("data"), description="Folder of the embedded database, keys and usage files.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in data_dir.")
+    database_password_file: Path | None = Field(None, description="File with the database password, put into database_url.")
+    secret_key_file: Path | None = Field(None, description="File with the web session key; empty: data_dir/keys/web.key.")
+    web_host: str = Field("127.0.0.1", description="Address the web tier listens on.")
+    web_port: int = Field(8700, description="Port the web tier listens on.")
+    web_workers: int = Field(1, description="Web worker processes.")
+    web_threads: int = Field(8, description="Threads in each web worker.")
+    public_url: str = Field("http://127.0.0.1:8700", description="Address at which users reach the web tier.")
+    secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only.")
+    trusted_proxies: int = Field(0, description="Reverse proxies in front of the web tier whose headers are believed.")
+    link_host: str = Field("127.0.0.1", description="Address the coordinator listens on for nodes.")
+    link_port: int = Field(8701, description="Port of the node link (mutual TLS).")
+    enrol_port: int = Field(8702, description="Port of the enrolment service (server TLS).")
+    link_public_host: str = Field("127.0.0.1", description="Host name or address at which nodes reach the coordinator.")
+    heartbeat_seconds: int = Field(2, description="Heartbeat interval on the node link.")
+    default_locale: str = Field("zh", description="Language for visitors whose browser asks for none we have.")
+    share_treasury: int = Field(10, description="Per cent of revenue to the treasury.")
+    share_operator: int = Field(20, description="Per cent of revenue to the operator.")
+    share_source_departments: int = Field(30, description="Per cent of revenue to the source departments, by rows contributed.")
+    share_developer: int = Field(40, description="Per cent of revenue to the developer.")
+    log_json: bool = Field(False, description="Log as JSON lines instead of text.")
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        """The database URL with the password from its file, SQLite in ``data_dir`` by default."""
+        if not self.database_url:
+            return f"sqlite:///{(self.data_dir / 'market.sqlite').resolve()}"
+        if self.database_password_file:
+            from sqlalchemy.engine import make_url
+
+            password = self.database_password_file.read_text().strip()
+            return make_url(self.database_url).set(password=password).render_as_string(hide_password=False)
+        return self.database_url
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.data_dir / "keys"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()

@@ -1,0 +1,16 @@
+"""Imports every table so that the metadata is complete; used by migrations and tests only."""
+
+from sqlmodel import SQLModel
+
+import marketplace.authorisation.models
+import marketplace.catalogue.models
+import marketplace.commerce.models
+import marketplace.computing.models
+import marketplace.metering.models
+import marketplace.parties.models
+import marketplace.pricing.models
+import marketplace.products.models
+import marketplace.settlement.models
+import marketplace.trust.models  # noqa: F401
+
+metadata = SQLModel.metadata
