@@ -1,0 +1,18 @@
+"""Rate limits, counted in this process's memory; the web tier runs as one process by default."""
+
+from __future__ import annotations
+
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+
+limiter = Limiter(key_func=get_remote_address, storage_uri="memory://", headers_enabled=True, default_limits=[])
+
+TOKEN_LIMIT = "60 per minute"
+LOGIN_LIMIT = "10 per minute"
+
+HEADERS = {
+    "RATELIMIT_HEADER_LIMIT": "RateLimit-Limit",
+    "RATELIMIT_HEADER_REMAINING": "RateLimit-Remaining",
+    "RATELIMIT_HEADER_RESET": "RateLimit-Reset",
+    "RATELIMIT_HEADER_RETRY_AFTER_VALUE": "delta-seconds",
+}

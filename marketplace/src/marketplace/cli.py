@@ -1,0 +1,188 @@
+"""``shuyan-market``: set up and run the web tier."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy.exc import OperationalError
+
+from marketplace import db
+from marketplace.actor import SYSTEM
+from marketplace.settings import settings
+from shuyan._text import language, t
+from shuyan.problems import ProblemError
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
+                  help=t("数堰市场：初始化、导入初始数据并运行网站。", "The Shuyan marketplace: set up, seed and serve."))
+db_app = typer.Typer(no_args_is_help=True, help=t("数据库。", "The database."))
+node_app = typer.Typer(no_args_is_help=True, help=t("数源部门节点。", "The departments' nodes."))
+audit_app = typer.Typer(no_args_is_help=True, help=t("存证日志。", "The audit log."))
+app.add_typer(db_app, name="db")
+app.add_typer(node_app, name="node")
+app.add_typer(audit_app, name="audit")
+
+REFUSED, USAGE, CANNOT_CONNECT = 1, 2, 3
+
+
+@app.callback()
+def _common(lang: Annotated[str | None, typer.Option(help=t("界面语言：zh 或 en。", "Language: zh or en."))] = None) -> None:
+    """``--lang`` is read when texts are made (:mod:`shuyan._text`); it is declared here so that help shows it."""
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn errors into one sentence and an exit code: 1 refused, 2 usage, 3 no database."""
+    try:
+        yield
+    except ProblemError as error:
+        _fail(error.text(language()), REFUSED)
+    except OperationalError as error:
+        first = str(error.orig).strip().splitlines()[0] if error.orig else ""
+        _fail(t("无法使用数据库：{reason}。先运行 shuyan-market init，并检查 SHUYAN_DATABASE_URL。",
+                "The database cannot be used: {reason}. Run shuyan-market init first and check SHUYAN_DATABASE_URL.",
+                reason=first), CANNOT_CONNECT)
+    except OSError as error:
+        _fail(f"{error.strerror or error}: {error.filename or ''}", REFUSED)
+
+
+def _fail(sentence: str, code: int) -> None:
+    typer.echo(sentence, err=True)
+    raise typer.Exit(code)
+
+
+@app.command(help=t("建立数据目录、密钥和数据库；可重复执行。", "Create the data folder, the keys and the database; safe to repeat."))
+def init() -> None:
+    with _told():
+        from marketplace import migrations
+
+        configuration = settings()
+        configuration.data_dir.mkdir(parents=True, exist_ok=True)
+        configuration.keys_dir.mkdir(mode=0o700, exist_ok=True)
+        _new_file(configuration.secret_key_file or configuration.keys_dir / "web.key", secrets.token_bytes(32))
+        _new_log_key()
+        revision = migrations.upgrade(configuration.resolved_database_url)
+        typer.echo(t("已就绪：{folder}，数据库版本 {revision}。", "Ready: {folder}, database at {revision}.",
+                     folder=configuration.data_dir, revision=revision))
+
+
+def _new_file(path: Path, content: bytes) -> None:
+    """Write a secret once, readable by its owner only; an existing file is kept."""
+    if path.exists():
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _new_log_key() -> None:
+    from marketplace.trust import keys
+
+    keys.ensure_log_key()
+
+
+@db_app.command("upgrade", help=t("把数据库升级到当前版本。", "Bring the database to the current version."))
+def db_upgrade() -> None:
+    with _told():
+        from marketplace import migrations
+
+        revision = migrations.upgrade(settings().resolved_database_url)
+        typer.echo(t("数据库版本 {revision}。", "Database at {revision}.", revision=revision))
+
+
+@app.command(help=t("从 JSON 文件导入单位、成员和程序；已存在的保持不变。",
+                    "Add organisations, members and programs from a JSON file; what exists is kept."))
+def seed(file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]) -> None:
+    with _told():
+        from marketplace.parties import service as parties
+
+        try:
+            data: Any = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            return _fail(t("{file} 不是合法的 JSON：{error}", "{file} is not valid JSON: {error}", file=file, error=error), USAGE)
+        with db.transaction() as session:
+            report = parties.seed(session, data)
+        typer.echo(t("新增单位 {o} 个、成员 {m} 名、程序 {c} 个。", "Added {o} organisations, {m} members, {c} programs.",
+                     o=report.organisations, m=report.members, c=report.clients))
+        for client_id, secret in report.secrets.items():
+            typer.echo(f"{client_id} {secret}")
+    return None
+
+
+@node_app.command("invite", help=t("为一个部门的节点开出一次性注册邀请。", "Write a one-time invitation for a department's node."))
+def node_invite(
+    organisation: Annotated[str, typer.Option(help=t("单位编号。", "Organisation id."))],
+    name: Annotated[str, typer.Option(help=t("节点名称。", "Name of the node."))],
+    out: Annotated[Path | None, typer.Option(help=t("写入文件而不是输出。", "Write to this file instead of the output."))] = None,
+) -> None:
+    with _told():
+        from marketplace.computing import service as computing
+
+        with db.transaction() as session:
+            token = computing.invite_node(session, SYSTEM, organisation_id=organisation, name=name)
+        if out is None:
+            typer.echo(token)
+            return
+        out.unlink(missing_ok=True)
+        _new_file(out, f"{token}\n".encode())
+        typer.echo(t("邀请已写入 {out}。", "The invitation is in {out}.", out=out), err=True)
+
+
+@node_app.command("revoke", help=t("撤销一个节点，立即断开。", "Revoke a node; it is cut off at once."))
+def node_revoke(node_id: Annotated[str, typer.Argument()]) -> None:
+    with _told():
+        from marketplace.computing import service as computing
+
+        with db.transaction() as session:
+            computing.revoke_node(session, SYSTEM, node_id)
+        typer.echo(t("节点 {node} 已撤销。", "Node {node} is revoked.", node=node_id))
+
+
+@audit_app.command("check", help=t("核对数据库中的存证日志是否被改动。", "Check that nobody changed the audit log in the database."))
+def audit_check() -> None:
+    with _told():
+        from marketplace.metering import service as metering
+        from marketplace.trust import service as trust
+
+        with db.reading() as session:
+            report = trust.check_database(session)
+            broken = metering.broken_seals(session)
+        typer.echo(str(report))
+        if broken:
+            typer.echo(t("用量记录与存证不符：事件 {events}。", "Usage records differ from their seals: events {events}.",
+                         events=", ".join(map(str, broken))), err=True)
+        if broken or not report.ok:
+            raise typer.Exit(REFUSED)
+
+
+@app.command(help=t("运行网站和接口。", "Serve the pages and the API."))
+def serve() -> None:
+    from granian.constants import Interfaces
+    from granian.server import Server
+
+    configuration = settings()
+    with _told():
+        with db.reading() as session:
+            from sqlalchemy import text
+
+            session.execute(text("SELECT 1 FROM organisation LIMIT 1"))
+    server = Server(
+        "marketplace.app:create_app", factory=True, interface=Interfaces.WSGI,
+        address=configuration.web_host, port=configuration.web_port, workers=configuration.web_workers,
+        blocking_threads=configuration.web_threads, websockets=False, respawn_failed_workers=True,
+        log_access=False,
+    )
+    typer.echo(t("市场已在 {url} 运行。", "The market is at {url}.", url=configuration.public_url), err=True)
+    server.serve()
+
+
+def main() -> None:
+    """Entry point of ``shuyan-market``."""
+    sys.exit(app())

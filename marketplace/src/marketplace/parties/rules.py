@@ -1,0 +1,106 @@
+"""Decisions about parties, without I/O: who may hold which scope, what a credit code is, how secrets are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable
+from typing import get_args
+
+from stdnum.cn import uscc
+from stdnum.exceptions import ValidationError
+
+from marketplace.actor import Actor, Party
+from marketplace.parties.errors import BAD_CREDIT_CODE, BAD_PARTY, BAD_SCOPE, WEAK_PASSWORD
+from shuyan.problems import ProblemError
+
+KINDS: frozenset[str] = frozenset(get_args(Party)) - {"public", "system"}
+
+SCOPES: dict[str, str] = {
+    "read": "Read what the organisation may see.",
+    "jobs": "Propose scenarios, ask for data, submit and cancel jobs.",
+    "products": "Draft, price, version, list and suspend own products.",
+    "orders": "Place and cancel orders.",
+    "deliver": "Call bought products; calls are metered.",
+    "operate": "The operator's own work: nodes, registration codes, payments.",
+    "grants": "The data authority's own work: demands, grants, revocations.",
+    "egress": "Decide what leaves the domain.",
+}
+
+_COMMON = frozenset({"read", "orders", "deliver"})
+_BY_KIND: dict[str, frozenset[str]] = {
+    "operator": _COMMON | {"operate", "products", "jobs"},
+    "developer": _COMMON | {"jobs", "products"},
+    "data_authority": _COMMON | {"grants", "egress"},
+    "source_department": _COMMON | {"egress"},
+    "industry_department": _COMMON | {"egress"},
+}
+
+MINIMUM_PASSWORD = 8
+
+
+def check_kind(kind: str) -> str:
+    """Raises ``unknown_party`` unless ``kind`` is one of domain.md's organisations."""
+    if kind not in KINDS:
+        raise ProblemError(BAD_PARTY, field="kind", value=kind)
+    return kind
+
+
+def check_credit_code(code: str) -> str:
+    """The normalised 18-character unified social credit code (GB 32100-2015, MOD 31 check character).
+
+    Raises:
+        ProblemError: ``bad_credit_code``.
+    """
+    try:
+        return str(uscc.validate(code))
+    except ValidationError:
+        raise ProblemError(BAD_CREDIT_CODE, field="credit_code", value=code) from None
+
+
+def check_password(password: str) -> str:
+    """Raises ``weak_password`` for one that is too short (NIST SP 800-63B: length, no composition rules)."""
+    if len(password) < MINIMUM_PASSWORD:
+        raise ProblemError(WEAK_PASSWORD, field="password", minimum=MINIMUM_PASSWORD)
+    return password
+
+
+def allowed_scopes(kind: str) -> frozenset[str]:
+    """Every scope a program of an organisation of this kind may hold."""
+    return _BY_KIND.get(kind, _COMMON)
+
+
+def check_scope(kind: str, scope: str | Iterable[str]) -> str:
+    """The scopes sorted and space separated (RFC 6749, section 3.3).
+
+    Raises:
+        ProblemError: ``scope_not_allowed`` naming the first one this kind may not have.
+    """
+    wanted = sorted(set(scope.split() if isinstance(scope, str) else scope))
+    for name in wanted:
+        if name not in allowed_scopes(kind):
+            raise ProblemError(BAD_SCOPE, field="scope", scope=name)
+    return " ".join(wanted)
+
+
+def new_secret() -> str:
+    """A client secret or token: 256 random bits, base64url."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_secret(secret: str) -> str:
+    """SHA-256 in hex. Secrets are random and long, so a slow hash would add nothing but load."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def secret_matches(secret: str, stored_hash: str) -> bool:
+    """Constant-time comparison of a presented secret with the stored hash."""
+    return hmac.compare_digest(hash_secret(secret), stored_hash)
+
+
+def may_administer(actor: Actor, organisation_id: str) -> bool:
+    """Whether ``actor`` may manage the programs of an organisation: its own people, the operator, the system."""
+    if actor.party == "system":
+        return True
+    return actor.member_id is not None and actor.organisation_id == organisation_id
