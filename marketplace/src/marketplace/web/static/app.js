@@ -1,0 +1,63 @@
+// Small conveniences over pages that work without them: local times, copying, sending a form once, charts.
+(function () {
+  "use strict";
+
+  function localTimes(root) {
+    var language = document.documentElement.lang;
+    root.querySelectorAll("time[datetime]").forEach(function (element) {
+      if (element.dataset.shown) return;
+      var date = new Date(element.getAttribute("datetime"));
+      if (isNaN(date)) return;
+      var clock = element.closest(".joblog") !== null;
+      element.textContent = clock
+        ? date.toLocaleTimeString(language, { hour12: false })
+        : date.toLocaleString(language, { dateStyle: "medium", timeStyle: "short", hour12: false });
+      element.title = element.getAttribute("datetime");
+      element.dataset.shown = "1";
+    });
+  }
+
+  function submitOnce(event) {
+    var form = event.target;
+    if (form.method !== "post" || event.defaultPrevented) return;
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "1";
+    form.querySelectorAll("button[type=submit]").forEach(function (button) { button.classList.add("disabled"); });
+  }
+
+  function copy(event) {
+    var button = event.target.closest("[data-copy]");
+    if (!button || !navigator.clipboard) return;
+    var source = document.getElementById(button.dataset.copy);
+    navigator.clipboard.writeText(source.textContent.trim()).then(function () {
+      var before = button.textContent;
+      button.textContent = button.dataset.copied;
+      setTimeout(function () { button.textContent = before; }, 1500);
+    });
+  }
+
+  function toggleAll(event) {
+    var box = event.target.closest("[data-toggle-all]");
+    if (!box) return;
+    document.querySelectorAll(box.dataset.toggleAll).forEach(function (other) { other.checked = box.checked; });
+  }
+
+  function everything(root) {
+    localTimes(root);
+    var log = root.querySelector(".joblog");
+    if (log) log.scrollTop = log.scrollHeight;
+    if (window.shuyanCharts) window.shuyanCharts(root);
+  }
+
+  document.addEventListener("submit", submitOnce);
+  document.addEventListener("click", copy);
+  document.addEventListener("change", function (event) {
+    toggleAll(event);
+    if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();
+  });
+  window.addEventListener("pageshow", function (event) {
+    if (event.persisted) document.querySelectorAll("form[data-sent]").forEach(function (form) { delete form.dataset.sent; });
+  });
+  document.addEventListener("htmx:afterSwap", function (event) { everything(event.detail.target.parentNode || document); });
+  everything(document);
+})();
