@@ -66,7 +66,7 @@ def is_current():
 
 
 def check_machine():
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file is what tells an older Python so
         raise Refusal(f"需要 Python 3.11 或更新版本，当前是 {platform.python_version()}（{sys.executable}）。"
                       "请安装后重试，或用 make PYTHON=/路径/python3.11 … 指定。",
                       f"Python 3.11 or newer is needed; this is {platform.python_version()} ({sys.executable}). "

@@ -1,0 +1,419 @@
+"""The market as Python objects: :func:`connect` gives a :class:`Market`, whose parts list, get and do things."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import PrivateAttr
+
+from shuyan._config import resolve
+from shuyan._errors import JobFailed
+from shuyan._http import Api
+from shuyan._models import (
+    App,
+    Demand,
+    Entitlement,
+    LogLine,
+    Node,
+    Order,
+    Permission,
+    Record,
+    Resource,
+    Review,
+    Scenario,
+)
+from shuyan._text import t
+
+R = TypeVar("R", bound=Record)
+
+ENDED = frozenset({"finished", "failed", "cancelled", "rejected"})
+
+
+class Job(Record):
+    """A federated computation, and what can be done with it."""
+
+    id: str
+    organisation_id: str
+    grant_id: str
+    title: str = ""
+    app_name: str
+    status: str
+    round: int = 0
+    rounds: int = 0
+    error_code: str | None = None
+    _api: Api = PrivateAttr()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to this job."""
+        return self.status in ENDED
+
+    def refresh(self) -> Job:
+        """Read the job's state again, in place."""
+        self._take(self._api.get(f"/jobs/{self.id}"))
+        return self
+
+    def _take(self, data: dict[str, Any]) -> None:
+        fresh = Job.model_validate(data)
+        for name in type(self).model_fields:
+            setattr(self, name, getattr(fresh, name))
+        for name, value in (fresh.model_extra or {}).items():
+            setattr(self, name, value)
+
+    def log(self, after: int = 0) -> list[LogLine]:
+        """The log lines with a sequence number above ``after``."""
+        answer = self._api.get(f"/jobs/{self.id}/log", after=after)
+        return [LogLine.model_validate(line) for line in answer["items"]]
+
+    def cancel(self) -> Job:
+        """Ask for the job to stop; :meth:`wait` sees it end."""
+        self._api.post(f"/jobs/{self.id}/cancel", once=True)
+        return self.refresh()
+
+    def wait(self, *, timeout: float | None = None, progress: Callable[[Job, list[LogLine]], object] | None = None,
+             poll: float = 0.25, until: Iterable[str] = ENDED) -> Job:
+        """Wait until the job's status is one of ``until`` or it has ended.
+
+        Args:
+            timeout: seconds to wait at most; ``None`` waits for ever.
+            progress: called with the job and its new log lines whenever something happened.
+            poll: seconds between two looks.
+
+        Raises:
+            TimeoutError: the time is over; the job itself goes on.
+        """
+        enough = ENDED | frozenset(until)
+        end = None if timeout is None else time.monotonic() + timeout
+        seen, before = 0, ""
+        while True:
+            self.refresh()
+            if progress is not None:
+                lines = self.log(seen)
+                seen = max([seen, *(line.sequence for line in lines)])
+                state = f"{self.status} {self.round}/{self.rounds}"
+                if lines or state != before:
+                    progress(self, lines)
+                before = state
+            if self.status in enough:
+                return self
+            if end is not None and time.monotonic() >= end:
+                raise TimeoutError(t("任务 {id} 在 {n:g} 秒内没有结束，当前状态：{status}。",
+                                     "Job {id} did not end within {n:g} s; its status is {status}.",
+                                     id=self.id, n=timeout, status=self.status))
+            time.sleep(poll)
+
+    def result(self) -> dict[str, Any]:
+        """The approved result.
+
+        Raises:
+            JobFailed: the job ended without one.
+            ProblemResponse: it has not been approved yet.
+        """
+        if self.status in ENDED - {"finished"}:
+            reason = getattr(self, "error", None)
+            text = reason.get("detail") if isinstance(reason, dict) else reason
+            raise JobFailed(text or t("任务 {id} 没有产生结果（{status}）。", "Job {id} gave no result ({status}).",
+                                      id=self.id, status=self.status),
+                            job_id=self.id, status=self.status, code=self.error_code)
+        answer: dict[str, Any] = self._api.get(f"/jobs/{self.id}/result")
+        return answer
+
+
+class Product(Record):
+    """A product on the market, and calling it."""
+
+    id: str
+    organisation_id: str
+    tier: int
+    sector: str
+    delivery_form: str
+    title_zh: str
+    title_en: str
+    status: str
+    _api: Api = PrivateAttr()
+
+    def call(self, *, features: dict[str, Any] | None = None, group: dict[str, str] | None = None,
+             key: str | None = None) -> dict[str, Any]:
+        """Call the product under the caller's entitlement; counted once, also when retried.
+
+        Args:
+            features: for a model, the values to score.
+            group: for a table, the one group to return; the whole table without it.
+            key: idempotency key; a new one without it.
+        """
+        return call_product(self._api, self.id, features=features, group=group, key=key)
+
+
+def call_product(api: Api, id: str, *, features: dict[str, Any] | None, group: dict[str, str] | None,
+                 key: str | None) -> dict[str, Any]:
+    body: dict[str, Any] = {name: value for name, value in (("features", features), ("group", group)) if value is not None}
+    answer: dict[str, Any] = api.post(f"/products/{quote(id, safe='')}/calls", body, key=key, once=True)
+    return answer
+
+
+class _Collection(Generic[R]):
+    """Things of one kind that can be listed and read one by one."""
+
+    _path: ClassVar[str]
+    _kind: type[R]
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def _record(self, data: dict[str, Any]) -> R:
+        record = self._kind.model_validate(data)
+        if isinstance(record, Job | Product):
+            record._api = self._api
+        return record
+
+    def list(self, *, limit: int | None = None, **filters: Any) -> Iterator[R]:
+        """Each thing in turn, page after page; ``filters`` are the query parameters of the REST interface."""
+        return (self._record(item) for item in self._api.pages(self._path, limit=limit, **filters))
+
+    def get(self, id: str) -> R:
+        """One thing by its identifier; :class:`NotFound` if there is none you may see."""
+        return self._record(self._api.get(f"{self._path}/{quote(id, safe='')}"))
+
+    def _do(self, id: str, action: str, body: dict[str, Any] | None = None, *, once: bool = False) -> R:
+        return self._record(self._api.post(f"{self._path}/{quote(id, safe='')}/{action}", body, once=once))
+
+
+class Resources(_Collection[Resource]):
+    """What the departments' nodes have registered."""
+
+    _path, _kind = "/resources", Resource
+
+
+class Apps(_Collection[App]):
+    """The federated apps that this market runs."""
+
+    _path, _kind = "/apps", App
+
+
+class Nodes(_Collection[Node]):
+    """The departments' nodes."""
+
+    _path, _kind = "/nodes", Node
+
+    def invite(self, organisation_id: str, name: str) -> str:
+        """An invitation token for a new node; it works once. For the operator."""
+        return str(self._api.post("/nodes/invitations", {"organisation_id": organisation_id, "name": name})["token"])
+
+    def revoke(self, id: str) -> Node:
+        """Cut a node off for good. For the operator."""
+        return self._do(id, "revoke")
+
+
+class Scenarios(_Collection[Scenario]):
+    """Purposes for which data may be asked."""
+
+    _path, _kind = "/scenarios", Scenario
+
+    def propose(self, title: str, purpose: str, sector: str, *, public_benefit: bool = False) -> Scenario:
+        """Propose a scenario. For developers."""
+        return self._record(self._api.post(self._path, {
+            "title": title, "purpose": purpose, "sector": sector, "public_benefit": public_benefit}))
+
+
+class Demands(_Collection[Demand]):
+    """Lists of data asked for under a scenario."""
+
+    _path, _kind = "/demands", Demand
+
+    def submit(
+        self, scenario_id: str, resources: Mapping[str, Sequence[str]], apps: Sequence[str], *, output_forms: Sequence[str],
+        minimum_cohort: int = 10, minimum_participants: int = 3, term_days: int = 90,
+    ) -> Demand:
+        """Ask for columns of resources (``{resource id: columns}``) to run ``apps`` on."""
+        return self._record(self._api.post(self._path, {
+            "scenario_id": scenario_id,
+            "resources": [{"resource_id": id, "columns": [*columns]} for id, columns in resources.items()],
+            "apps": [*apps], "output_forms": [*output_forms], "minimum_cohort": minimum_cohort,
+            "minimum_participants": minimum_participants, "term_days": term_days,
+        }))
+
+
+class Grants(_Collection[Permission]):
+    """Grants: what the data authority has signed."""
+
+    _path, _kind = "/grants", Permission
+
+
+class Jobs(_Collection[Job]):
+    """Federated computations."""
+
+    _path, _kind = "/jobs", Job
+
+    def submit(self, grant_id: str, app: str, params: Mapping[str, Any], *, title: str = "", key: str | None = None) -> Job:
+        """Submit a job under a grant; the same ``key`` (idempotency key) gives the same job."""
+        return self._record(self._api.post(
+            self._path, {"grant_id": grant_id, "app": app, "params": dict(params), "title": title}, key=key, once=True))
+
+
+class Reviews(_Collection[Review]):
+    """Egress reviews: whether a job's output may leave the domain."""
+
+    _path, _kind = "/egress-reviews", Review
+
+    def approve(self, id: str, note: str = "") -> Review:
+        return self._do(id, "approve", {"note": note})
+
+    def reject(self, id: str, note: str) -> Review:
+        return self._do(id, "reject", {"note": note})
+
+
+class Products(_Collection[Product]):
+    """Products, from draft to sale."""
+
+    _path, _kind = "/products", Product
+
+    def create(self, *, title_zh: str, title_en: str, sector: str, delivery_form: str, tier: int = 2,
+               **texts: str) -> Product:
+        """Draft a product; ``texts`` are ``summary_zh``, ``summary_en``, ``description_zh``, ``description_en``."""
+        return self._record(self._api.post(self._path, {
+            "title_zh": title_zh, "title_en": title_en, "sector": sector, "delivery_form": delivery_form, "tier": tier,
+            **texts}))
+
+    def version(self, id: str, job_id: str) -> dict[str, Any]:
+        """Bind a new version to a finished job's approved output; the answer names its ``number``."""
+        answer: dict[str, Any] = self._api.post(f"{self._path}/{id}/versions", {"job_id": job_id})
+        return answer
+
+    def price(self, id: str, *, access_fee_fen: int, call_fee_fen: int, included_calls: int = 0,
+              term_days: int = 365) -> dict[str, Any]:
+        """Set the price, in fen: once for the term, and for each call beyond the included ones."""
+        answer: dict[str, Any] = self._api.put(f"{self._path}/{id}/price", {
+            "access_fee_fen": access_fee_fen, "call_fee_fen": call_fee_fen, "included_calls": included_calls,
+            "term_days": term_days})
+        return answer
+
+    def register(self, id: str, number: int) -> dict[str, Any]:
+        """Give a version its registration code. For the operator."""
+        answer: dict[str, Any] = self._api.post(f"{self._path}/{id}/versions/{number}/register")
+        return answer
+
+    def publish(self, id: str) -> Product:
+        """Put the product on the storefront."""
+        return self._do(id, "list")
+
+    def suspend(self, id: str) -> Product:
+        """Take the product off the storefront; what was bought stays."""
+        return self._do(id, "suspend")
+
+    def call(self, id: str, *, features: dict[str, Any] | None = None, group: dict[str, str] | None = None,
+             key: str | None = None) -> dict[str, Any]:
+        """:meth:`Product.call` without reading the product first."""
+        return call_product(self._api, id, features=features, group=group, key=key)
+
+
+class Orders(_Collection[Order]):
+    """Purchases."""
+
+    _path, _kind = "/orders", Order
+
+    def place(self, product_id: str, *, key: str | None = None) -> Order:
+        """Order a product; the same ``key`` (idempotency key) gives the same order."""
+        return self._record(self._api.post(self._path, {"product_id": product_id}, key=key, once=True))
+
+    def pay(self, id: str, *, bank_reference: str, amount_fen: int) -> Order:
+        """Record that the buyer's transfer has arrived. For the operator."""
+        return self._do(id, "payment", {"bank_reference": bank_reference, "amount_fen": amount_fen}, once=True)
+
+    def cancel(self, id: str) -> Order:
+        return self._do(id, "cancel")
+
+    def preview(self, id: str) -> dict[str, Any]:
+        """The invoice as it would be now: fees, calls, and how the revenue is shared."""
+        answer: dict[str, Any] = self._api.get(f"{self._path}/{quote(id, safe='')}/invoice-preview")
+        return answer
+
+
+class Entitlements(_Collection[Entitlement]):
+    """What the caller's organisation may call."""
+
+    _path, _kind = "/entitlements", Entitlement
+
+
+class Audit:
+    """Evidence: what the market wrote down, in a form that can be checked without trusting it."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def key(self) -> str:
+        """The log's public key (C2SP vkey). Keep it: evidence is only as good as the key it is checked against."""
+        return str(self._api.get("/audit/key")).strip()
+
+    def checkpoint(self) -> str:
+        """The latest checkpoint with its cosignatures (C2SP signed note)."""
+        return str(self._api.get("/audit/checkpoint"))
+
+    def bundle(self, subject: str) -> dict[str, Any]:
+        """Every event about ``subject`` (a product, job, grant or order) with the proofs to check it offline."""
+        answer: dict[str, Any] = self._api.get("/audit/bundle", subject=subject)
+        return answer
+
+
+class Market:
+    """One market. Use it as a context manager, or :meth:`close` it."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self.resources = Resources(api)
+        self.apps = Apps(api)
+        self.nodes = Nodes(api)
+        self.scenarios = Scenarios(api)
+        self.demands = Demands(api)
+        self.grants = Grants(api)
+        self.jobs = Jobs(api)
+        self.reviews = Reviews(api)
+        self.products = Products(api)
+        self.orders = Orders(api)
+        self.entitlements = Entitlements(api)
+        self.audit = Audit(api)
+
+    @property
+    def url(self) -> str:
+        return self._api.profile.url
+
+    def me(self) -> dict[str, Any]:
+        """Who the market takes the caller for."""
+        answer: dict[str, Any] = self._api.get("/me")
+        return answer
+
+    def organisations(self) -> list[dict[str, Any]]:
+        return [*self._api.pages("/organisations")]
+
+    def close(self) -> None:
+        self._api.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def connect(
+    url: str | None = None, *, client_id: str | None = None, client_secret: str | None = None, profile: str | None = None,
+    timeout: float = 30.0, transport: httpx.BaseTransport | None = None,
+) -> Market:
+    """A market to work with. Nothing is sent before it is used.
+
+    Args:
+        url: the market's address; without it ``SHUYAN_URL``, else the profile saved by ``shuyan login``.
+        client_id: with ``client_secret``, an API client of your organisation. Public reading needs none.
+        client_secret: see ``client_id``.
+        profile: name of a saved profile.
+        timeout: seconds to wait for an answer.
+        transport: an httpx transport, for tests and proxies.
+
+    Raises:
+        ConfigurationError: there is no address to be found.
+    """
+    return Market(Api(resolve(url, client_id, client_secret, profile), timeout=timeout, transport=transport))
