@@ -1,0 +1,179 @@
+"""What a federated app is: a manifest, a Flower ``ClientApp`` for the nodes, and what the coordinator runs.
+
+An app is an object of :class:`FederatedApp` under an entry point of the group ``shuyan.apps``. Nodes run installed apps
+only, which their administrator allowed by name and digest; nothing is ever shipped to a node.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shuyan.federation import problems
+from shuyan.federation.vectors import VectorSpec
+from shuyan.problems import ProblemError
+
+if TYPE_CHECKING:
+    from flwr.clientapp import ClientApp
+    from flwr.serverapp import ServerApp
+
+    from shuyan.federation.grid import SecureGrid
+
+GROUP: Final = "shuyan.apps"
+_log = logging.getLogger(__name__)
+
+Need = Literal["number", "dimension", "category", "any"]
+"""How an app uses a column: as numbers, to group by, as a category of a model, or only to be there."""
+
+
+class Limits(BaseModel):
+    """What one task of the app may use up on a node; the node's own limits apply as well."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    seconds: int = Field(default=300, ge=1)
+    memory_mb: int = Field(default=1024, ge=64)
+
+
+class AppManifest(BaseModel):
+    """An app's declaration.
+
+    Attributes:
+        actions: by Flower message type (``query.tally``), the vectors the node may answer with.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    version: str
+    title_zh: str
+    title_en: str
+    output_form: Literal["statistics", "model"]
+    actions: dict[str, dict[str, VectorSpec]]
+    limits: Limits = Limits()
+
+
+class Progress(Protocol):
+    """Called as ``progress(round, rounds, code, **args)``; codes are listed in :mod:`shuyan.federation.grid`."""
+
+    def __call__(self, round_: int, rounds: int, code: str, /, **args: object) -> None: ...
+
+
+@dataclass(frozen=True)
+class FederatedApp:
+    """One federated app.
+
+    Attributes:
+        client_app: runs on the nodes, in the worker; its handlers get a
+            :class:`~shuyan.federation._flower.NodeContext` and answer with ``reply(message, vectors, cohort)``.
+        serve: runs on the coordinator: ``serve(grid, params, progress) -> content``, JSON-able.
+        params_model: strict pydantic model of the job's parameters; must have a ``resource``.
+        needs: the columns that given parameters touch, and how; a node checks them against grant and schema.
+    """
+
+    manifest: AppManifest
+    client_app: ClientApp
+    serve: Callable[[SecureGrid, Any, Progress], dict[str, Any]]
+    params_model: type[BaseModel]
+    needs: Callable[[Any], Mapping[str, Need]]
+    _server_app: list[ServerApp] = field(default_factory=list, repr=False, compare=False)
+
+    @property
+    def server_app(self) -> ServerApp:
+        """The Flower ``ServerApp``; its main runs :attr:`serve` and leaves the content in ``context.state``."""
+        from shuyan.federation import _flower
+
+        if not self._server_app:
+            self._server_app.append(_flower.server_app(self))
+        return self._server_app[0]
+
+    def run(self, grid: SecureGrid) -> dict[str, Any]:
+        """Run the ``ServerApp`` on a grid and return the result's content.
+
+        Raises:
+            ProblemError: the run was refused or failed.
+            shuyan.federation.grid.RunCancelled: it was cancelled.
+        """
+        from shuyan.federation import _flower
+
+        return _flower.run_server_app(self.server_app, grid)
+
+    def params(self, raw: Mapping[str, Any]) -> Any:
+        """Validate job parameters as they arrived.
+
+        Raises:
+            ProblemError: ``bad_params``, naming the field.
+        """
+        try:
+            return self.params_model.model_validate_json(rfc8785.dumps(dict(raw)))
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "params"
+            raise ProblemError(problems.BAD_PARAMS, field=where) from None
+        except (rfc8785.CanonicalizationError, RecursionError):
+            raise ProblemError(problems.BAD_PARAMS, field="params") from None
+
+
+@dataclass(frozen=True)
+class InstalledApp:
+    """An app found on this machine. ``digest`` covers its manifest, its files and the federation core."""
+
+    name: str
+    version: str
+    digest: str
+    manifest: AppManifest
+    _app: FederatedApp = field(repr=False)
+
+    def load(self) -> FederatedApp:
+        """The app itself."""
+        return self._app
+
+
+@cache
+def installed() -> dict[str, InstalledApp]:
+    """All apps installed on this machine, by name. An app that cannot be imported is left out, with a warning."""
+    found: dict[str, InstalledApp] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        try:
+            app = entry.load()
+        except Exception:
+            _log.warning("app %s cannot be imported", entry.name, exc_info=True)
+            continue
+        if not isinstance(app, FederatedApp) or app.manifest.name != entry.name:
+            _log.warning("entry point %s is not a federated app of that name", entry.name)
+            continue
+        found[entry.name] = InstalledApp(entry.name, app.manifest.version, _digest(entry, app), app.manifest, app)
+    return found
+
+
+def _digest(entry: EntryPoint, app: FederatedApp) -> str:
+    """``sha256:<hex>`` over the canonical JSON of the manifest and the hashes of all files it consists of."""
+    core = Path(__file__).resolve().parent.parent
+    files = {f"core/{path.relative_to(core).as_posix()}": path for path in core.glob("*.py")}
+    files["core/apps/base.py"] = Path(__file__).resolve()
+    for name, path in _files_of(entry.module).items():
+        files[f"app/{name}"] = path
+    return "sha256:" + sha256(rfc8785.dumps({
+        "manifest": app.manifest.model_dump(mode="json"),
+        "files": {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()},
+    })).hexdigest()
+
+
+def _files_of(module: str) -> dict[str, Path]:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ImportError(module)
+    origin = Path(spec.origin).resolve()
+    if spec.submodule_search_locations is None:
+        return {origin.name: origin}
+    root = origin.parent
+    return {path.relative_to(root).as_posix(): path for path in root.rglob("*.py")}

@@ -1,0 +1,153 @@
+"""The node's checks of a task against its grant, the installed app and the resource's schema; pure decisions.
+
+Signature, term and revocation of the grant are checked before (``shuyan.trust``); local policy comes after.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shuyan.federation import egress, problems
+from shuyan.federation.apps.base import FederatedApp, InstalledApp, Need
+from shuyan.federation.masking import question_digest
+from shuyan.federation.schema import Schema
+from shuyan.federation.transport import TaskRequest
+from shuyan.federation.vectors import Segment, VectorSpec, layout
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import Grant
+
+NUMERIC: Final = frozenset({"integer", "number", "boolean"})
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a request's Flower message asks, read without decoding its arrays.
+
+    Attributes:
+        expect: the number of elements asked of each vector.
+        content_digest: ``sha256:<hex>`` over the message's content.
+    """
+
+    message_type: str
+    expect: dict[str, int]
+    content_digest: str
+
+
+@dataclass(frozen=True)
+class CheckedTask:
+    """A task that may go on to local policy and the worker.
+
+    Attributes:
+        resource: name of the resource on this node.
+        columns: the columns the worker gets to see.
+        segments: the mask layout.
+        question: digest that masks and openings are bound to.
+    """
+
+    app: FederatedApp
+    params: Any
+    resource: str
+    columns: tuple[str, ...]
+    expect: dict[str, int]
+    specs: Mapping[str, VectorSpec]
+    segments: tuple[Segment, ...]
+    question: str
+
+
+def check_task(
+    request: TaskRequest, question: Question, grant: Grant, node_id: str, apps: Mapping[str, InstalledApp],
+    schemas: Mapping[str, Schema],
+) -> CheckedTask:
+    """Check one request; everything it names must be within the grant and known here.
+
+    Args:
+        apps: the apps installed on this node.
+        schemas: the registered resources' schemas by resource name.
+
+    Raises:
+        ProblemError: with one of the codes of :mod:`shuyan.federation.problems`.
+    """
+    check_participants(request.participants, grant, node_id)
+    if request.purpose != grant.purpose:
+        raise ProblemError(problems.PURPOSE_MISMATCH)
+    installed = check_app(request.app_name, request.app_digest, grant, apps)
+    if installed.manifest.output_form not in grant.output_forms:
+        raise ProblemError(problems.GRANT_WIDENED, what=installed.manifest.output_form)
+    app = installed.load()
+    try:
+        raw = json.loads(request.params_json)
+    except ValueError:
+        raw = None
+    if not isinstance(raw, dict):
+        raise ProblemError(problems.BAD_PARAMS, field="params")
+    params = app.params(raw)
+    resource = str(params.resource)
+    columns = check_columns(app.needs(params), dict(getattr(params, "domains", {})), resource, grant, node_id, schemas)
+    specs = egress.check_question(
+        installed.manifest, question.message_type, question.expect, max_values=grant.max_output_values,
+        participants=len(request.participants))
+    digest = question_digest(
+        grant_digest=request.grant_digest, app_name=request.app_name, app_digest=request.app_digest,
+        purpose=request.purpose, params_json=request.params_json, message_type=question.message_type,
+        content_digest=question.content_digest)
+    return CheckedTask(app, params, resource, columns, dict(question.expect), specs, layout(specs, question.expect), digest)
+
+
+def check_participants(participants: tuple[str, ...], grant: Grant, node_id: str) -> None:
+    """Raises ``participants_invalid`` or ``participants_too_few``."""
+    granted = {node.node_id for node in grant.nodes}
+    if list(participants) != sorted(set(participants)) or node_id not in participants or not granted.issuperset(participants):
+        raise ProblemError(problems.PARTICIPANTS_INVALID)
+    minimum = max(3, grant.minimum_participants)
+    if len(participants) < minimum:
+        raise ProblemError(problems.PARTICIPANTS_TOO_FEW, minimum=minimum)
+
+
+def check_app(name: str, digest: str, grant: Grant, apps: Mapping[str, InstalledApp]) -> InstalledApp:
+    """Raises ``grant_widened``, ``app_not_allowed`` or ``app_digest_mismatch``."""
+    granted = {app.digest for app in grant.apps if app.name == name}
+    if not granted:
+        raise ProblemError(problems.GRANT_WIDENED, what=name)
+    installed = apps.get(name)
+    if installed is None:
+        raise ProblemError(problems.APP_NOT_ALLOWED, app=name)
+    if digest not in granted or installed.digest != digest:
+        raise ProblemError(problems.APP_DIGEST_MISMATCH, app=name)
+    return installed
+
+
+def check_columns(
+    needs: Mapping[str, Need], domains: Mapping[str, Any], resource: str, grant: Grant, node_id: str,
+    schemas: Mapping[str, Schema],
+) -> tuple[str, ...]:
+    """The columns to read, sorted.
+
+    Raises:
+        ProblemError: ``resource_unknown``, ``grant_widened``, ``unknown_column``, ``column_not_granted``,
+            ``wrong_type``, ``not_a_dimension``, ``domain_mismatch``.
+    """
+    schema = schemas.get(resource)
+    if schema is None:
+        raise ProblemError(problems.RESOURCE_UNKNOWN, resource=resource)
+    granted = [entry for entry in grant.resources if entry.node_id == node_id and entry.name == resource]
+    if not granted:
+        raise ProblemError(problems.GRANT_WIDENED, what=resource)
+    allowed = {column for entry in granted for column in entry.columns}
+    for name, need in needs.items():
+        column = schema.get(name)
+        if column is None:
+            raise ProblemError(problems.UNKNOWN_COLUMN, column=name)
+        if name not in allowed or column.identifier:
+            raise ProblemError(problems.COLUMN_NOT_GRANTED, column=name)
+        if need == "number" and column.type not in NUMERIC:
+            raise ProblemError(problems.WRONG_TYPE, column=name, expected="number")
+        if need in ("dimension", "category"):
+            if not column.domain:
+                raise ProblemError(problems.NOT_A_DIMENSION, column=name)
+            # Departments may have seen different values; the question must cover all of this one's.
+            if not set(column.domain) <= set(domains.get(name, ())):
+                raise ProblemError(problems.DOMAIN_MISMATCH, column=name)
+    return tuple(sorted(needs))

@@ -1,0 +1,117 @@
+"""What a node may say about a task it did not answer: catalogue codes that cross the link, in both languages.
+
+A failure carries a code and, at most, the arguments named in its template: never exception text, and never anything a
+federated app chose freely (an argument would be a way out of the node). ``RETRYABLE`` holds the codes after which a
+round may be run again without the node that failed; all others end the run, because they are decisions, not accidents.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from shuyan.problems import define
+
+# --- the grant ---------------------------------------------------------------------------------------------------
+
+GRANT_INVALID: Final = define(
+    "grant_invalid", 403, zh="授权凭证无效：签名、签发机关或格式不符。",
+    en="The grant is not valid: its signature, issuer or form is wrong.")
+GRANT_EXPIRED: Final = define("grant_expired", 403, zh="授权凭证已过有效期。", en="The grant has expired.")
+GRANT_NOT_YET_VALID: Final = define("grant_not_yet_valid", 403, zh="授权凭证尚未生效。", en="The grant is not valid yet.")
+GRANT_REVOKED: Final = define("grant_revoked", 403, zh="授权凭证已被数据主管部门撤销。",
+                              en="The data authority has revoked the grant.")
+GRANT_OTHER_NODE: Final = define("grant_other_node", 403, zh="授权凭证未包含本节点或本节点的密钥。",
+                                 en="The grant does not name this node or its key.")
+GRANT_WIDENED: Final = define("grant_widened", 403, zh="任务超出授权凭证的范围：{what}。",
+                              en="The task goes beyond its grant: {what}.")
+PURPOSE_MISMATCH: Final = define("purpose_mismatch", 403, zh="任务用途与授权凭证载明的用途不一致。",
+                                 en="The task's purpose is not the one the grant states.")
+COLUMN_NOT_GRANTED: Final = define("column_not_granted", 403, zh="授权凭证未授予字段“{column}”。",
+                                   en="The grant does not cover the column “{column}”.")
+REVOCATIONS_STALE: Final = define(
+    "revocations_stale", 503, zh="节点上的撤销清单已过期，在取得新清单之前不受理任务。",
+    en="The node's revocation list is out of date; it takes no task until it has a new one.")
+
+# --- the question ------------------------------------------------------------------------------------------------
+
+RESOURCE_UNKNOWN: Final = define("resource_unknown", 404, zh="节点上没有登记资源“{resource}”。",
+                                 en="The node has no registered resource “{resource}”.")
+UNKNOWN_COLUMN: Final = define("unknown_column", 422, zh="资源中没有字段“{column}”。",
+                               en="The resource has no column “{column}”.")
+WRONG_TYPE: Final = define("wrong_type", 422, zh="字段“{column}”的类型不适用于此计算，需要{expected}。",
+                           en="The column “{column}” has the wrong type for this computation; {expected} is needed.")
+NOT_A_DIMENSION: Final = define("not_a_dimension", 422, zh="字段“{column}”没有登记取值范围，不能作为分组维度。",
+                                en="The column “{column}” has no declared values, so it cannot be a dimension.")
+DOMAIN_MISMATCH: Final = define("domain_mismatch", 409, zh="任务中“{column}”的取值范围与节点登记的不一致。",
+                                en="The task's values for “{column}” are not those the node has declared.")
+BAD_PARAMS: Final = define("bad_params", 422, zh="任务参数有误：{field}。", en="The job's parameters are wrong: {field}.")
+TARGET_NOT_BINARY: Final = define("target_not_binary", 422, zh="逻辑回归的目标字段只能取 0 或 1。",
+                                  en="The target of a logistic regression must be 0 or 1.")
+UNKNOWN_ACTION: Final = define("unknown_action", 422, zh="应用没有声明动作“{action}”。",
+                               en="The app declares no action “{action}”.")
+
+# --- the app -----------------------------------------------------------------------------------------------------
+
+APP_NOT_ALLOWED: Final = define("app_not_allowed", 403, zh="节点管理员未放行应用“{app}”。",
+                                en="The node's administrator has not allowed the app “{app}”.")
+APP_DIGEST_MISMATCH: Final = define("app_digest_mismatch", 403, zh="节点上应用“{app}”的摘要与授权凭证不一致。",
+                                    en="The digest of the app “{app}” on the node is not the one granted.")
+APPROVAL_PENDING: Final = define("approval_pending", 409, zh="数源部门尚未审批此任务，请等待审批后重新提交。",
+                                 en="The department has not yet approved this task; submit it again once it has.")
+APPROVAL_REJECTED: Final = define("approval_rejected", 403, zh="数源部门未批准此任务。",
+                                  en="The department has rejected this task.")
+
+# --- the secure sum ----------------------------------------------------------------------------------------------
+
+COHORT_TOO_SMALL: Final = define("cohort_too_small", 409, zh="参与计算的记录数少于授权要求的最小群体 {minimum}。",
+                                 en="Fewer rows took part than the grant's minimum cohort of {minimum}.")
+PARTICIPANTS_TOO_FEW: Final = define("participants_too_few", 409, zh="参与节点少于要求的 {minimum} 个，计算无法进行。",
+                                     en="Fewer than the required {minimum} departments can take part.")
+PARTICIPANTS_INVALID: Final = define(
+    "participants_invalid", 422, zh="参与节点名单有误：须排序、不重复、均在授权范围内并包含本节点。",
+    en="The participant list is wrong: it must be sorted, without repetition, within the grant, and name this node.")
+ALREADY_OPENED: Final = define("already_opened", 409, zh="本轮已就另一次尝试揭开结果，拒绝再次揭开。",
+                               en="This round was already opened for another attempt; it is not opened twice.")
+QUESTION_ANSWERED_WITH_OTHERS: Final = define(
+    "question_answered_with_others", 409, zh="同一问题已与另一组部门共同作答；换组再答会暴露个别部门的数据，故拒绝。",
+    en="The same question was answered before with other departments; answering again would expose one of them.")
+TASK_REPLAYED: Final = define("task_replayed", 409, zh="任务编号已用于另一个内容不同的任务。",
+                              en="This task identifier was already used for a different task.")
+TASK_UNKNOWN: Final = define("task_unknown", 404, zh="节点没有此任务的记录，无法揭开结果。",
+                             en="The node knows no such task, so there is nothing to open.")
+TASK_EXPIRED: Final = define("task_expired", 408, zh="任务超过时限。", en="The task ran out of time.")
+ROUND_LOST: Final = define("round_lost", 503, zh="一个部门在揭开结果时失去联系，本轮无法安全重做，计算已终止。",
+                           en="A department was lost while the round was being opened; it cannot be repeated safely.")
+RUN_CANCELLED: Final = define("run_cancelled", 409, zh="计算已取消。", en="The computation was cancelled.")
+
+# --- what left the worker ----------------------------------------------------------------------------------------
+
+OUTPUT_UNDECLARED: Final = define("output_undeclared", 422, zh="应用输出了未声明的内容，或长度与请求不符，已拦截。",
+                                  en="The app returned something undeclared or of the wrong length; it was held back.")
+OUTPUT_TOO_LARGE: Final = define("output_too_large", 413, zh="输出超过授权允许的 {maximum} 个数值。",
+                                 en="The output exceeds the {maximum} values the grant allows.")
+OUTPUT_NOT_FINITE: Final = define("output_not_finite", 422, zh="输出含有非有限数值，已拦截。",
+                                  en="The output holds a number that is not finite; it was held back.")
+OUTPUT_OUT_OF_BOUND: Final = define("output_out_of_bound", 422, zh="输出超出声明的数值范围，已拦截。",
+                                    en="The output exceeds its declared bound; it was held back.")
+WORKER_CRASHED: Final = define("worker_crashed", 502, zh="节点上的计算进程意外退出。", en="The node's worker process died.")
+WORKER_TIMEOUT: Final = define("worker_timeout", 504, zh="节点上的计算超时，已终止。",
+                               en="The node's worker ran out of time and was ended.")
+WORKER_MEMORY: Final = define("worker_memory", 507, zh="节点上的计算超出内存限额，已终止。",
+                              en="The node's worker ran out of memory and was ended.")
+APP_FAILED: Final = define("app_failed", 502, zh="应用在节点上运行失败，详情见节点日志。",
+                           en="The app failed on the node; the node's journal says more.")
+NODE_OFFLINE: Final = define("node_offline", 503, zh="部门节点“{node}”不在线。", en="The department's node “{node}” is offline.")
+NODE_BUSY: Final = define("node_busy", 503, zh="部门节点任务已满，请稍后重试。",
+                          en="The department's node has no capacity for the moment.")
+NODE_REVOKED: Final = define("node_revoked", 403, zh="部门节点已被停用。", en="The department's node has been revoked.")
+INTERNAL: Final = define("node_internal", 500, zh="节点内部出错，详情见节点日志。",
+                         en="Something went wrong on the node; its journal says more.")
+
+RETRYABLE: Final = frozenset({
+    WORKER_CRASHED, WORKER_TIMEOUT, WORKER_MEMORY, NODE_OFFLINE, NODE_BUSY, NODE_REVOKED, TASK_EXPIRED, INTERNAL,
+})
+"""Accidents of one node: the round may be run again among the others."""
+
+APP_CODES: Final = frozenset({TARGET_NOT_BINARY, BAD_PARAMS, WRONG_TYPE, UNKNOWN_ACTION})
+"""Codes an app in the worker may raise; the agent turns any other into ``app_failed`` and drops all arguments."""

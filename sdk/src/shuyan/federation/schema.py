@@ -1,0 +1,41 @@
+"""A resource's schema as far as computations need it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnType = Literal["integer", "number", "string", "boolean", "date", "timestamp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a resource.
+
+    Attributes:
+        identifier: a direct identifier, which is never granted.
+        domain: the declared values of a dimension, as canonical strings; empty if it is none.
+    """
+
+    name: str
+    type: ColumnType
+    identifier: bool = False
+    domain: tuple[str, ...] = ()
+
+
+Schema = Mapping[str, Column]
+
+
+def quote(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def dimension_sql(column: Column) -> str:
+    """An SQL expression giving a column's canonical string: numbers without a trailing ``.0``, ``true``/``false``."""
+    name = quote(column.name)
+    if column.type == "number":
+        whole = f"{name} = trunc({name}) AND abs({name}) < 1e15"
+        return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
+    return f"CAST({name} AS VARCHAR)"
