@@ -1,0 +1,1 @@
+"""A whole market on one machine: real processes, real commands, nothing played by a stand-in."""
