@@ -1,0 +1,78 @@
+"""Problems of the computing domain: nodes, jobs, runs and egress reviews."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import shuyan.federation.problems  # noqa: F401  the codes a node may answer with are told to people from here
+from shuyan.problems import define
+
+NODE_NAME_INVALID: Final = define(
+    "node_name_invalid", 422, zh="节点名称须为 1 至 64 个字符。", en="A node's name has 1 to 64 characters.")
+ENROLMENT_REFUSED: Final = define(
+    "enrolment_refused", 403, zh="邀请码无效、已使用或已过期，请向运营机构重新申请。",
+    en="The invitation is wrong, used or expired; ask the operator for a new one.")
+CSR_INVALID: Final = define(
+    "certificate_request_invalid", 422, zh="证书请求或密钥证明无效：{reason}。",
+    en="The certificate request or the proof of the keys is not valid: {reason}.")
+PKI_MISSING: Final = define(
+    "pki_missing", 503, zh="尚未初始化协调服务的证书，请先运行 shuyan-coordinator init。",
+    en="The coordinator has no certificates yet; run shuyan-coordinator init first.")
+
+APP_NOT_INSTALLED: Final = define(
+    "app_not_installed", 422, zh="协调服务没有安装应用“{app}”。", en="The app “{app}” is not installed here.")
+APP_NOT_GRANTED: Final = define(
+    "app_not_granted", 403, zh="授权凭证未许可使用应用“{app}”，或许可的是另一版本。",
+    en="The grant does not cover the app “{app}”, or covers another version of it.")
+GRANT_NOT_YOURS: Final = define(
+    "grant_not_yours", 403, zh="该授权凭证的被授权单位不是贵单位。", en="This grant was given to another organisation.")
+RESOURCE_NOT_GRANTED: Final = define(
+    "resource_not_granted", 403, zh="授权凭证未包含数据资源“{resource}”。",
+    en="The grant does not cover the resource “{resource}”.")
+RESOURCE_UNAVAILABLE: Final = define(
+    "resource_unavailable", 409, zh="部门节点“{node}”已撤下数据资源“{resource}”。",
+    en="The department's node “{node}” has withdrawn the resource “{resource}”.")
+COLUMN_TYPES_DIFFER: Final = define(
+    "column_types_differ", 409, zh="各部门登记的字段“{column}”类型不一致，无法合并计算。",
+    en="The departments have registered the column “{column}” with different types.")
+DOMAINS_DIFFER: Final = define(
+    "domains_differ", 409, zh="各部门登记的“{column}”取值范围不一致，无法合并分组。",
+    en="The departments have declared different values for “{column}”, so it cannot be grouped by.")
+TOO_FEW_DEPARTMENTS: Final = define(
+    "too_few_departments", 409, zh="只有 {count} 个部门提供该资源，授权要求至少 {minimum} 个。",
+    en="Only {count} departments offer this resource; the grant asks for at least {minimum}.")
+KEY_INVALID: Final = define(
+    "idempotency_key_invalid", 422, zh="Idempotency-Key 须为 1 至 128 个字符。",
+    en="An Idempotency-Key has 1 to 128 characters.")
+
+NODES_MISSING: Final = define(
+    "nodes_missing", 503, zh="在线部门只有 {connected} 个，授权要求至少 {minimum} 个；缺少：{missing}。",
+    en="Only {connected} departments are online and the grant asks for {minimum}; missing: {missing}.")
+COORDINATOR_INTERRUPTED: Final = define(
+    "coordinator_interrupted", 503, zh="协调服务多次中断，任务已执行 {attempts} 次仍未完成，请重新提交。",
+    en="The coordinator was interrupted again and again; after {attempts} attempts the job is given up. Submit it again.")
+EGRESS_CHECKS_FAILED: Final = define(
+    "egress_checks_failed", 422, zh="计算结果未通过出域自动检查：{checks}。结果未保存。",
+    en="The result did not pass the automatic egress checks: {checks}. It was not kept.")
+RUN_FAILED: Final = define(
+    "run_failed", 500, zh="计算未能完成，运营机构可按任务编号查询原因。",
+    en="The computation could not be completed; the operator can look up why by the job's number.")
+RESULT_NOT_RELEASED: Final = define(
+    "result_not_released", 409, zh="任务当前为“{state}”，结果须经出域审核通过后方可查看。",
+    en="The job is “{state}”; its result can be seen once the egress review has approved it.")
+OWN_REVIEW: Final = define(
+    "own_review", 403, zh="提交任务的单位不能审核自己的出域结果。",
+    en="The organisation that submitted a job cannot review what leaves from it.")
+NOTE_REQUIRED: Final = define(
+    "note_required", 422, zh="驳回时请填写理由。", en="Give a reason when rejecting.")
+
+PARAM_MISSING: Final = define("param_missing", 422, zh="缺少参数“{name}”。", en="The parameter “{name}” is missing.")
+PARAM_UNKNOWN: Final = define(
+    "param_unknown", 422, zh="应用没有名为“{name}”的参数。", en="The app has no parameter “{name}”.")
+PARAM_WRONG_TYPE: Final = define(
+    "param_wrong_type", 422, zh="参数“{name}”的类型有误，应为 {expected}。",
+    en="The parameter “{name}” has the wrong type; it must be {expected}.")
+PARAM_INVALID: Final = define(
+    "param_invalid", 422, zh="参数“{name}”的值超出允许范围。", en="The parameter “{name}” is outside what is allowed.")
+FORM_NOT_GRANTED: Final = define(
+    "form_not_granted", 403, zh="授权凭证不允许输出形式“{form}”。", en="The grant does not allow the output form “{form}”.")

@@ -1,0 +1,189 @@
+"""Use cases of jobs: submitting, cancelling, looking. Running them is :mod:`.runs`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from marketplace.actor import Actor
+from marketplace.computing import rules, submission
+from marketplace.computing.errors import KEY_INVALID, RESULT_NOT_RELEASED
+from marketplace.computing.models import EgressReview, Job, JobLog, JobOutput
+from marketplace.db import utc_now
+from marketplace.events import Tag
+from marketplace.ids import new_id
+from marketplace.trust import service as trust
+from shuyan.problems import ProblemError
+
+
+def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, params: dict[str, Any], title: str = "",
+               idempotency_key: str) -> Job:
+    """Queue a job under a grant. The same key with the same body is the same job; nothing is queued twice.
+
+    ``params`` are checked by the app's own model and against grant and catalogue; the declared values of every
+    dimension are put in as ``domains``.
+
+    Raises:
+        ProblemError: ``not_allowed``; ``idempotency_mismatch``; ``not_found`` or ``grant_…`` if the grant cannot be
+            used by this organisation now; ``app_…``, ``param_…``, ``unknown_column``, ``wrong_type`` and their like,
+            with ``field`` naming the field at fault.
+    """
+    if not rules.may_submit(actor) or actor.organisation_id is None:
+        raise ProblemError("not_allowed")
+    if not 1 <= len(idempotency_key) <= 128:
+        raise ProblemError(KEY_INVALID, field="idempotency_key")
+    digest = submission.request_digest(grant_id=grant_id, app=app, params=params, title=title)
+    if earlier := _same_key(session, actor.organisation_id, idempotency_key):
+        return _same_or_mismatch(earlier, digest)
+    checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
+    job = Job(id=new_id("job"), organisation_id=actor.organisation_id, submitted_by=actor.label, grant_id=grant_id,
+              title=title.strip()[:200], app_name=app, app_digest=checked.app_digest, params=checked.params,
+              idempotency_key=idempotency_key, request_digest=digest)
+    try:
+        with session.begin_nested():
+            session.add(job)
+    except IntegrityError:  # another request with the same key was faster
+        earlier = _same_key(session, actor.organisation_id, idempotency_key)
+        if earlier is None:
+            raise
+        return _same_or_mismatch(earlier, digest)
+    add_log(session, job.id, "job_queued")
+    trust.append(session, Tag.JOB_SUBMITTED, actor, job.id, related=[grant_id, job.organisation_id], data={
+        "app": app, "app_digest": job.app_digest, "params_digest": submission.digest_of(job.params)})
+    return job
+
+
+def cancel_job(session: Session, actor: Actor, job_id: str) -> Job:
+    """Cancel a job: at once while queued, else the coordinator stops it within a second. Twice changes nothing.
+
+    Raises:
+        ProblemError: ``not_found``, ``not_allowed``, ``wrong_state`` once it has ended or waits for review.
+    """
+    job = locked_job(session, job_id)
+    if job is None or not rules.may_see_job(actor, job.organisation_id):
+        raise ProblemError("not_found", what="job")
+    if job.status == "cancelled":
+        return job
+    rules.JOB.check("cancel", job.status, actor, owner=job.organisation_id)
+    if job.status == "queued":
+        end_cancelled(session, job, actor)
+    elif not job.cancel_requested:
+        job.cancel_requested = True
+        session.add(job)
+        add_log(session, job.id, "cancel_requested")
+    return job
+
+
+def get_job(session: Session, actor: Actor, job_id: str) -> Job:
+    """One job of the actor's organisation, or any for those who oversee the zone.
+
+    Raises:
+        ProblemError: ``not_found``.
+    """
+    job = session.get(Job, job_id)
+    if job is None or not rules.may_see_job(actor, job.organisation_id):
+        raise ProblemError("not_found", what="job")
+    return job
+
+
+def list_jobs(session: Session, actor: Actor, *, status: str | None = None, cursor: str | None = None,
+              limit: int = 20) -> tuple[list[Job], str | None]:
+    """Jobs the actor may see, newest first, and the cursor of the next page (``None`` on the last)."""
+    if actor.party == "public":
+        raise ProblemError("not_signed_in")
+    query = select(Job).order_by(col(Job.id).desc())
+    if actor.party not in rules.OVERSEERS:
+        query = query.where(Job.organisation_id == actor.organisation_id)
+    if status:
+        query = query.where(Job.status == status)
+    if cursor:
+        query = query.where(col(Job.id) < cursor)
+    rows = list(session.exec(query.limit(limit + 1)))
+    return rows[:limit], rows[limit - 1].id if len(rows) > limit else None
+
+
+def job_actions(actor: Actor, job: Job) -> list[str]:
+    """What the actor can do with a job now: ``cancel``, or nothing. Reviews have actions of their own."""
+    if job.cancel_requested:
+        return []
+    return [action for action in rules.JOB.possible(job.status, actor, owner=job.organisation_id)
+            if action == "cancel"][:1]
+
+
+def job_log(session: Session, actor: Actor, job_id: str, after: int = 0) -> list[JobLog]:
+    """The log lines of a job after sequence ``after``, oldest first; told by :func:`.progress.sentence`."""
+    get_job(session, actor, job_id)
+    query = select(JobLog).where(JobLog.job_id == job_id, col(JobLog.sequence) > after)
+    return list(session.exec(query.order_by(col(JobLog.sequence))))
+
+
+def job_result(session: Session, actor: Actor, job_id: str) -> JobOutput:
+    """The approved output of a job, for its organisation, the authority and the security supervisor.
+
+    Raises:
+        ProblemError: ``not_found``; ``result_not_released`` before the egress review has approved it.
+    """
+    job = get_job(session, actor, job_id)
+    if job.organisation_id != actor.organisation_id and not rules.may_see_reviews(actor):
+        raise ProblemError("not_found", what="result")
+    return approved_output(session, job_id)
+
+
+def approved_output(session: Session, job_id: str) -> JobOutput:
+    """The output of a job that passed its egress review, for the other domains.
+
+    Raises:
+        ProblemError: ``not_found``; ``result_not_released`` otherwise.
+    """
+    job = session.get(Job, job_id)
+    if job is None:
+        raise ProblemError("not_found", what="job")
+    output = session.exec(
+        select(JobOutput).join(EgressReview, col(EgressReview.output_id) == col(JobOutput.id))
+        .where(JobOutput.job_id == job_id, EgressReview.status == "approved")).first()
+    if output is None or job.status != "completed":
+        raise ProblemError(RESULT_NOT_RELEASED, state=job.status)
+    return output
+
+
+def find_job(session: Session, job_id: str) -> Job | None:
+    """A job by id for the other domains, which decide themselves who may ask."""
+    return session.get(Job, job_id)
+
+
+# --- shared with runs and reviews ---
+
+
+def locked_job(session: Session, job_id: str) -> Job | None:
+    """The job, its row locked until the transaction ends."""
+    return session.exec(select(Job).where(Job.id == job_id).with_for_update()
+                        .execution_options(populate_existing=True)).first()
+
+
+def add_log(session: Session, job_id: str, code: str, level: str = "info", **args: Any) -> None:
+    """Append one line to a job's log. The caller holds the job's lock, or has just made the job."""
+    session.flush()
+    last = session.scalar(select(func.max(JobLog.sequence)).where(JobLog.job_id == job_id))
+    session.add(JobLog(job_id=job_id, sequence=(last or 0) + 1, level=level, code=code, args=args))
+    session.flush()
+
+
+def end_cancelled(session: Session, job: Job, actor: Actor) -> None:
+    """A locked job ends as cancelled."""
+    job.status, job.finished_at = "cancelled", utc_now()
+    session.add(job)
+    add_log(session, job.id, "job_cancelled", "warning")
+    trust.append(session, Tag.JOB_CANCELLED, actor, job.id, related=[job.grant_id, job.organisation_id])
+
+
+def _same_key(session: Session, organisation_id: str, key: str) -> Job | None:
+    return session.exec(select(Job).where(Job.organisation_id == organisation_id, Job.idempotency_key == key)).first()
+
+
+def _same_or_mismatch(job: Job, digest: str) -> Job:
+    if job.request_digest != digest:
+        raise ProblemError("idempotency_mismatch")
+    return job

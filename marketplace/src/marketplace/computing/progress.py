@@ -1,0 +1,87 @@
+"""What a job's log says: codes with a sentence for people in each language.
+
+The log of a job is told to whoever may see the job, so its arguments hold only counts, names of departments and the
+sums a strategy itself publishes (a loss over all departments), never a value of one department.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shuyan.problems import Language, describe
+
+
+@dataclass(frozen=True)
+class Line:
+    """A log line; ``zh`` and ``en`` are :meth:`str.format` templates."""
+
+    zh: str
+    en: str
+
+
+LINES: Final[Mapping[str, Line]] = {
+    "job_queued": Line("任务已提交，正在排队。", "The job is queued."),
+    "run_started": Line("第 {attempt} 次执行开始：{departments} 家单位参与。",
+                        "Attempt {attempt} has started with {departments} departments."),
+    "run_restarting": Line("协调服务重启，任务将重新执行（第 {attempt} 次）。",
+                           "The coordinator restarted; the job is run again (attempt {attempt})."),
+    "waiting_for_nodes": Line("等待单位上线（最多 {seconds} 秒）：{missing}。",
+                              "Waiting up to {seconds} s for departments to come online: {missing}."),
+    "going_on_without": Line("以下单位不在线，由其余 {departments} 家单位继续：{missing}。",
+                             "Going on with {departments} departments; offline: {missing}."),
+    "round_started": Line("第 {round}/{rounds} 轮：已向 {departments} 家单位下发。",
+                          "Round {round}/{rounds}: sent to {departments} departments."),
+    "round_finished": Line("第 {round}/{rounds} 轮：{departments} 家单位已应答。",
+                           "Round {round}/{rounds}: {departments} departments have answered."),
+    "round_loss": Line("第 {round}/{rounds} 轮：{departments} 家单位已应答，损失 {loss}。",
+                       "Round {round}/{rounds}: {departments} departments have answered, loss {loss}."),
+    "round_retried": Line("第 {round} 轮重新计算：{lost} 未应答，由其余 {departments} 家单位继续。",
+                          "Round {round} is run again without {lost}, among {departments} departments."),
+    "node_lost": Line("与{node}的连接中断。", "The link to {node} was lost."),
+    "standardising": Line("正在汇总各单位的标准化参数（加密求和）。", "Pooling the standardisation statistics by secure sum."),
+    "converged": Line("模型已收敛（共 {rounds} 轮）。", "The model has converged after {rounds} rounds."),
+    "not_converged": Line("达到最大轮数 {rounds}，模型尚未完全收敛。",
+                          "The limit of {rounds} rounds was reached before the model converged fully."),
+    "progress": Line("第 {round}/{rounds} 轮进行中。", "Round {round}/{rounds} is under way."),
+    "run_finished": Line("计算完成：{departments} 家单位，共 {rows} 条记录。",
+                         "The computation is done: {departments} departments, {rows} records."),
+    "checks_passed": Line("出域自动检查全部通过（{count} 项），等待人工审核。",
+                          "All {count} automatic egress checks passed; a person decides next."),
+    "checks_failed": Line("出域自动检查未通过：{checks}。", "Automatic egress checks failed: {checks}."),
+    "cancel_requested": Line("已请求取消，正在通知各单位停止计算。", "Cancellation was asked for; the departments are being told to stop."),
+    "job_cancelled": Line("任务已取消。", "The job was cancelled."),
+    "job_failed": Line("任务失败：{reason}", "The job failed: {reason}"),
+    "egress_approved": Line("出域审核通过，结果可以使用。", "The egress review approved the result."),
+    "egress_rejected": Line("出域审核未通过，结果已删除。", "The egress review rejected the result; it was deleted."),
+}
+"""Every code a job's log may hold."""
+
+
+class _Arguments(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def sentence(code: str, args: Mapping[str, Any] | None = None, language: Language = "zh") -> str:
+    """The sentence of one log line in ``language``; an unknown code reads as plain progress.
+
+    ``job_failed`` carries the failure's own code and arguments, told by the error catalogue.
+
+    >>> sentence("round_loss", {"round": 3, "rounds": 25, "departments": 4, "loss": 0.412})
+    '第 3/25 轮：4 家单位已应答，损失 0.412。'
+    """
+    values = _Arguments({key: _shown(value, language) for key, value in (args or {}).items()})
+    if code == "job_failed" and "code" in values:
+        values["reason"] = describe(str(values["code"]), dict(values), language)
+    line = LINES.get(code) or LINES["progress"]
+    return (line.zh if language == "zh" else line.en).format_map(values)
+
+
+def _shown(value: object, language: Language) -> object:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, (list, tuple)):
+        return ("、" if language == "zh" else ", ").join(str(_shown(item, language)) for item in value)
+    return value

@@ -1,0 +1,73 @@
+"""Pure decisions of computing: the lives of jobs, reviews and nodes, and who may see what."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Final
+
+from marketplace.actor import Actor
+from marketplace.events import Tag
+from marketplace.lifecycle import Lifecycle, transition
+
+CODE_TERM: Final = dt.timedelta(hours=24)
+"""How long an invitation can be used."""
+
+MAX_ATTEMPTS: Final = 3
+"""How often a job is started at most when the coordinator goes away under it."""
+
+OVERSEERS: Final = frozenset({"system", "data_authority", "operator", "security_supervisor"})
+"""Parties who see every job: they answer for the zone."""
+
+REVIEWERS: Final = frozenset({"data_authority", "security_supervisor"})
+"""Parties who see what wants to leave the domain. The operator does not: it may not redevelop what it carries."""
+
+JOB: Final = Lifecycle("job", "queued", (
+    transition("start", "queued", "running", "system", Tag.RUN_STARTED),
+    transition("finish", "running", "reviewing", "system", Tag.RUN_FINISHED),
+    transition("fail", ("queued", "running"), "failed", "system", Tag.RUN_FAILED),
+    # a queued job is cancelled at once; a running one when the coordinator has stopped it
+    transition("cancel", ("queued", "running"), "cancelled", ("developer", "operator", "consumer"),
+               Tag.JOB_CANCELLED, own=True, scope="jobs"),
+    transition("cancel", ("queued", "running"), "cancelled", ("data_authority", "operator", "system"),
+               Tag.JOB_CANCELLED, scope="operate"),
+    transition("approve", "reviewing", "completed", "data_authority", Tag.EGRESS_APPROVED, scope="egress"),
+    transition("reject", "reviewing", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress"),
+), final=frozenset({"completed", "rejected", "failed", "cancelled"}))
+
+# 谁授权谁审核: the authority that granted the use decides what leaves the domain from it
+REVIEW: Final = Lifecycle("egress_review", "pending", (
+    transition("approve", "pending", "approved", "data_authority", Tag.EGRESS_APPROVED, scope="egress"),
+    transition("reject", "pending", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress"),
+), final=frozenset({"approved", "rejected"}))
+
+NODE: Final = Lifecycle("node", "active", (
+    transition("revoke", "active", "revoked", ("operator", "data_authority", "system"), Tag.NODE_REVOKED,
+               scope="operate"),
+    transition("revoke", "active", "revoked", "source_department", Tag.NODE_REVOKED, own=True, scope="operate"),
+), final=frozenset({"revoked"}))
+
+
+def may_invite(actor: Actor) -> bool:
+    """Whether ``actor`` may invite a department's node: the operator or the authority, or the system's own command."""
+    if actor.party == "system":
+        return True
+    return actor.party in ("operator", "data_authority") and (actor.scopes is None or "operate" in actor.scopes)
+
+
+def may_submit(actor: Actor) -> bool:
+    """Whether ``actor`` may submit jobs at all; which ones its grants decide."""
+    if actor.organisation_id is None or actor.party == "public":
+        return False
+    return actor.scopes is None or "jobs" in actor.scopes
+
+
+def may_see_job(actor: Actor, owner: str) -> bool:
+    """Whether ``actor`` may see a job of organisation ``owner``: its own, or all of them for those who oversee."""
+    return actor.party in OVERSEERS or (actor.organisation_id is not None and actor.organisation_id == owner)
+
+
+def may_see_reviews(actor: Actor) -> bool:
+    """Whether ``actor`` may look at candidate outputs."""
+    if actor.party == "system":
+        return True
+    return actor.party in REVIEWERS and (actor.scopes is None or bool(actor.scopes & {"egress", "read"}))

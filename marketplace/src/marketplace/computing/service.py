@@ -1,0 +1,63 @@
+"""The computing domain's use cases, in one place for everybody else.
+
+Nodes (:mod:`.nodes`), jobs (:mod:`.jobs`), egress reviews (:mod:`.reviews`) and, for the coordinator alone, their
+execution (:mod:`.runs`).
+"""
+
+from __future__ import annotations
+
+from marketplace.computing.jobs import (
+    approved_output,
+    cancel_job,
+    find_job,
+    get_job,
+    job_actions,
+    job_log,
+    job_result,
+    list_jobs,
+    submit_job,
+)
+from marketplace.computing.nodes import (
+    Invitation,
+    get_node,
+    invitation_token,
+    invite_node,
+    list_nodes,
+    nodes_by_id,
+    revoke_node,
+)
+from marketplace.computing.progress import sentence as log_sentence
+from marketplace.computing.reviews import (
+    ReviewDetail,
+    decide_review,
+    get_review,
+    list_reviews,
+    review_actions,
+    review_of_job,
+)
+
+__all__ = [
+    "Invitation",
+    "ReviewDetail",
+    "approved_output",
+    "cancel_job",
+    "decide_review",
+    "find_job",
+    "get_job",
+    "get_node",
+    "get_review",
+    "invitation_token",
+    "invite_node",
+    "job_actions",
+    "job_log",
+    "job_result",
+    "list_jobs",
+    "list_nodes",
+    "list_reviews",
+    "log_sentence",
+    "nodes_by_id",
+    "review_actions",
+    "review_of_job",
+    "revoke_node",
+    "submit_job",
+]
