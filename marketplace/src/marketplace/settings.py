@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     enrol_port: int = Field(8702, description="Port of the enrolment service (server TLS).")
     link_public_host: str = Field("127.0.0.1", description="Host name or address at which nodes reach the coordinator.")
     heartbeat_seconds: int = Field(2, description="Heartbeat interval on the node link.")
+    city_code: str = Field("SZ", pattern="^[A-Z]{2,4}$", description="The city's letters in registration codes.")
     default_locale: str = Field("zh", description="Language for visitors whose browser asks for none we have.")
     share_treasury: int = Field(10, description="Per cent of revenue to the treasury.")
     share_operator: int = Field(20, description="Per cent of revenue to the operator.")

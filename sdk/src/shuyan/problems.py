@@ -72,7 +72,7 @@ class ProblemError(Exception):
         self.code = code
         self.field = field
         self.args_ = args
-        super().__init__(f"{code}: {describe(code, args, 'en')}")
+        super().__init__(f"{code}: {describe(code, {'field': field, **args}, 'en')}")
 
     @property
     def problem(self) -> Problem:
@@ -80,7 +80,7 @@ class ProblemError(Exception):
 
     def text(self, language: Language = "zh") -> str:
         """The public sentence in ``language``."""
-        return describe(self.code, self.args_, language)
+        return describe(self.code, {"field": self.field, **self.args_}, language)
 
 
 define("internal_error", 500, zh="系统内部出错，已记录编号 {reference}。请稍后重试，或把编号告知运营机构。",

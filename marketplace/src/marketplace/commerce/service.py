@@ -1,0 +1,214 @@
+"""Use cases of commerce: order, bank transfer, entitlement; money is booked in the same transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from marketplace.access import require_organisation, require_scope
+from marketplace.actor import Actor
+from marketplace.commerce import rules
+from marketplace.commerce.errors import NOT_ENTITLED, REFERENCE_USED
+from marketplace.commerce.models import Entitlement, Order, Payment
+from marketplace.db import utc_now
+from marketplace.digests import digest
+from marketplace.events import Tag
+from marketplace.ids import new_id
+from marketplace.paging import Page, clamp, decode_cursor, make_page
+from marketplace.pricing import service as pricing
+from marketplace.products import service as products
+from marketplace.products.errors import NO_PRICE
+from marketplace.settlement import service as settlement
+from marketplace.settlement.rules import Posting
+from marketplace.trust import service as trust
+from shuyan.problems import ProblemError
+
+
+def place_order(session: Session, actor: Actor, *, product_id: str, idempotency_key: str) -> Order:
+    """Order a listed product at its price now. The same key again is the same order, however often it is sent.
+
+    An order of nothing to pay is paid at once.
+
+    Raises:
+        ProblemError: ``not_signed_in``, ``scope_missing``, ``not_found``, ``product_not_listed``, ``price_missing``,
+            ``idempotency_mismatch``.
+    """
+    require_scope(actor, "orders")
+    buyer = require_organisation(actor)
+    request_digest = digest({"product_id": product_id})
+    found = _by_key(session, buyer, idempotency_key, request_digest)
+    if found is not None:
+        return found
+    product, version = products.on_sale(session, product_id)
+    plan = pricing.active_plan(session, product_id)
+    if plan is None:
+        raise ProblemError(NO_PRICE)
+    row = Order(id=new_id("ord"), number=rules.order_number(utc_now()), organisation_id=buyer, placed_by=actor.label,
+                product_id=product_id, version_id=version.id, price_plan_id=plan.id, amount_fen=plan.access_fee_fen,
+                currency=plan.currency, idempotency_key=idempotency_key, request_digest=request_digest)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:  # the same order arrived twice at the same moment
+        found = _by_key(session, buyer, idempotency_key, request_digest)
+        if found is None:
+            raise
+        return found
+    trust.append(session, Tag.ORDER_PLACED, actor, row.id, related=[product_id, version.id, buyer],
+                 data={"amount_fen": row.amount_fen, "currency": row.currency, "price_plan": plan.id})
+    if row.amount_fen == 0:
+        _fulfil(session, actor, row)
+    return row
+
+
+def _by_key(session: Session, buyer: str, key: str, request_digest: str) -> Order | None:
+    row = session.exec(select(Order).where(Order.organisation_id == buyer, Order.idempotency_key == key)).first()
+    if row is not None and row.request_digest != request_digest:
+        raise ProblemError("idempotency_mismatch")
+    return row
+
+
+def record_payment(session: Session, actor: Actor, order_id: str, *, bank_reference: str, amount_fen: int) -> Order:
+    """Record that the bank transfer for an order has arrived; the operator does. Grants the entitlement and books it.
+
+    The same reference and amount again changes nothing.
+
+    Raises:
+        ProblemError: ``not_found``, ``not_allowed``, ``wrong_state``, ``amount_differs``, ``bank_reference_used``.
+    """
+    order = _locked(session, actor, order_id)
+    reference = rules.check_reference(bank_reference)
+    paid = session.exec(select(Payment).where(Payment.order_id == order_id)).first()
+    state = "awaiting_payment" if paid is not None and paid.bank_reference == reference else order.status
+    rules.ORDER.check("record_payment", state, actor, owner=order.organisation_id)
+    rules.check_amount(order.amount_fen, amount_fen)
+    if paid is not None:
+        return order
+    row = Payment(id=new_id("pay"), order_id=order_id, amount_fen=amount_fen, currency=order.currency,
+                  bank_reference=reference, recorded_by=actor.label)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        raise ProblemError(REFERENCE_USED, field="bank_reference") from None
+    trust.append(session, Tag.PAYMENT_RECEIVED, actor, row.id, related=[order_id, order.product_id],
+                 data={"amount_fen": amount_fen, "currency": order.currency, "reference_digest": digest(reference)})
+    # revenue stays owed to those who share it until a settlement pays it out
+    settlement.post(session, idempotency_key=f"payment:{row.id}", narration=f"payment for order {order.number}",
+                    postings=[Posting("assets:bank", amount_fen),
+                              Posting(f"liabilities:unsettled:{order.product_id}", -amount_fen)])
+    _fulfil(session, actor, order)
+    return order
+
+
+def _fulfil(session: Session, actor: Actor, order: Order) -> Entitlement:
+    plan = pricing.get_plan(session, order.price_plan_id)
+    now = utc_now()
+    order.status, order.paid_at = "paid", now
+    row = Entitlement(id=new_id("ent"), order_id=order.id, organisation_id=order.organisation_id,
+                      product_id=order.product_id, included_calls=plan.included_calls, call_fee_fen=plan.call_fee_fen,
+                      starts_at=now, ends_at=now + dt.timedelta(days=plan.term_days))
+    session.add_all([order, row])
+    session.flush()
+    trust.append(session, Tag.ENTITLEMENT_GRANTED, actor, row.id,
+                 related=[order.id, order.product_id, order.organisation_id],
+                 data={"included_calls": row.included_calls, "call_fee_fen": row.call_fee_fen,
+                       "term_days": plan.term_days})
+    return row
+
+
+def cancel_order(session: Session, actor: Actor, order_id: str) -> Order:
+    """Cancel an order that is not paid yet. Doing it twice changes nothing.
+
+    Raises:
+        ProblemError: ``not_found``, ``wrong_state``.
+    """
+    order = _locked(session, actor, order_id)
+    again = order.status == "cancelled"
+    rules.ORDER.check("cancel", "awaiting_payment" if again else order.status, actor, owner=order.organisation_id)
+    if not again:
+        order.status = "cancelled"
+        session.add(order)
+        trust.append(session, Tag.ORDER_CANCELLED, actor, order_id, related=[order.product_id])
+    return order
+
+
+def get_order(session: Session, actor: Actor, order_id: str) -> Order:
+    """The order, for its buyer and for those who oversee orders.
+
+    Raises:
+        ProblemError: ``not_found``: somebody else's order does not exist.
+    """
+    return _visible(session.get(Order, order_id), actor)
+
+
+def order_actions(order: Order, actor: Actor) -> list[str]:
+    """What this actor may do with the order now."""
+    return list(dict.fromkeys(rules.ORDER.possible(order.status, actor, owner=order.organisation_id)))
+
+
+def list_orders(session: Session, actor: Actor, *, status: str | None = None, product_id: str | None = None,
+                cursor: str | None = None, limit: int = 20) -> Page[Order]:
+    """The organisation's own orders, newest first; overseers see everybody's."""
+    limit = clamp(limit)
+    query = select(Order).order_by(col(Order.id).desc())
+    if actor.party not in rules.READERS:
+        query = query.where(Order.organisation_id == require_organisation(actor))
+    if status:
+        query = query.where(Order.status == status)
+    if product_id:
+        query = query.where(Order.product_id == product_id)
+    if cursor:
+        query = query.where(col(Order.id) < decode_cursor(cursor, 1)[0])
+    return make_page(session.exec(query.limit(limit + 1)).all(), limit, lambda row: (row.id,))
+
+
+def payment_of_order(session: Session, order_id: str) -> Payment | None:
+    """The payment of an order, once recorded."""
+    return session.exec(select(Payment).where(Payment.order_id == order_id)).first()
+
+
+def entitlement_of_order(session: Session, order_id: str) -> Entitlement | None:
+    """The entitlement an order gave, once paid."""
+    return session.exec(select(Entitlement).where(Entitlement.order_id == order_id)).first()
+
+
+def list_entitlements(session: Session, actor: Actor, *, product_id: str | None = None) -> list[Entitlement]:
+    """The organisation's own entitlements, newest first."""
+    query = select(Entitlement).where(Entitlement.organisation_id == require_organisation(actor))
+    if product_id:
+        query = query.where(Entitlement.product_id == product_id)
+    return list(session.exec(query.order_by(col(Entitlement.id).desc()).limit(500)))
+
+
+def usable_entitlement(session: Session, organisation_id: str, product_id: str, now: dt.datetime) -> Entitlement:
+    """The entitlement a call counts on: of those valid now, the one that ends first.
+
+    Raises:
+        ProblemError: ``not_entitled``.
+    """
+    row = session.exec(select(Entitlement).where(
+        Entitlement.organisation_id == organisation_id, Entitlement.product_id == product_id,
+        Entitlement.status == "active", Entitlement.starts_at <= now, Entitlement.ends_at > now,
+    ).order_by(col(Entitlement.ends_at), col(Entitlement.id)).limit(1)).first()
+    if row is None:
+        raise ProblemError(NOT_ENTITLED)
+    return row
+
+
+def entitlements_by_id(session: Session, ids: list[str]) -> dict[str, Entitlement]:
+    """The entitlements with these ids; unknown ones are left out."""
+    rows = session.exec(select(Entitlement).where(col(Entitlement.id).in_(ids)))
+    return {row.id: row for row in rows}
+
+
+def _visible(row: Order | None, actor: Actor) -> Order:
+    if row is None or (actor.party not in rules.READERS and row.organisation_id != actor.organisation_id):
+        raise ProblemError("not_found", what="order")
+    return row
+
+
+def _locked(session: Session, actor: Actor, order_id: str) -> Order:
+    return _visible(session.exec(select(Order).where(Order.id == order_id).with_for_update()).first(), actor)
