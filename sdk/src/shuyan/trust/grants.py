@@ -6,7 +6,31 @@ list has ``typ`` ``shuyan-revocations+jwt``. The payload is canonical JSON (RFC 
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import hashlib
+from typing import Annotated, Literal, Self, TypeVar
+
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shuyan.problems import ProblemError
+from shuyan.trust import _jws
+from shuyan.trust.errors import GRANT_INVALID, REVOCATIONS_INVALID
+from shuyan.trust.keys import b64url_decode
+
+GRANT_TYPE = "shuyan-grant+jwt"
+REVOCATIONS_TYPE = "shuyan-revocations+jwt"
+
+
+def _raw_key(text: str) -> str:
+    if len(b64url_decode(text)) != 32:
+        raise ValueError("a public key has 32 bytes")
+    return text
+
+
+S = TypeVar("S", bound="_Statement")
+RawKey = Annotated[str, AfterValidator(_raw_key)]
+OutputForm = Literal["statistics", "model"]
 
 
 class _Statement(BaseModel):
@@ -32,8 +56,8 @@ class ParticipantKeys(_Statement):
 
     node_id: str
     name: str
-    signing_key: str
-    agreement_key: str
+    signing_key: RawKey
+    agreement_key: RawKey
 
 
 class Grant(_Statement):
@@ -54,8 +78,25 @@ class Grant(_Statement):
     nodes: tuple[ParticipantKeys, ...] = Field(min_length=3)
     minimum_cohort: int = Field(ge=1)
     minimum_participants: int = Field(ge=3)
-    output_forms: tuple[str, ...] = Field(min_length=1)  # of "statistics", "model"
+    output_forms: tuple[OutputForm, ...] = Field(min_length=1)
     max_output_values: int = Field(ge=1, default=100_000)
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Self:
+        if self.exp <= self.nbf:
+            raise ValueError("ends before it begins")
+        nodes = [node.node_id for node in self.nodes]
+        # Two ids with one key would be one department counted twice, and its sums those of fewer than three.
+        for values in (nodes, [n.signing_key for n in self.nodes], [n.agreement_key for n in self.nodes],
+                       [r.resource_id for r in self.resources], [a.name for a in self.apps],
+                       [(r.node_id, r.name) for r in self.resources]):
+            if len(set(values)) != len(values):
+                raise ValueError("named twice")
+        if any(resource.node_id not in nodes for resource in self.resources):
+            raise ValueError("a resource of a node that does not take part")
+        if self.minimum_participants > len(nodes):
+            raise ValueError("more participants asked for than there are")
+        return self
 
 
 class RevokedGrant(_Statement):
@@ -72,3 +113,48 @@ class RevocationList(_Statement):
     iat: int
     next_update: int
     revoked: tuple[RevokedGrant, ...]
+
+
+def sign_grant(grant: Grant, private_key: Ed25519PrivateKey) -> str:
+    """The grant as a compact JWS."""
+    return _jws.sign(grant.model_dump(mode="json"), GRANT_TYPE, private_key)
+
+
+def verify_grant(jws: str, public_key: Ed25519PublicKey) -> Grant:
+    """The grant in ``jws``, if ``public_key`` signed exactly it. Term and revocation are the caller's to check.
+
+    Raises:
+        ProblemError: ``grant_invalid``.
+    """
+    return _verified(Grant, jws, GRANT_TYPE, public_key, GRANT_INVALID)
+
+
+def sign_revocations(revocations: RevocationList, private_key: Ed25519PrivateKey) -> str:
+    """The revocation list as a compact JWS."""
+    return _jws.sign(revocations.model_dump(mode="json"), REVOCATIONS_TYPE, private_key)
+
+
+def verify_revocations(jws: str, public_key: Ed25519PublicKey) -> RevocationList:
+    """The revocation list in ``jws``. That its number does not go back is the caller's to check.
+
+    Raises:
+        ProblemError: ``revocations_invalid``.
+    """
+    return _verified(RevocationList, jws, REVOCATIONS_TYPE, public_key, REVOCATIONS_INVALID)
+
+
+def _verified(model: type[S], jws: str, typ: str, key: Ed25519PublicKey, code: str) -> S:
+    try:
+        payload = _jws.verify(jws, typ, key)
+        statement = model.model_validate_json(payload)
+        # Every claim is written out, so that what was signed says all that is enforced.
+        if rfc8785.dumps(statement.model_dump(mode="json")) != payload:
+            raise ValueError("a claim is missing")
+    except (ValueError, ValidationError) as error:
+        raise ProblemError(code) from error
+    return statement
+
+
+def grant_digest(jws: str) -> str:
+    """``sha256:<hex>`` over the compact JWS: how messages and events name a grant."""
+    return "sha256:" + hashlib.sha256(jws.encode("ascii", "replace")).hexdigest()
