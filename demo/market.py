@@ -17,7 +17,15 @@ from demo import data
 from demo.commands import executable, run, run_json
 from demo.data import DISTRICTS, District
 from demo.layout import OPERATOR, Layout, Party, write_private
-from demo.processes import Processes, Service, http_ready, port_ready, port_taken, process_environment, socket_ready
+from demo.processes import (
+    Processes,
+    Service,
+    http_ready,
+    port_ready,
+    port_taken,
+    process_environment,
+    socket_ready,
+)
 
 MARKET, COORDINATOR = "marketplace", "coordinator"
 
