@@ -7,9 +7,8 @@ one sentence that names the field.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 from pydantic import ValidationError
@@ -24,6 +23,12 @@ from shuyan.federation import problems as federation
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant, GrantedResource
 
+if TYPE_CHECKING:
+    from shuyan.federation.apps import FederatedApp, InstalledApp
+
+Schemas = dict[str, dict[str, dict[str, Any]]]
+"""Node id → column name → the catalogue's description of the column."""
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -31,15 +36,6 @@ class Checked:
 
     params: dict[str, Any]
     app_digest: str
-
-
-@dataclass(frozen=True)
-class Use:
-    """One column a job uses. ``role`` is ``number``, ``dimension`` or ``feature`` (a number or a dimension)."""
-
-    column: str
-    role: str
-    field: str
 
 
 def request_digest(**body: Any) -> str:
@@ -64,15 +60,17 @@ def check(session: Session, organisation_id: str, *, grant_id: str, app: str, pa
     record, grant = authorisation.usable_grant(session, grant_id, utc_now())
     if record.organisation_id != organisation_id or grant.grantee != organisation_id:
         raise ProblemError(errors.GRANT_NOT_YOURS, field="grant_id")
-    digest, checked = _check_app(grant, app, params)
-    granted = granted_resources(grant, str(checked.get("resource", "")))
+    installed = _granted_app(grant, app)
+    model = installed.load()
+    checked = _validated(model, params)
+    resource = str(checked.get("resource", ""))
+    granted = granted_resources(grant, resource)
     if not granted:
-        raise ProblemError(errors.RESOURCE_NOT_GRANTED, field="params.resource", resource=checked.get("resource"))
+        raise ProblemError(errors.RESOURCE_NOT_GRANTED, field="params.resource", resource=resource)
     if len(granted) < grant.minimum_participants:
         raise ProblemError(errors.TOO_FEW_DEPARTMENTS, field="params.resource", count=len(granted),
                            minimum=grant.minimum_participants)
-    domains = check_columns(granted, _schemas(session, granted, grant), list(uses(checked)))
-    return Checked(checked | {"domains": domains}, digest)
+    return Checked(with_domains(model, checked, granted, _schemas(session, granted, grant)), installed.digest)
 
 
 def granted_resources(grant: Grant, name: str) -> list[GrantedResource]:
@@ -80,58 +78,74 @@ def granted_resources(grant: Grant, name: str) -> list[GrantedResource]:
     return sorted((item for item in grant.resources if item.name == name), key=lambda item: item.node_id)
 
 
-def uses(params: dict[str, Any]) -> Iterator[Use]:
-    """The columns a job's parameters name. The keys mean the same in every app."""
-    for position, column in enumerate(params.get("columns") or ()):
-        yield Use(column, "number", f"params.columns.{position}")
-    for position, histogram in enumerate(params.get("histograms") or ()):
-        yield Use(histogram["column"], "number", f"params.histograms.{position}.column")
-    for position, dimensions in enumerate(params.get("group_by") or ()):
-        for inner, column in enumerate(dimensions):
-            yield Use(column, "dimension", f"params.group_by.{position}.{inner}")
-    if params.get("target"):
-        yield Use(params["target"], "number", "params.target")
-    for position, column in enumerate(params.get("features") or ()):
-        yield Use(column, "feature", f"params.features.{position}")
+def with_domains(app: FederatedApp, params: dict[str, Any], granted: list[GrantedResource],
+                 schemas: Schemas) -> dict[str, Any]:
+    """``params`` with the declared values of every dimension, having checked every column they touch.
 
-
-def check_columns(granted: list[GrantedResource], schemas: dict[str, dict[str, dict[str, Any]]],
-                  used: list[Use]) -> dict[str, list[str]]:
-    """Each used column exists everywhere, is granted everywhere and has one fitting type; returns the domains.
-
-    Args:
-        schemas: node id → column name → the catalogue's description of the column.
+    Raises:
+        ProblemError: see :func:`check_column`, with ``field`` naming where the column stands in ``params``.
     """
-    domains: dict[str, list[str]] = {}
-    for use in used:
-        columns = []
-        for item in granted:
-            column = schemas[item.node_id].get(use.column)
-            if column is None:
-                raise ProblemError(federation.UNKNOWN_COLUMN, field=use.field, column=use.column)
-            if use.column not in item.columns or column["identifier"]:
-                raise ProblemError(federation.COLUMN_NOT_GRANTED, field=use.field, column=use.column)
-            columns.append(column)
-        kinds = {column["type"] for column in columns}
-        numeric = kinds <= NUMERIC
-        if not numeric and len(kinds) > 1:
-            raise ProblemError(errors.COLUMN_TYPES_DIFFER, field=use.field, column=use.column)
-        if use.role == "number" and not numeric:
-            raise ProblemError(federation.WRONG_TYPE, field=use.field, column=use.column, expected="number")
-        if use.role == "dimension" or (use.role == "feature" and not numeric):
-            declared = {tuple(column["domain"]) for column in columns}
-            if () in declared:
-                raise ProblemError(federation.NOT_A_DIMENSION, field=use.field, column=use.column)
-            if len({frozenset(domain) for domain in declared}) > 1:
-                raise ProblemError(errors.DOMAINS_DIFFER, field=use.field, column=use.column)
-            domains[use.column] = list(columns[0]["domain"])
-    return domains
+    columns = {}
+    for name in app.needs(app.params(params)):
+        columns[name] = check_column(name, granted, schemas, field_of(params, name))
+    # A column of words with declared values may be a category of a model; whether it is, the app says once it has them.
+    wordy = {name: list(column["domain"]) for name, column in columns.items() if column["type"] not in NUMERIC}
+    for name, need in app.needs(app.params(params | {"domains": wordy})).items():
+        column, field = columns[name], field_of(params, name)
+        if need == "number" and column["type"] not in NUMERIC:
+            raise ProblemError(federation.WRONG_TYPE, field=field, column=name, expected="number")
+        if need in ("dimension", "category"):
+            if not column["domain"]:
+                raise ProblemError(federation.NOT_A_DIMENSION, field=field, column=name)
+            wordy[name] = list(column["domain"])
+        else:
+            wordy.pop(name, None)
+    return params | {"domains": wordy}
 
 
-def _schemas(session: Session, granted: list[GrantedResource], grant: Grant) -> dict[str, dict[str, dict[str, Any]]]:
+def check_column(name: str, granted: list[GrantedResource], schemas: Schemas, field: str) -> dict[str, Any]:
+    """One column as all departments describe it.
+
+    Raises:
+        ProblemError: ``unknown_column``; ``column_not_granted``; ``column_types_differ``; ``domains_differ``.
+    """
+    columns = []
+    for item in granted:
+        column = schemas[item.node_id].get(name)
+        if column is None:
+            raise ProblemError(federation.UNKNOWN_COLUMN, field=field, column=name)
+        if name not in item.columns or column["identifier"]:
+            raise ProblemError(federation.COLUMN_NOT_GRANTED, field=field, column=name)
+        columns.append(column)
+    kinds = {column["type"] for column in columns}
+    if len(kinds) > 1 and not kinds <= NUMERIC:
+        raise ProblemError(errors.COLUMN_TYPES_DIFFER, field=field, column=name)
+    if len({frozenset(column["domain"]) for column in columns}) > 1:
+        raise ProblemError(errors.DOMAINS_DIFFER, field=field, column=name)
+    return columns[0]
+
+
+def field_of(value: Any, wanted: str, path: str = "params") -> str:
+    """Where ``wanted`` stands in the parameters, as a dotted path; ``params`` if nowhere.
+
+    >>> field_of({"resource": "air", "group_by": [["year"], ["station"]]}, "station")
+    'params.group_by.1.0'
+    """
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if path == "params" and key in ("resource", "domains"):
+            continue
+        if item == wanted:
+            return f"{path}.{key}"
+        if (inner := field_of(item, wanted, f"{path}.{key}")) != "params":
+            return inner
+    return "params"
+
+
+def _schemas(session: Session, granted: list[GrantedResource], grant: Grant) -> Schemas:
     names = {node.node_id: node.name for node in grant.nodes}
     rows = catalogue.resources_by_id(session, [item.resource_id for item in granted])
-    schemas = {}
+    schemas: Schemas = {}
     for item in granted:
         row = rows.get(item.resource_id)
         if row is None or row.status != "active":
@@ -141,7 +155,7 @@ def _schemas(session: Session, granted: list[GrantedResource], grant: Grant) -> 
     return schemas
 
 
-def _check_app(grant: Grant, name: str, params: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _granted_app(grant: Grant, name: str) -> InstalledApp:
     # Flower costs the web tier a quarter of a second and 30 MB, so it is loaded by the first submission
     from shuyan.federation import apps
 
@@ -152,13 +166,18 @@ def _check_app(grant: Grant, name: str, params: dict[str, Any]) -> tuple[str, di
         raise ProblemError(errors.APP_NOT_GRANTED, field="app", app=name)
     if installed.manifest.output_form not in grant.output_forms:
         raise ProblemError(errors.FORM_NOT_GRANTED, field="app", form=installed.manifest.output_form)
-    model = installed.load().params_model
+    return installed
+
+
+def _validated(app: FederatedApp, params: dict[str, Any]) -> dict[str, Any]:
+    # "domains" are the catalogue's to say, not the developer's
+    raw = rfc8785.dumps({key: value for key, value in params.items() if key != "domains"})
     try:
         # as JSON, because strict models take JSON arrays for tuples but Python lists not
-        checked = model.model_validate_json(rfc8785.dumps({k: v for k, v in params.items() if k != "domains"}))
+        checked = app.params_model.model_validate_json(raw)
     except ValidationError as error:
         raise _param_problem(error) from None
-    return installed.digest, checked.model_dump(mode="json")
+    return checked.model_dump(mode="json", exclude={"domains"})
 
 
 def _param_problem(error: ValidationError) -> ProblemError:

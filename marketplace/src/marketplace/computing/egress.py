@@ -1,0 +1,198 @@
+"""The automatic egress checks: what a candidate output must be before a person decides on it. Pure functions.
+
+The coordinator runs them on the result of a run; nothing that fails one is stored. The nodes have checked their own
+contributions before; these checks judge the whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shuyan.trust.grants import Grant
+
+MAX_BYTES: Final = 8 * 1024 * 1024
+"""Largest result, as canonical JSON; a result is read by people and pages, not a bulk transfer."""
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+
+class Moments(_Shape):
+    """``None`` where a group has no or too few observations of the column."""
+
+    count: int | float | None
+    sum: float | int | None
+    mean: float | int | None
+    variance: float | int | None
+    sd: float | int | None
+
+
+class Cell(_Shape):
+    group: dict[str, str | int | float | bool]
+    rows: int = Field(ge=0)
+    columns: dict[str, Moments]
+
+
+class Table(_Shape):
+    group_by: list[str]
+    cells: list[Cell]
+    suppressed: int = Field(ge=0)
+
+
+class Histogram(_Shape):
+    column: str
+    edges: list[float | int]
+    counts: list[int | None]
+    suppressed: int = Field(ge=0)
+
+
+class Statistics(_Shape):
+    """Content of ``kind`` ``statistics``."""
+
+    kind: str = Field(pattern="^statistics$")
+    resource: str
+    rows: int = Field(ge=0)
+    departments: int = Field(ge=0)
+    tables: list[Table]
+    histograms: list[Histogram]
+    minimum_cohort: int = Field(ge=1)
+
+
+class Feature(_Shape):
+    name: str
+    type: str = Field(pattern="^(number|category)$")
+    levels: list[str] = []
+    mean: float | int | None = None
+    sd: float | int | None = None
+
+
+class Model(_Shape):
+    """Content of ``kind`` ``model``."""
+
+    kind: str = Field(pattern="^model$")
+    family: str = Field(pattern="^(logistic|linear)$")
+    target: str
+    features: list[Feature]
+    terms: list[Any]
+    coefficients: list[float | int]
+    intercept: float | int
+    l2: float | int
+    rows: int = Field(ge=0)
+    departments: int = Field(ge=0)
+    rounds: int = Field(ge=0)
+    converged: bool
+    metrics: dict[str, float | int | None]
+    resource: str = ""
+    standardise: str = ""
+    minimum_cohort: int = Field(default=1, ge=1)
+
+
+SHAPES: Final[dict[str, type[_Shape]]] = {"statistics": Statistics, "model": Model}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check's outcome; ``args`` hold counts only."""
+
+    code: str
+    passed: bool
+    args: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_output(form: str, content: Any, grant: Grant, *, participants: int, rows: int) -> list[Check]:
+    """All automatic checks of one candidate output, in a fixed order.
+
+    Args:
+        form: the app's declared output form, ``statistics`` or ``model``.
+        content: the candidate, as the app returned it.
+        participants: departments whose data is in it.
+        rows: cohort over all of them.
+    """
+    shape = SHAPES.get(form)
+    encoded = _encoded(content)
+    checks = [
+        Check("form_allowed", form in grant.output_forms and shape is not None, {"form": form}),
+        Check("shape", shape is not None and _fits(shape, content)),
+        Check("finite", encoded is not None and all(math.isfinite(n) for n in numbers(content))),
+        Check("size", encoded is not None and len(encoded) <= MAX_BYTES and _count(content) <= grant.max_output_values,
+              {"values": _count(content), "maximum": grant.max_output_values}),
+        Check("participants", participants >= grant.minimum_participants,
+              {"participants": participants, "minimum": grant.minimum_participants}),
+        Check("rows", rows >= grant.minimum_cohort, {"rows": rows, "minimum": grant.minimum_cohort}),
+    ]
+    if form == "statistics":
+        small = _small_cells(content, grant.minimum_cohort) if checks[1].passed else 0
+        checks.append(Check("cells", checks[1].passed and small == 0, {"cells": small, "minimum": grant.minimum_cohort}))
+    checks.append(Check("stated_facts", checks[1].passed and _stated(content, participants, rows)))
+    return checks
+
+
+def failed(checks: list[Check]) -> list[str]:
+    """Codes of the checks that failed."""
+    return [check.code for check in checks if not check.passed]
+
+
+def numbers(value: Any) -> Iterator[float]:
+    """Every number in a JSON value, booleans excluded."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from numbers(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _count(content: Any) -> int:
+    return sum(1 for _ in numbers(content))
+
+
+def _encoded(content: Any) -> bytes | None:
+    try:
+        return rfc8785.dumps(content)
+    except (rfc8785.CanonicalizationError, RecursionError):  # NaN, infinity, integers beyond 2^53, foreign types
+        return None
+
+
+def _fits(shape: type[_Shape], content: Any) -> bool:
+    try:
+        value = shape.model_validate(content)
+    except ValidationError:
+        return False
+    if isinstance(value, Model):
+        return len(value.coefficients) == len(value.terms)
+    if isinstance(value, Statistics):
+        return all(set(cell.group) == set(table.group_by) for table in value.tables for cell in table.cells) and all(
+            len(histogram.edges) == len(histogram.counts) + 1 for histogram in value.histograms)
+    return True
+
+
+def _small_cells(content: dict[str, Any], minimum: int) -> int:
+    """How many published figures rest on fewer rows than the grant's cohort; a suppressed one must be gone."""
+    value = Statistics.model_validate(content)
+    small = 0
+    for table in value.tables:
+        for cell in table.cells:
+            small += cell.rows < minimum
+            # a column with too few observations publishes nothing at all, not even how few
+            small += sum(1 for m in cell.columns.values() if m.count is not None and m.count < minimum)
+            small += sum(1 for m in cell.columns.values() if m.count is None and (m.sum, m.mean, m.variance, m.sd) != (None,) * 4)
+    for histogram in value.histograms:
+        # an empty bin tells that nobody is there, which is as telling as a small one
+        small += sum(1 for count in histogram.counts if count is not None and count < minimum)
+    return small
+
+
+def _stated(content: dict[str, Any], participants: int, rows: int) -> bool:
+    return content.get("departments") == participants and content.get("rows", -1) <= rows

@@ -1,0 +1,251 @@
+"""Use cases of execution, for the coordinator alone: each is idempotent by (job, attempt) and one transaction.
+
+A job is executed in attempts, each with a :class:`Run`. Whatever the coordinator repeats after a crash finds here what
+it had already recorded and changes nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from marketplace.actor import SYSTEM
+from marketplace.authorisation import service as authorisation
+from marketplace.computing import egress, rules
+from marketplace.computing.errors import COORDINATOR_INTERRUPTED, EGRESS_CHECKS_FAILED
+from marketplace.computing.jobs import add_log, end_cancelled, locked_job
+from marketplace.computing.models import EgressReview, Job, JobOutput, Run
+from marketplace.computing.nodes import nodes_by_id
+from marketplace.computing.submission import digest_of, granted_resources
+from marketplace.db import utc_now
+from marketplace.events import Tag
+from marketplace.ids import new_id
+from marketplace.trust import service as trust
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import Grant
+
+
+@dataclass(frozen=True)
+class Order:
+    """All that is needed to execute one attempt. ``departments``: node id → name of the nodes that have the resource."""
+
+    job_id: str
+    run_id: str
+    attempt: int
+    grant_jws: str
+    grant: Grant
+    app_name: str
+    app_digest: str
+    params: dict[str, Any]
+    departments: dict[str, str]
+
+
+def queued_jobs(session: Session, limit: int = 50) -> list[str]:
+    """Ids of jobs waiting to be run, oldest first."""
+    return list(session.exec(select(Job.id).where(Job.status == "queued").order_by(col(Job.id)).limit(limit)))
+
+
+def running_jobs(session: Session) -> dict[str, int]:
+    """Jobs under way and their latest attempt (0: none recorded)."""
+    jobs = list(session.exec(select(Job.id).where(Job.status == "running").order_by(col(Job.id))))
+    attempts = dict.fromkeys(jobs, 0)
+    for run in session.exec(select(Run).where(col(Run.job_id).in_(jobs))):
+        attempts[run.job_id] = max(attempts[run.job_id], run.attempt)
+    return attempts
+
+
+def cancel_requests(session: Session) -> list[str]:
+    """Running jobs somebody wants stopped."""
+    return list(session.exec(select(Job.id).where(Job.status == "running", col(Job.cancel_requested).is_(True))))
+
+
+def begin(session: Session, job_id: str, attempt: int) -> str | None:
+    """Start an attempt: the job is running, its :class:`Run` exists. The run's id, or ``None`` if nothing is to be run.
+
+    Repeating it gives the same run again as long as that run is open.
+    """
+    job = locked_job(session, job_id)
+    if job is None or job.status not in ("queued", "running"):
+        return None
+    run = _run_of(session, job_id, attempt)
+    if run is not None:
+        return run.id if run.status == "running" else None
+    if job.cancel_requested:
+        end_cancelled(session, job, SYSTEM)
+        return None
+    if job.status == "queued":
+        job.status, job.started_at = rules.JOB.check("start", job.status, SYSTEM).target, utc_now()
+    job.round = job.rounds = 0
+    session.add(job)
+    run = Run(id=new_id("run"), job_id=job_id, attempt=attempt)
+    session.add(run)
+    if attempt > 1:
+        add_log(session, job_id, "run_restarting", "warning", attempt=attempt)
+    session.flush()
+    trust.append(session, Tag.RUN_STARTED, SYSTEM, run.id, related=[job_id, job.grant_id], data={"attempt": attempt})
+    return run.id
+
+
+def order(session: Session, job_id: str, run_id: str) -> Order:
+    """What to execute.
+
+    Raises:
+        ProblemError: the grant can no longer be used (expired, revoked).
+    """
+    job, run = session.get_one(Job, job_id), session.get_one(Run, run_id)
+    record, grant = authorisation.usable_grant(session, job.grant_id, utc_now())
+    granted = granted_resources(grant, str(job.params.get("resource", "")))
+    active = {node_id for node_id, node in nodes_by_id(session, (item.node_id for item in granted)).items()
+              if node.status == "active"}
+    names = {node.node_id: node.name for node in grant.nodes}
+    return Order(job_id=job.id, run_id=run.id, attempt=run.attempt, grant_jws=record.jws, grant=grant,
+                 app_name=job.app_name, app_digest=job.app_digest, params=dict(job.params),
+                 departments={item.node_id: names.get(item.node_id, item.node_id) for item in granted
+                              if item.node_id in active})
+
+
+@dataclass(frozen=True)
+class ProgressLine:
+    """One line of a running job; ``round`` 0 leaves the job's counters alone."""
+
+    code: str
+    args: dict[str, Any]
+    level: str = "info"
+    round: int = 0
+    rounds: int = 0
+
+
+def record_progress(session: Session, job_id: str, lines: Sequence[ProgressLine]) -> None:
+    """Append log lines and move the job's round counters; nothing once the job has ended."""
+    job = locked_job(session, job_id)
+    if job is None or job.status != "running":
+        return
+    for line in lines:
+        add_log(session, job_id, line.code, line.level, **line.args)
+        if line.round:
+            job.round, job.rounds = line.round, line.rounds
+    session.add(job)
+
+
+def set_participants(session: Session, run_id: str, node_ids: Sequence[str]) -> None:
+    """The departments a run starts with."""
+    run = session.get_one(Run, run_id)
+    run.participants = sorted(node_ids)
+    session.add(run)
+
+
+def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any], participants: Sequence[str],
+           rows: int) -> bool:
+    """Take a run's candidate output through the automatic checks: to review, or the job fails and nothing is kept.
+
+    Returns:
+        whether the output went to review. Repeating it on a closed run changes nothing.
+    """
+    run, job = _open_run(session, run_id)
+    if run is None or job is None:
+        return False
+    try:
+        _, grant = authorisation.usable_grant(session, job.grant_id, utc_now())
+    except ProblemError as problem:  # revoked or expired while it ran: what it gave may not be used
+        _fail(session, run, job, problem.code, dict(problem.args_))
+        return False
+    checks = egress.check_output(form, content, grant, participants=len(participants), rows=rows)
+    wrong = egress.failed(checks)
+    trust.append(session, Tag.EGRESS_CHECKED, SYSTEM, run.id, related=[job.id, job.grant_id],
+                 data={"passed": not wrong, "failed": wrong})
+    if wrong:
+        add_log(session, job.id, "checks_failed", "error", checks=wrong)
+        _fail(session, run, job, EGRESS_CHECKS_FAILED, {"checks": ", ".join(wrong)})
+        return False
+    run.status, run.finished_at, run.participants = "finished", utc_now(), sorted(participants)
+    output = JobOutput(id=new_id("out"), job_id=job.id, run_id=run.id, form=form, content=content,
+                       digest=digest_of(content), participants=sorted(participants), rows=rows)
+    session.add(run)
+    session.add(output)
+    session.flush()
+    review = EgressReview(id=new_id("rev"), job_id=job.id, output_id=output.id,
+                          checks=[check.as_json() for check in checks])
+    session.add(review)
+    job.status = rules.JOB.check("finish", job.status, SYSTEM).target
+    session.add(job)
+    add_log(session, job.id, "run_finished", departments=len(participants), rows=rows)
+    add_log(session, job.id, "checks_passed", count=len(checks))
+    session.flush()
+    trust.append(session, Tag.RUN_FINISHED, SYSTEM, run.id, related=[job.id, job.grant_id, output.id, review.id], data={
+        "output_digest": output.digest, "form": form, "participants": output.participants, "rows": rows})
+    return True
+
+
+def fail(session: Session, run_id: str, code: str, args: dict[str, Any]) -> None:
+    """A run and its job end with an error of the catalogue. Repeating it on a closed run changes nothing."""
+    run, job = _open_run(session, run_id)
+    if run is not None and job is not None:
+        _fail(session, run, job, code, args)
+
+
+def cancelled(session: Session, run_id: str) -> None:
+    """A run was stopped because its job is cancelled. Repeating it on a closed run changes nothing."""
+    run, job = _open_run(session, run_id)
+    if run is not None and job is not None:
+        run.status, run.finished_at = "cancelled", utc_now()
+        session.add(run)
+        end_cancelled(session, job, SYSTEM)
+
+
+def interrupted(session: Session, job_id: str, attempt: int) -> int | None:
+    """The coordinator went away under an attempt: its run is closed as ``interrupted``.
+
+    Returns:
+        the number of the next attempt, or ``None`` if there is none: the job has ended, was to be cancelled, or was
+        tried :data:`.rules.MAX_ATTEMPTS` times and now fails with ``coordinator_interrupted``. Repeatable.
+    """
+    job = locked_job(session, job_id)
+    if job is None or job.status != "running":
+        return None
+    run = _run_of(session, job_id, attempt)
+    if run is not None and run.status == "running":
+        run.status, run.error_code, run.finished_at = "interrupted", COORDINATOR_INTERRUPTED, utc_now()
+        session.add(run)
+        session.flush()
+        trust.append(session, Tag.RUN_FAILED, SYSTEM, run.id, related=[job.id, job.grant_id],
+                     data={"code": COORDINATOR_INTERRUPTED, "attempt": attempt})
+    if job.cancel_requested:
+        end_cancelled(session, job, SYSTEM)
+        return None
+    if attempt >= rules.MAX_ATTEMPTS:
+        _fail_job(session, job, COORDINATOR_INTERRUPTED, {"attempts": attempt})
+        return None
+    return attempt + 1
+
+
+def _run_of(session: Session, job_id: str, attempt: int) -> Run | None:
+    return session.exec(select(Run).where(Run.job_id == job_id, Run.attempt == attempt)
+                        .execution_options(populate_existing=True)).first()
+
+
+def _open_run(session: Session, run_id: str) -> tuple[Run | None, Job | None]:
+    run = session.get(Run, run_id)
+    job = locked_job(session, run.job_id) if run is not None else None
+    if run is None or job is None or job.status != "running":
+        return None, None
+    session.refresh(run)
+    return (run, job) if run.status == "running" else (None, None)
+
+
+def _fail(session: Session, run: Run, job: Job, code: str, args: dict[str, Any]) -> None:
+    run.status, run.error_code, run.finished_at = "failed", code, utc_now()
+    session.add(run)
+    session.flush()
+    trust.append(session, Tag.RUN_FAILED, SYSTEM, run.id, related=[job.id, job.grant_id],
+                 data={"code": code, "attempt": run.attempt})
+    _fail_job(session, job, code, args)
+
+
+def _fail_job(session: Session, job: Job, code: str, args: dict[str, Any]) -> None:
+    job.status, job.finished_at = rules.JOB.check("fail", job.status, SYSTEM).target, utc_now()
+    job.error_code, job.error_args = code, {key: str(value) for key, value in args.items()}
+    session.add(job)
+    add_log(session, job.id, "job_failed", "error", code=code, **job.error_args)
