@@ -6,6 +6,7 @@
 ...     print(resource.title, resource.row_count)
 """
 
+from shuyan._audit import verify_evidence
 from shuyan._client import Job, Market, Product, connect
 from shuyan._errors import (
     ConfigurationError,
@@ -37,6 +38,7 @@ from shuyan._models import (
     Review,
     Scenario,
 )
+from shuyan.trust.bundle import Verified
 
 __version__ = "0.1.0"
 
@@ -70,11 +72,12 @@ __all__ = [
     "ShuyanError",
     "Unavailable",
     "VerificationFailed",
+    "Verified",
     "connect",
+    "verify_evidence",
 ]
 
 # Show the public names as members of this module, not of the private ones they are written in.
 for _name in __all__:
-    if _name != "connect":
-        locals()[_name].__module__ = "shuyan"
-connect.__module__ = "shuyan"
+    if globals()[_name].__module__.startswith("shuyan._"):
+        globals()[_name].__module__ = "shuyan"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import PrivateAttr
 
+from shuyan._audit import Audit
 from shuyan._config import resolve
 from shuyan._errors import JobFailed
 from shuyan._http import Api
@@ -337,26 +338,6 @@ class Entitlements(_Collection[Entitlement]):
     """What the caller's organisation may call."""
 
     _path, _kind = "/entitlements", Entitlement
-
-
-class Audit:
-    """Evidence: what the market wrote down, in a form that can be checked without trusting it."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    def key(self) -> str:
-        """The log's public key (C2SP vkey). Keep it: evidence is only as good as the key it is checked against."""
-        return str(self._api.get("/audit/key")).strip()
-
-    def checkpoint(self) -> str:
-        """The latest checkpoint with its cosignatures (C2SP signed note)."""
-        return str(self._api.get("/audit/checkpoint"))
-
-    def bundle(self, subject: str) -> dict[str, Any]:
-        """Every event about ``subject`` (a product, job, grant or order) with the proofs to check it offline."""
-        answer: dict[str, Any] = self._api.get("/audit/bundle", subject=subject)
-        return answer
 
 
 class Market:

@@ -1,0 +1,69 @@
+"""``shuyan resources``, ``apps`` and ``grants``: what there is, and what may be done with it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from shuyan._text import t
+from shuyan.cli._common import AsJson, Limit, console, market, print_fields, print_json, print_table, titled
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("resources", help=t("查找数据资源，或查看其中一个的字段。", "Find data resources, or show the columns of one."))(resources)
+    app.command("apps", help=t("查看可用的联邦计算程序。", "List the federated apps."))(apps)
+    app.command("grants", help=t("查看本单位的授权凭证。", "List your organisation's grants, or show one."))(grants)
+
+
+def resources(
+    context: typer.Context,
+    id: Annotated[str | None, typer.Argument(help=t("资源编号。", "Resource id."), metavar="ID")] = None,
+    query: Annotated[str | None, typer.Option("--query", "-q", help=t("按文字查找。", "Search for this text."))] = None,
+    sector: Annotated[str | None, typer.Option(help=t("按领域筛选。", "Of this sector only."))] = None,
+    limit: Limit = 50, as_json: AsJson = False,
+) -> None:
+    with market(context) as entered:
+        if id is None:
+            found = [*entered.resources.list(q=query, sector=sector, limit=limit)]
+            if as_json:
+                return print_json(found)
+            return print_table(
+                [t("编号", "id"), t("名称", "name"), t("标题", "title"), t("领域", "sector"), t("分级", "grade"), t("行数", "rows")],
+                [(r.id, r.name, titled(r), r.sector, r.grade, f"{r.row_count:,}") for r in found], numeric=(4, 5))
+        resource = entered.resources.get(id)
+    if as_json:
+        return print_json(resource)
+    print_fields([(t("编号", "id"), resource.id), (t("名称", "name"), resource.name), (t("标题", "title"), titled(resource)),
+                  (t("节点", "node"), resource.node_id), (t("领域", "sector"), resource.sector),
+                  (t("分级", "grade"), resource.grade), (t("行数", "rows"), f"{resource.row_count:,}")])
+    console.print()
+    return print_table(
+        [t("字段", "column"), t("类型", "type"), t("说明", "title"), t("取值", "values")],
+        [(c.name, c.type, c.title, t("直接标识，不授权", "identifier, never granted") if c.identifier else
+          ", ".join(c.domain) or (f"{c.lower:g} … {c.upper:g}" if c.lower is not None and c.upper is not None else ""))
+         for c in resource.columns])
+
+
+def apps(context: typer.Context, as_json: AsJson = False) -> None:
+    with market(context) as entered:
+        found = [*entered.apps.list()]
+    if as_json:
+        return print_json(found)
+    return print_table([t("名称", "name"), t("版本", "version"), t("说明", "title"), t("摘要", "digest")],
+                       [(a.name, a.version, titled(a), a.digest) for a in found])
+
+
+def grants(
+    context: typer.Context,
+    id: Annotated[str | None, typer.Argument(help=t("凭证编号。", "Grant id."), metavar="ID")] = None,
+    limit: Limit = 50, as_json: AsJson = False,
+) -> None:
+    with market(context) as entered:
+        if id is not None:
+            return print_json(entered.grants.get(id))
+        found = [*entered.grants.list(limit=limit)]
+    if as_json:
+        return print_json(found)
+    return print_table([t("编号", "id"), t("场景", "scenario"), t("状态", "status"), t("到期", "expires")],
+                       [(g.id, g.scenario_id, g.status, f"{g.expires_at:%Y-%m-%d %H:%M}Z") for g in found])
