@@ -6,7 +6,7 @@ import datetime as dt
 
 from sqlmodel import Field, SQLModel
 
-from marketplace.db import UtcDateTime
+from marketplace.db import BigInt, UtcDateTime
 
 
 class UsageRecord(SQLModel, table=True):
@@ -18,3 +18,5 @@ class UsageRecord(SQLModel, table=True):
     client_id: str
     at: dt.datetime = Field(sa_type=UtcDateTime, index=True)
     request_digest: str
+    # leaf index of the audit event that sealed this record; null until the next sealing
+    seal_index: int | None = Field(default=None, sa_type=BigInt, index=True)

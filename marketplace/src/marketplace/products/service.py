@@ -115,7 +115,10 @@ def create_version(session: Session, actor: Actor, product_id: str, *, job_id: s
 
 def _participants(session: Session, node_ids: Iterable[str], resource: object) -> list[dict[str, Any]]:
     nodes = computing.nodes_by_id(session, list(node_ids))
-    sizes = catalogue.rows_by_node(session, nodes, resource) if isinstance(resource, str) else {}
+    sizes = {
+        row.node_id: row.row_count
+        for node_id in nodes for row in catalogue.resources_of_node(session, node_id) if row.name == resource
+    }
     return [
         {"node_id": node_id, "organisation_id": nodes[node_id].organisation_id, "rows": sizes.get(node_id)}
         for node_id in sorted(nodes)
