@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import shuyan
 from demo import data
@@ -27,6 +27,7 @@ from demo.processes import (
     socket_ready,
 )
 
+T = TypeVar("T")
 MARKET, COORDINATOR = "marketplace", "coordinator"
 
 
@@ -177,22 +178,28 @@ class DemoMarket:
             for done in [pool.submit(work, district) for district in self.districts]:
                 done.result()
 
-    def wait_connected(self, within: float = 30.0) -> None:
-        """Wait until the market sees every node connected.
+    def wait_for(self, look: Callable[[], T | None], what: str, within: float = 30.0) -> T:
+        """Look until there is something to see.
 
         Raises:
-            TimeoutError: one is missing.
+            TimeoutError: there was nothing in time; names ``what``.
+            ProcessFailed: a process ended meanwhile.
         """
         end = time.monotonic() + within
-        while True:
-            connected = sum(node.connected for node in self.connect(OPERATOR).nodes.list() if node.status == "active")
-            if connected >= len(self.districts):
-                return
-            if time.monotonic() > end:
-                raise TimeoutError(f"{connected} of {len(self.districts)} nodes are connected")
+        while (seen := look()) is None:
             for failure in self.processes.ended():
                 raise failure
+            if time.monotonic() > end:
+                raise TimeoutError(f"{what}: {within:g} s")
             time.sleep(0.1)
+        return seen
+
+    def wait_connected(self) -> None:
+        """Wait until the market sees every node connected."""
+        operator = self.connect(OPERATOR)
+        self.wait_for(
+            lambda: True if sum(node.connected for node in operator.nodes.list()) >= len(self.districts) else None,
+            "nodes connected")
 
     def connect(self, party: Party) -> shuyan.Market:
         """The SDK, signed in as ``party``'s program."""

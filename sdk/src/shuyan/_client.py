@@ -32,7 +32,8 @@ from shuyan._text import t
 
 R = TypeVar("R", bound=Record)
 
-ENDED = frozenset({"finished", "failed", "cancelled", "rejected"})
+DONE = "completed"
+ENDED = frozenset({DONE, "failed", "cancelled", "rejected"})
 
 
 class Job(Record):
@@ -115,7 +116,7 @@ class Job(Record):
             JobFailed: the job ended without one.
             ProblemResponse: it has not been approved yet.
         """
-        if self.status in ENDED - {"finished"}:
+        if self.status in ENDED - {DONE}:
             reason = getattr(self, "error", None)
             text = reason.get("detail") if isinstance(reason, dict) else reason
             raise JobFailed(text or t("任务 {id} 没有产生结果（{status}）。", "Job {id} gave no result ({status}).",

@@ -100,7 +100,7 @@ def result(
 
 def _watch(job: shuyan.Job, *, quiet: bool) -> None:
     job.wait(progress=None if quiet else lambda _, lines: _print_lines(lines))
-    if job.status != "finished":
+    if job.status != "completed":
         raise JobFailed(t("任务 {id} 结束：{status}。", "Job {id} ended: {status}.", id=job.id, status=job.status),
                         job_id=job.id, status=job.status, code=job.error_code)
 
