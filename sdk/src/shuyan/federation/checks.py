@@ -6,7 +6,7 @@ Signature, term and revocation of the grant are checked before (``shuyan.trust``
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -120,7 +120,7 @@ def check_app(name: str, digest: str, grant: Grant, apps: Mapping[str, Installed
 
 
 def check_columns(
-    needs: Mapping[str, Need], domains: Mapping[str, Any], resource: str, grant: Grant, node_id: str,
+    needs: Sequence[tuple[str, Need]], domains: Mapping[str, Any], resource: str, grant: Grant, node_id: str,
     schemas: Mapping[str, Schema],
 ) -> tuple[str, ...]:
     """The columns to read, sorted.
@@ -136,7 +136,7 @@ def check_columns(
     if not granted:
         raise ProblemError(problems.GRANT_WIDENED, what=resource)
     allowed = {column for entry in granted for column in entry.columns}
-    for name, need in needs.items():
+    for name, need in needs:
         column = schema.get(name)
         if column is None:
             raise ProblemError(problems.UNKNOWN_COLUMN, column=name)
@@ -150,4 +150,4 @@ def check_columns(
             # Departments may have seen different values; the question must cover all of this one's.
             if not set(column.domain) <= set(domains.get(name, ())):
                 raise ProblemError(problems.DOMAIN_MISMATCH, column=name)
-    return tuple(sorted(needs))
+    return tuple(sorted({name for name, _ in needs}))

@@ -10,12 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 from shuyan.problems import define
+from shuyan.trust.errors import GRANT_INVALID as GRANT_INVALID
 
 # --- the grant ---------------------------------------------------------------------------------------------------
 
-GRANT_INVALID: Final = define(
-    "grant_invalid", 403, zh="授权凭证无效：签名、签发机关或格式不符。",
-    en="The grant is not valid: its signature, issuer or form is wrong.")
 GRANT_EXPIRED: Final = define("grant_expired", 403, zh="授权凭证已过有效期。", en="The grant has expired.")
 GRANT_NOT_YET_VALID: Final = define("grant_not_yet_valid", 403, zh="授权凭证尚未生效。", en="The grant is not valid yet.")
 GRANT_REVOKED: Final = define("grant_revoked", 403, zh="授权凭证已被数据主管部门撤销。",

@@ -140,12 +140,15 @@ def decode(words: Words, fraction_bits: int) -> Floats:
     """float64 of shape (n,) from ring elements of shape (L, n); within one unit in the last place of the exact sum."""
     limbs = words.shape[0]
     if limbs == 1:
-        return np.ldexp(words[0].view(np.int64).astype(np.float64), -fraction_bits)
+        signed: Floats = words[0].view(np.int64).astype(np.float64)
+        np.ldexp(signed, -fraction_bits, out=signed)
+        return signed
     magnitude = words.copy()
     negative = words[-1] >= np.uint64(1 << 63)
     _negate(magnitude, negative)
-    value = magnitude[0].astype(np.float64)
+    value: Floats = magnitude[0].astype(np.float64)
     for limb in range(1, limbs):
         value += magnitude[limb].astype(np.float64) * _TWO_64**limb
     np.negative(value, out=value, where=negative)
-    return np.ldexp(value, -fraction_bits)
+    np.ldexp(value, -fraction_bits, out=value)
+    return value

@@ -7,7 +7,7 @@ only, which their administrator allowed by name and digest; nothing is ever ship
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -85,7 +85,7 @@ class FederatedApp:
     client_app: ClientApp
     serve: Callable[[SecureGrid, Any, Progress], dict[str, Any]]
     params_model: type[BaseModel]
-    needs: Callable[[Any], Mapping[str, Need]]
+    needs: Callable[[Any], Sequence[tuple[str, Need]]]
     _server_app: list[ServerApp] = field(default_factory=list, repr=False, compare=False)
 
     @property

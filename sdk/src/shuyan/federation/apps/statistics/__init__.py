@@ -1,0 +1,8 @@
+"""Federated statistics: count, sum, mean, variance, by group, and histograms; one round for all of it."""
+
+from __future__ import annotations
+
+from shuyan.federation.apps.statistics._app import app
+from shuyan.federation.apps.statistics._params import Histogram, StatisticsParams
+
+__all__ = ["Histogram", "StatisticsParams", "app"]

@@ -1,0 +1,185 @@
+"""The statistics app. Null, NaN and infinite values are not observations; a null in a dimension forms no group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from shuyan.federation import _flower, moments
+from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress
+from shuyan.federation.apps.statistics._params import Histogram, StatisticsParams, needs
+from shuyan.federation.grid import SecureGrid, Sum
+from shuyan.federation.inputs import Inputs
+from shuyan.federation.release import withheld
+from shuyan.federation.ring import Floats
+from shuyan.federation.schema import dimension_sql, quote
+
+TALLY = "query.tally"
+
+manifest = AppManifest(
+    name="statistics", version="1.0.0", title_zh="联邦统计", title_en="Federated statistics", output_form="statistics",
+    actions={TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": moments.SUM, "square": moments.SQUARE,
+                     "bins": moments.COUNT}},
+)
+
+client_app = ClientApp()
+
+
+def expect(params: StatisticsParams) -> dict[str, int]:
+    """The vectors' lengths: ``rows`` per cell; ``count``, ``sum``, ``square`` per cell and column; ``bins``."""
+    cells = params.cell_count()
+    lengths = {"rows": cells, "bins": sum(histogram.bins for histogram in params.histograms)}
+    lengths |= dict.fromkeys(("count", "sum", "square"), cells * len(params.columns))
+    return {name: length for name, length in lengths.items() if length}
+
+
+# --- on a node ---------------------------------------------------------------------------------------------------
+
+
+@client_app.query("tally")  # type: ignore[untyped-decorator,unused-ignore]
+def tally(message: Message, context: Context) -> Message:
+    """One department's counts, sums and squares for all tables and histograms."""
+    inputs, params = context.inputs, context.params
+    vectors = _tables(inputs, params)
+    if params.histograms:
+        vectors["bins"] = np.concatenate([_bins(inputs, histogram) for histogram in params.histograms])
+    wanted = expect(params)
+    return _flower.reply(message, {name: vectors[name] for name in wanted}, inputs.row_count())
+
+
+def _tables(inputs: Inputs, params: StatisticsParams) -> dict[str, Floats]:
+    """All grouping sets in one pass over the data."""
+    dims, columns = params.dimensions(), params.columns
+    index, at = {}, 0  # (mask, values of the dimensions in order) -> cell
+    for grouping in params.groupings():
+        # GROUPING() sets a bit for each dimension that is not grouped by, the first dimension highest.
+        mask = sum(1 << (len(dims) - 1 - place) for place, name in enumerate(dims) if name not in grouping)
+        for cell in params.cells(grouping):
+            values = dict(zip(grouping, cell, strict=True))
+            index[mask, tuple(values.get(name) for name in dims)] = at
+            at += 1
+    rows = np.zeros(at)
+    count, total, centred = (np.zeros((at, len(columns))) for _ in range(3))
+    for record in inputs.connection.execute(_sql(inputs, params)).fetchall():
+        cell_at = index.get((record[0], tuple(record[1 : 1 + len(dims)])))
+        if cell_at is None:  # a null, or a value that is not declared
+            continue
+        rows[cell_at] = record[1 + len(dims)]
+        for place in range(len(columns)):
+            seen, summed, variance = record[2 + len(dims) + 3 * place : 5 + len(dims) + 3 * place]
+            if seen:
+                count[cell_at, place], total[cell_at, place] = seen, summed
+                centred[cell_at, place] = variance * seen
+    square = moments.square_terms(count.ravel(), total.ravel(), centred.ravel())
+    return {"rows": rows, "count": count.ravel(), "sum": total.ravel(), "square": square}
+
+
+def _sql(inputs: Inputs, params: StatisticsParams) -> str:
+    dims, columns = params.dimensions(), params.columns
+    inner = [f"{dimension_sql(inputs.column(name))} AS d{place}" for place, name in enumerate(dims)]
+    inner += [f"{_observation(name)} AS v{place}" for place, name in enumerate(columns)]
+    names = [f"d{place}" for place in range(len(dims))]
+    # fsum is Kahan's; var_pop is Welford's, so neither loses digits to large means.
+    values = [f"count(v{place}), fsum(v{place}), var_pop(v{place})" for place in range(len(columns))]
+    outer = ", ".join([f"grouping({', '.join(names)})" if names else "0", *names, "count(*)", *values])
+    sql = f"SELECT {outer} FROM (SELECT {', '.join(inner) or '1 AS one'} FROM data)"  # noqa: S608
+    if names:
+        place_of = {name: f"d{place}" for place, name in enumerate(dims)}
+        sets = ", ".join("(" + ", ".join(place_of[name] for name in dims_) + ")" for dims_ in params.groupings())
+        sql += f" GROUP BY GROUPING SETS ({sets})"
+    return sql
+
+
+def _observation(name: str) -> str:
+    value = f"CAST({quote(name)} AS DOUBLE)"
+    return f"CASE WHEN isfinite({value}) THEN {value} END"
+
+
+def _bins(inputs: Inputs, histogram: Histogram) -> Floats:
+    """Counts by bin; a value belongs to the bin whose published edges hold it, whatever the division rounds to."""
+    counts = np.zeros(histogram.bins)
+    edges = "[" + ", ".join(f"CAST({edge!r} AS DOUBLE)" for edge in histogram.edges()) + "]"
+    lower, upper, bins = f"CAST({histogram.lower!r} AS DOUBLE)", f"CAST({histogram.upper!r} AS DOUBLE)", histogram.bins
+    sql = (
+        f"WITH v AS (SELECT {_observation(histogram.column)} AS v FROM data), "  # noqa: S608
+        f"b AS (SELECT v, least(greatest(CAST(floor((v - {lower}) / ({upper} - {lower}) * {bins}) AS INTEGER), 0), "
+        f"{bins - 1}) AS b FROM v WHERE v BETWEEN {lower} AND {upper}), e AS (SELECT {edges} AS edges) "
+        f"SELECT b - CAST(v < edges[b + 1] AS INTEGER) + CAST(b < {bins - 1} AND v >= edges[b + 2] AS INTEGER) AS bin, "
+        "count(*) FROM b, e GROUP BY bin"
+    )
+    for place, seen in inputs.connection.execute(sql).fetchall():
+        counts[place] = seen
+    return counts
+
+
+# --- on the coordinator ------------------------------------------------------------------------------------------
+
+
+def serve(grid: SecureGrid, params: StatisticsParams, progress: Progress) -> dict[str, Any]:
+    """Ask once, and keep back what is about too few rows."""
+    grid.plan(1)
+    total = grid.secure_sum(TALLY, expect=expect(params))
+    minimum = grid.minimum_cohort
+    return {
+        "kind": "statistics", "resource": params.resource, "rows": total.cohort, "departments": len(total.participants),
+        "tables": _released_tables(total, params, minimum),
+        "histograms": _released_histograms(total, params, minimum), "minimum_cohort": minimum,
+    }
+
+
+def _released_tables(total: Sum, params: StatisticsParams, minimum: int) -> list[dict[str, Any]]:
+    rows, columns = total.integers("rows"), params.columns
+    pooled = (
+        moments.combine(total.integers("count"), total.integers("sum"), total.integers("square")) if columns else []
+    )
+    tables, start = [], 0
+    for grouping in params.groupings():
+        cells = params.cells(grouping)
+        here = rows[start : start + len(cells)]
+        mine = pooled[start * len(columns) : (start + len(cells)) * len(columns)]
+        hidden = withheld(here, minimum)
+        hidden_values = [
+            hidden | withheld([mine[cell * len(columns) + place].count for cell in range(len(cells))], minimum)
+            for place in range(len(columns))
+        ]
+        shown, kept_back = [], 0
+        for cell, values in enumerate(cells):
+            described = {
+                name: _describe(mine[cell * len(columns) + place])
+                for place, name in enumerate(columns) if cell not in hidden_values[place]
+            }
+            if cell in hidden or (columns and not described):
+                kept_back += 1
+                continue
+            shown.append({"group": dict(zip(grouping, values, strict=True)), "rows": here[cell], "columns": described})
+        tables.append({"group_by": grouping, "cells": shown, "suppressed": kept_back})
+        start += len(cells)
+    return tables
+
+
+def _describe(found: moments.Moments) -> dict[str, float | int | None]:
+    sd = None if found.variance is None else found.variance**0.5
+    return {"count": found.count, "sum": found.sum, "mean": found.mean, "variance": found.variance, "sd": sd}
+
+
+def _released_histograms(total: Sum, params: StatisticsParams, minimum: int) -> list[dict[str, Any]]:
+    counts = total.integers("bins") if params.histograms else []
+    released, start = [], 0
+    for histogram in params.histograms:
+        here = counts[start : start + histogram.bins]
+        hidden = withheld(here, minimum)
+        released.append({
+            "column": histogram.column, "edges": histogram.edges(),
+            "counts": [None if place in hidden else count for place, count in enumerate(here)],
+            "suppressed": len(hidden),
+        })
+        start += histogram.bins
+    return released
+
+
+app = FederatedApp(
+    manifest=manifest, client_app=client_app, serve=serve, params_model=StatisticsParams, needs=needs,
+)

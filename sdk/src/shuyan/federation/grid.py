@@ -1,0 +1,341 @@
+"""The grid that jobs run on: Flower's public extension point, over nodes that answer with masked vectors only.
+
+Every question goes to all participants, and what comes back is one sum. Strategies written for Flower run unchanged:
+``send_and_receive`` returns a single message holding the sums, as if one node had all the data.
+
+Progress codes, as given to the callback with round and planned rounds:
+``round_started`` (departments), ``department_lost`` (node, reason), ``round_repeated`` (attempt, departments),
+``round_opening`` (departments), ``round_finished`` (departments), and whatever the app adds (see the app's module).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import rfc8785
+from flwr.app import Message, RecordDict
+from flwr.serverapp import Grid
+from flwr.supercore.run import Run
+
+from shuyan.federation import _flower, masking, problems, ring
+from shuyan.federation.apps.base import InstalledApp, Progress
+from shuyan.federation.egress import check_question
+from shuyan.federation.ring import Floats, Words
+from shuyan.federation.transport import NodeFailure, NodeLost, OpenRequest, TaskRequest, Transport
+from shuyan.federation.vectors import COHORT, Segment, VectorSpec, layout
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import Grant, grant_digest
+
+_POLL_SECONDS: Final = 0.1
+
+
+class RunCancelled(Exception):
+    """The run was cancelled while it was under way."""
+
+
+class _Lost(Exception):
+    """Some participants did not answer; the round has to be run again without them."""
+
+    def __init__(self, failures: Sequence[NodeFailure]) -> None:
+        self.failures = failures
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The sum of all participants' vectors.
+
+    Attributes:
+        cohort: rows the sum is about, over all participants.
+        participants: node ids.
+    """
+
+    words: Mapping[str, Words] = field(repr=False)
+    specs: Mapping[str, VectorSpec] = field(repr=False)
+    cohort: int
+    participants: tuple[str, ...]
+
+    @property
+    def vectors(self) -> dict[str, Floats]:
+        """The sums as float64, each within one unit in the last place."""
+        return {name: self[name] for name in self.words}
+
+    def __getitem__(self, name: str) -> Floats:
+        return ring.decode(self.words[name], self.specs[name].fraction_bits)
+
+    def integers(self, name: str) -> list[int]:
+        """The exact sums as integers: multiples of 2^-fraction_bits."""
+        return ring.integers(self.words[name])
+
+
+def _silent(round_: int, rounds: int, code: str, /, **args: object) -> None:
+    """No one is watching."""
+
+
+class SecureGrid(Grid):  # type: ignore[misc]
+    """One run's grid. Not for use by several threads at once; :meth:`cancel` may be called from any.
+
+    Args:
+        grant_jws: the grant as signed; nodes verify it themselves.
+        params: the job's parameters as submitted, domains included.
+        participants: node ids to ask; those not connected are left out of the first attempt.
+        progress: told about every round.
+        round_seconds: how long one attempt may take.
+        open_seconds: how long to wait for a lost node's self-mask; a round half opened cannot be repeated.
+
+    Raises:
+        ProblemError: ``bad_params``.
+    """
+
+    def __init__(
+        self, transport: Transport, *, grant: Grant, grant_jws: str, run_id: str, app: InstalledApp,
+        params: Mapping[str, Any], participants: Sequence[str], progress: Progress = _silent,
+        round_seconds: float = 300.0, open_seconds: float = 60.0,
+    ) -> None:
+        self.progress = progress
+        self.raw_params = dict(params)
+        self.params = app.load().params(params)
+        self._transport, self._grant, self._run_id, self._app = transport, grant, run_id, app
+        self._grant_jws = grant_jws
+        self._grant_digest = grant_digest(grant_jws)
+        self._params_json = rfc8785.dumps(self.raw_params).decode()
+        self._participants = tuple(sorted(set(participants)))
+        self._minimum = max(3, grant.minimum_participants)
+        self._round_seconds, self._open_seconds = round_seconds, open_seconds
+        self._round = 0
+        self._rounds = 0
+        self._cancelled = threading.Event()
+        self._run = _flower.empty_run(run_id)
+        self._replies: dict[str, Message] = {}
+
+    # --- for apps ------------------------------------------------------------------------------------------------
+
+    @property
+    def participants(self) -> tuple[str, ...]:
+        """The departments still taking part."""
+        return self._participants
+
+    @property
+    def round(self) -> int:
+        """The number of the last round begun, from 1."""
+        return self._round
+
+    @property
+    def minimum_cohort(self) -> int:
+        """The grant's minimum cohort; what is about fewer rows must not be in a result."""
+        return self._grant.minimum_cohort
+
+    def plan(self, rounds: int) -> None:
+        """Say how many rounds are to be expected in all, for progress."""
+        self._rounds = rounds
+
+    def tell(self, code: str, **args: object) -> None:
+        """Report progress under the current round."""
+        self.progress(self._round, max(self._rounds, self._round), code, **args)
+
+    def secure_sum(
+        self, message_type: str, *, expect: Mapping[str, int], config: Mapping[str, Any] | None = None,
+        arrays: Mapping[str, Floats] | None = None,
+    ) -> Sum:
+        """Ask every participant one question and return the sum of the answers.
+
+        Args:
+            message_type: the action, ``query.tally`` for instance.
+            expect: how many elements each answered vector has.
+            config: small values for the handler.
+            arrays: arrays for the handler.
+
+        Raises:
+            ProblemError: ``participants_too_few``, ``round_lost``, or the question itself is out of bounds.
+            NodeFailure: a department refused.
+            RunCancelled: the run was cancelled.
+        """
+        return self._ask(message_type, _flower.question_content(config, arrays, expect), dict(expect))
+
+    def cancel(self) -> None:
+        """Stop the run: the question under way ends with :class:`RunCancelled`."""
+        self._cancelled.set()
+        self._transport.cancel(self._run_id)
+
+    # --- one round -----------------------------------------------------------------------------------------------
+
+    def _ask(self, message_type: str, content: RecordDict, expect: Mapping[str, int]) -> Sum:
+        self._stop_if_cancelled()
+        self._round += 1
+        specs = check_question(self._app.manifest, message_type, expect, max_values=self._grant.max_output_values,
+                               participants=max(3, len(self._participants)))
+        segments = layout(specs, expect)
+        outgoing = _flower.Outgoing(content, message_type, self._run_id, self._round)
+        attempt = 1
+        self._drop([NodeLost(node) for node in self._participants if node not in self._transport.connected()])
+        self.tell("round_started", departments=len(self._participants))
+        while True:
+            try:
+                total = self._collect(outgoing, segments, attempt)
+                break
+            except _Lost as lost:
+                self._drop(lost.failures)
+                attempt += 1
+                self.tell("round_repeated", attempt=attempt, departments=len(self._participants))
+        words = masking.unmask_sum(total, segments, self._open(attempt))
+        cohort = ring.integers(words.pop(COHORT))[0]
+        self.tell("round_finished", departments=len(self._participants))
+        return Sum(words, specs, cohort, self._participants)
+
+    def _drop(self, failures: Sequence[NodeFailure]) -> None:
+        lost = {failure.node_id for failure in failures}
+        for failure in failures:
+            self.tell("department_lost", node=failure.node_id, reason=failure.code)
+        self._participants = tuple(node for node in self._participants if node not in lost)
+        if len(self._participants) < self._minimum:
+            self._transport.cancel(self._run_id)
+            raise ProblemError(problems.PARTICIPANTS_TOO_FEW, minimum=self._minimum) from (failures[0] if failures else None)
+
+    def _collect(self, outgoing: _flower.Outgoing, segments: Sequence[Segment], attempt: int) -> dict[str, Words]:
+        """All participants' masked answers, added up as they come."""
+        asked = {
+            self._transport.submit(self._request(outgoing, node, number, attempt)): node
+            for number, node in enumerate(self._participants, start=2)
+        }
+        total: dict[str, Words] = {}
+        lost: list[NodeFailure] = []
+
+        def take(future: Future[Any], node: str) -> None:
+            try:
+                words = _flower.read_masked(future.result().flower_message, segments)
+            except NodeFailure as failure:
+                if not failure.retryable:
+                    raise
+                lost.append(failure)
+            except ValueError:
+                raise NodeFailure(node, problems.OUTPUT_UNDECLARED) from None
+            else:
+                if total:
+                    for name, term in words.items():
+                        ring.add(total[name], term)
+                else:
+                    total.update({name: term.copy() for name, term in words.items()})
+
+        self._gather(asked, self._round_seconds, take, partial(NodeFailure, code=problems.TASK_EXPIRED), lost)
+        if lost:
+            raise _Lost(lost)
+        return total
+
+    def _open(self, attempt: int) -> list[bytes]:
+        """Every participant's self-mask seed."""
+        self.tell("round_opening", departments=len(self._participants))
+        asked = {
+            self._transport.open(OpenRequest(self._task_id(node, attempt), node, self._run_id, self._round, attempt)): node
+            for node in self._participants
+        }
+        seeds: list[bytes] = []
+        lost: list[NodeFailure] = []
+
+        def take(future: Future[Any], node: str) -> None:
+            try:
+                seeds.append(future.result().self_mask_seed)
+            except NodeFailure as failure:
+                if not failure.retryable:
+                    raise
+                lost.append(failure)
+
+        self._gather(asked, self._open_seconds, take, NodeLost, lost)
+        if lost:
+            # Others may have opened already, and they open no second attempt: the run has to begin anew.
+            for failure in lost:
+                self.tell("department_lost", node=failure.node_id, reason=failure.code)
+            self._transport.cancel(self._run_id)
+            raise ProblemError(problems.ROUND_LOST) from lost[0]
+        return seeds
+
+    def _gather(
+        self, asked: Mapping[Future[Any], str], seconds: float, take: Callable[[Future[Any], str], None],
+        late: Callable[[str], NodeFailure], lost: list[NodeFailure],
+    ) -> None:
+        """Take every answer as it comes; ends at the first refusal, at cancellation, or when time is up."""
+        pending = set(asked)
+        deadline = time.monotonic() + seconds
+        try:
+            while pending:
+                self._stop_if_cancelled()
+                done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    take(future, asked[future])
+                if pending and time.monotonic() > deadline:
+                    lost.extend(late(asked[future]) for future in pending)
+                    return
+        except NodeFailure as failure:
+            self._stop_if_cancelled(failure)
+            self._transport.cancel(self._run_id)
+            raise
+
+    def _request(self, outgoing: _flower.Outgoing, node: str, number: int, attempt: int) -> TaskRequest:
+        task_id = self._task_id(node, attempt)
+        return TaskRequest(
+            task_id=task_id, node_id=node, run_id=self._run_id, round=self._round, attempt=attempt, grant=self._grant_jws,
+            grant_digest=self._grant_digest, app_name=self._app.name, app_digest=self._app.digest,
+            purpose=self._grant.purpose, participants=self._participants,
+            flower_message=outgoing.to_node(number, task_id), params_json=self._params_json,
+            deadline_ms=int(self._round_seconds * 1000),
+        )
+
+    def _task_id(self, node: str, attempt: int) -> str:
+        return f"{self._run_id}/{self._round}/{attempt}/{node}"
+
+    def _stop_if_cancelled(self, cause: BaseException | None = None) -> None:
+        if self._cancelled.is_set():
+            raise RunCancelled from cause
+
+    # --- flwr.serverapp.Grid -------------------------------------------------------------------------------------
+
+    def set_run(self, run: Run) -> None:
+        """Set the Flower run shown by :attr:`run`."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The Flower run."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """A message; which node it names makes no difference, since every question goes to all."""
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Flower's numbers of the participants; they hold for the current round only."""
+        return range(2, 2 + len(self._participants))
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Run the messages, which must all put the same question, as one secure sum.
+
+        Raises:
+            ValueError: different questions in one round; a sum of answers to different questions means nothing.
+        """
+        batch = list(messages)
+        if not batch:
+            return []
+        first = batch[0]
+        if any(message.content is not first.content and message.content != first.content for message in batch) or any(
+            message.metadata.message_type != first.metadata.message_type for message in batch
+        ):
+            raise ValueError("all messages of a round must put the same question")
+        expect = _flower.expected(first.content)
+        result = self._ask(first.metadata.message_type, first.content, expect)
+        key = f"{self._run_id}/{self._round}"
+        self._replies[key] = _flower.sum_reply(first, result.vectors, result.cohort, len(result.participants))
+        return [key]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies to pushed messages; each is given out once."""
+        return [self._replies.pop(key) for key in message_ids if key in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Put one question to all participants and return a single message with the sums; no messages, no round."""
+        return self.pull_messages(self.push_messages(messages))

@@ -1,0 +1,281 @@
+"""A federation in one process: an authority, nodes and a transport, with the same grants, checks and masks.
+
+For tests and for developers' sandboxes. Nothing here is less strict than on a real node, except that the app runs in
+this process instead of a worker, and that openings are remembered in memory only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from shuyan.federation import _flower, problems
+from shuyan.federation.apps.base import InstalledApp, installed
+from shuyan.federation.checks import CheckedTask, check_task
+from shuyan.federation.egress import check_output
+from shuyan.federation.grid import SecureGrid
+from shuyan.federation.inputs import Inputs
+from shuyan.federation.masking import AgreementKey, MaskContext, mask_vectors
+from shuyan.federation.opening import OpenBook
+from shuyan.federation.schema import Schema
+from shuyan.federation.transport import (
+    NodeFailure,
+    NodeLost,
+    OpenReply,
+    OpenRequest,
+    TaskReply,
+    TaskRequest,
+    Transport,
+)
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import Grant, GrantedApp, GrantedResource, ParticipantKeys, sign_grant, verify_grant
+from shuyan.trust.keys import b64url_decode, b64url_encode
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class LocalResource:
+    """A table of one local node: a schema, and what reads given columns of it."""
+
+    schema: Schema
+    read: Callable[[Sequence[str]], Inputs]
+
+    @classmethod
+    def files(cls, paths: Sequence[Path], kind: Literal["csv", "parquet"], schema: Schema) -> LocalResource:
+        """A table in files."""
+        return cls(schema, lambda columns: Inputs.from_files(paths, kind, schema, columns))
+
+    @classmethod
+    def arrays(cls, arrays: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]], schema: Schema) -> LocalResource:
+        """A table in memory."""
+        return cls(schema, lambda columns: Inputs.from_arrays(arrays, schema, columns))
+
+
+@dataclass
+class _Task:
+    request: TaskRequest
+    checked: CheckedTask
+    reply: TaskReply
+    seed: bytes
+
+
+@dataclass
+class LocalNode:
+    """One department. :meth:`answer` and :meth:`open` follow the sequence of :mod:`shuyan.federation`."""
+
+    node_id: str
+    resources: Mapping[str, LocalResource]
+    authority: Ed25519PublicKey
+    apps: Mapping[str, InstalledApp]
+    key: AgreementKey = field(default_factory=AgreementKey.generate)
+    book: OpenBook = field(default_factory=OpenBook)
+    _tasks: dict[str, _Task] = field(default_factory=dict)
+    _inputs: dict[tuple[str, str, tuple[str, ...]], Inputs] = field(default_factory=dict)
+
+    def answer(self, request: TaskRequest) -> TaskReply:
+        """Answer one task.
+
+        Raises:
+            ProblemError: why not.
+        """
+        known = self._tasks.get(request.task_id)
+        if known is not None:
+            if known.request != request:
+                raise ProblemError(problems.TASK_REPLAYED)
+            return known.reply
+        grant = self._grant(request)
+        try:
+            question = _flower.read_question(request.flower_message)
+        except ValueError:
+            raise ProblemError(problems.BAD_PARAMS, field="flower_message") from None
+        schemas = {name: resource.schema for name, resource in self.resources.items()}
+        task = check_task(request, question, grant, self.node_id, self.apps, schemas)
+        self.book.check(request.run_id, request.round, request.attempt, task.question, request.participants)
+        plain = _flower.answer(task.app, request.flower_message, task.params, self._read(request, task))
+        words = check_output(task.specs, task.expect, plain.vectors, plain.cohort, minimum_cohort=grant.minimum_cohort)
+        context = MaskContext(request.run_id, request.round, request.attempt, request.participants, task.question)
+        peers = {node.node_id: b64url_decode(node.agreement_key) for node in grant.nodes}
+        masked = mask_vectors(words, task.segments, context, self.node_id, self.key, peers)
+        reply = TaskReply(request.task_id, self.node_id, _flower.masked_reply(request.flower_message, masked.words))
+        self._tasks[request.task_id] = _Task(request, task, reply, masked.seed)
+        return reply
+
+    def open(self, request: OpenRequest) -> OpenReply:
+        """Reveal a self-mask seed, once per round.
+
+        Raises:
+            ProblemError: why not.
+        """
+        task = self._tasks.get(request.task_id)
+        asked = (request.run_id, request.round, request.attempt)
+        if task is None or (task.request.run_id, task.request.round, task.request.attempt) != asked:
+            raise ProblemError(problems.TASK_UNKNOWN)
+        self.book.open(*asked, task.checked.question, task.request.participants)
+        return OpenReply(request.task_id, self.node_id, task.seed)
+
+    def _grant(self, request: TaskRequest) -> Grant:
+        grant = verify_grant(request.grant, self.authority)
+        now = time.time()
+        if now < grant.nbf:
+            raise ProblemError(problems.GRANT_NOT_YET_VALID)
+        if now >= grant.exp:
+            raise ProblemError(problems.GRANT_EXPIRED)
+        mine = b64url_encode(self.key.public)
+        if not any(node.node_id == self.node_id and node.agreement_key == mine for node in grant.nodes):
+            raise ProblemError(problems.GRANT_OTHER_NODE)
+        return grant
+
+    def _read(self, request: TaskRequest, task: CheckedTask) -> Inputs:
+        key = (request.run_id, task.resource, task.columns)
+        if key not in self._inputs:
+            self._inputs[key] = self.resources[task.resource].read(task.columns)
+        return self._inputs[key]
+
+    def close(self) -> None:
+        """Forget all data read."""
+        for inputs in self._inputs.values():
+            inputs.close()
+        self._inputs.clear()
+
+
+class LocalTransport(Transport):
+    """Carries requests to nodes in this process, each node in a thread of its own.
+
+    Attributes:
+        carried: everything that passed, in order, if recording: what a coordinator gets to see.
+        offline: ids of nodes that cannot be reached.
+    """
+
+    def __init__(self, nodes: Sequence[LocalNode], *, record: bool = False) -> None:
+        self._nodes = {node.node_id: node for node in nodes}
+        self._threads = {node.node_id: ThreadPoolExecutor(1, thread_name_prefix=node.node_id) for node in nodes}
+        self._record = record
+        self.carried: list[object] = []
+        self.offline: set[str] = set()
+        self.cancelled: set[str] = set()
+
+    def connected(self) -> set[str]:
+        return set(self._nodes) - self.offline
+
+    def submit(self, request: TaskRequest) -> Future[TaskReply]:
+        return self._carry(request, self._nodes[request.node_id].answer)
+
+    def open(self, request: OpenRequest) -> Future[OpenReply]:
+        return self._carry(request, self._nodes[request.node_id].open)
+
+    def cancel(self, run_id: str) -> None:
+        self.cancelled.add(run_id)
+
+    def _carry(self, request: Any, handle: Callable[[Any], R]) -> Future[R]:
+        if self._record:
+            self.carried.append(request)
+        return self._threads[request.node_id].submit(self._deliver, request, handle)
+
+    def _deliver(self, request: Any, handle: Callable[[Any], R]) -> R:
+        node_id: str = request.node_id
+        if node_id in self.offline:
+            raise NodeLost(node_id)
+        if request.run_id in self.cancelled:
+            raise NodeFailure(node_id, problems.RUN_CANCELLED)
+        try:
+            reply = handle(request)
+        except ProblemError as error:
+            raise NodeFailure(node_id, error.code, error.args_) from None
+        except Exception:
+            raise NodeFailure(node_id, problems.APP_FAILED) from None
+        if self._record:
+            self.carried.append(reply)
+        return reply
+
+    def close(self) -> None:
+        """Stop the threads and drop all data."""
+        for thread in self._threads.values():
+            thread.shutdown()
+        for node in self._nodes.values():
+            node.close()
+
+
+class LocalFederation:
+    """Departments, an authority that grants what they have, and a coordinator, in one process.
+
+    Args:
+        resources: by node id, then by resource name.
+        record: keep everything the transport carries.
+        changes: fields of the grant other than the defaults (everything granted, for an hour, cohort 10).
+    """
+
+    def __init__(
+        self, resources: Mapping[str, Mapping[str, LocalResource]], *, record: bool = False, **changes: Any
+    ) -> None:
+        authority = Ed25519PrivateKey.generate()
+        self.apps = installed()
+        self.nodes = {
+            node_id: LocalNode(node_id, tables, authority.public_key(), self.apps) for node_id, tables in resources.items()
+        }
+        self.transport = LocalTransport(list(self.nodes.values()), record=record)
+        self.grant = self._everything().model_copy(update=changes)
+        self.grant_jws = sign_grant(self.grant, authority)
+        self._runs = 0
+
+    def grid(self, app: str, params: Mapping[str, Any], **options: Any) -> SecureGrid:
+        """A grid for one run over all departments; ``domains`` are filled in from the nodes if missing."""
+        self._runs += 1
+        return SecureGrid(self.transport, grant=self.grant, grant_jws=self.grant_jws, run_id=f"local-{self._runs}",
+                          app=self.apps[app], params=self._with_domains(app, params),
+                          **{"participants": tuple(self.nodes), **options})
+
+    def run(self, app: str, params: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        """Run an app and return the result's content."""
+        return self.apps[app].load().run(self.grid(app, params, **options))
+
+    def _with_domains(self, app: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        if "domains" in params:
+            return dict(params)
+        named = set(params.get("features", ())) | {name for dims in params.get("group_by", ()) for name in dims}
+        domains: dict[str, dict[str, None]] = {}
+        for node in self.nodes.values():
+            found = node.resources.get(params.get("resource", ""))
+            for name, column in (found.schema if found else {}).items():
+                if name in named and column.domain:
+                    domains.setdefault(name, {}).update(dict.fromkeys(column.domain))
+        return {**params, "domains": {name: sorted(values) for name, values in domains.items()}}
+
+    def _everything(self) -> Grant:
+        now = int(time.time())
+        granted = [
+            GrantedResource(resource_id=f"{node_id}.{name}", node_id=node_id, name=name,
+                            columns=tuple(column for column in table.schema if not table.schema[column].identifier))
+            for node_id, node in self.nodes.items() for name, table in node.resources.items()
+        ]
+        keys = [
+            ParticipantKeys(node_id=node_id, name=node_id, signing_key=b64url_encode(node.key.public),
+                            agreement_key=b64url_encode(node.key.public))
+            for node_id, node in self.nodes.items()
+        ]
+        return Grant(
+            iss="local", jti="local", iat=now, nbf=now - 60, exp=now + 3600, scenario="local", scenario_title="local",
+            purpose="local", grantee="local", grantee_name="local", resources=tuple(granted),
+            apps=tuple(GrantedApp(name=app.name, digest=app.digest) for app in self.apps.values()), nodes=tuple(keys),
+            minimum_cohort=10, minimum_participants=3, output_forms=("statistics", "model"),
+        )
+
+    def __enter__(self) -> LocalFederation:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.transport.close()
