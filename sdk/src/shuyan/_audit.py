@@ -21,11 +21,11 @@ class Audit:
 
     def key(self) -> str:
         """The log's public key (C2SP vkey). Keep it: evidence is only as good as the key it is checked against."""
-        return str(self._api.get("/audit/key")).strip()
+        return self._api.get_text("/audit/key").strip()
 
     def checkpoint(self) -> str:
         """The latest checkpoint with its cosignatures (C2SP signed note)."""
-        return str(self._api.get("/audit/checkpoint"))
+        return self._api.get_text("/audit/checkpoint")
 
     def bundle(self, subject: str, *, since: str | None = None) -> dict[str, Any]:
         """Every event about ``subject`` (a product, job, grant or order) with the proofs to check it offline.

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, ValidationError
 
 from shuyan._audit import Audit
 from shuyan._config import resolve
 from shuyan._errors import JobFailed
-from shuyan._http import Api
+from shuyan._http import Api, not_understood
 from shuyan._models import (
     App,
     Demand,
@@ -168,7 +168,10 @@ class _Collection(Generic[R]):
         self._api = api
 
     def _record(self, data: dict[str, Any]) -> R:
-        record = self._kind.model_validate(data)
+        try:
+            record = self._kind.model_validate(data)
+        except ValidationError as error:
+            raise not_understood() from error
         if isinstance(record, Job | Product):
             record._api = self._api
         return record

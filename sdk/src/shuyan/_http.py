@@ -51,8 +51,12 @@ class Api:
         self._client.close()
 
     def get(self, path: str, **params: Any) -> Any:
-        """The decoded JSON at ``path`` (text when it is not JSON). ``None`` parameters are left out."""
+        """The decoded JSON at ``path``. ``None`` parameters are left out."""
         return self.request("GET", path, params={key: value for key, value in params.items() if value is not None})
+
+    def get_text(self, path: str) -> str:
+        """The text at ``path``."""
+        return str(self.request("GET", path, as_text=True))
 
     def post(self, path: str, body: dict[str, Any] | None = None, *, key: str | None = None, once: bool = False) -> Any:
         """POST ``body``; ``once`` makes it repeatable under an idempotency key (``key``, or a new one)."""
@@ -70,6 +74,8 @@ class Api:
         cursor: str | None = None
         while left is None or left > 0:
             page = self.get(path, cursor=cursor, limit=None if left is None else min(left, 100), **params)
+            if not isinstance(page, dict) or not isinstance(page.get("items"), list):
+                raise not_understood()
             for item in page["items"]:
                 yield item
                 if left is not None:
@@ -81,7 +87,7 @@ class Api:
                 return
 
     def request(self, method: str, path: str, *, repeatable: bool | None = None, headers: dict[str, str] | None = None,
-                **options: Any) -> Any:
+                as_text: bool = False, **options: Any) -> Any:
         """One request under the rules of this class.
 
         Raises:
@@ -103,7 +109,7 @@ class Api:
                     continue
                 raise self._connection_failed(error) from error
             if answer.is_success:
-                return _decoded(answer)
+                return answer.text if as_text else _decoded(answer)
             if answer.status_code == 401 and sent.get("Authorization") and not signed_in_again:
                 signed_in_again = True  # the token may have been revoked or the market restarted
                 self._forget_token(sent["Authorization"])
@@ -167,15 +173,19 @@ class Api:
         self._token_until = time.monotonic() + max(lifetime - 30, lifetime / 2)
 
 
+def not_understood() -> ShuyanError:
+    """For an answer that no market gives."""
+    return ShuyanError(t("应答无法理解，请确认地址是数堰市场、版本与本工具相符。",
+                         "The answer makes no sense: check that the address is a Shuyan market and fits this version."))
+
+
 def _decoded(answer: httpx.Response) -> Any:
     if answer.status_code == 204 or not answer.content:
         return None
-    if "json" not in answer.headers.get("content-type", ""):
-        return answer.text
     try:
         return answer.json()
     except ValueError as error:
-        raise ShuyanError(t("市场返回了无法理解的内容。", "The market's answer could not be understood.")) from error
+        raise not_understood() from error
 
 
 def _problem(answer: httpx.Response) -> ProblemResponse:
