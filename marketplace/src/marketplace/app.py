@@ -19,7 +19,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from marketplace import db
 from marketplace import logging as market_logging
-from marketplace.api.problems import StrictJsonRequest, register_error_handlers
+from marketplace.api.problems import StrictJsonRequest, register_error_handlers, validation_response
+from marketplace.api.schemas import ProblemOut
 from marketplace.settings import Settings
 from marketplace.settings import settings as process_settings
 
@@ -44,6 +45,8 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
         "marketplace",
         info=Info(title="Shuyan 数堰", version="1.0.0",
                   description="Authorised operation of public data: grants, federated jobs, products, orders, delivery."),
+        validation_error_model=ProblemOut,
+        validation_error_callback=validation_response,
         security_schemes={"oauth2": {"type": "oauth2", "flows": {"clientCredentials": {
             "tokenUrl": "/oauth/token", "scopes": _scope_descriptions()}}}},
         doc_ui=False,
@@ -83,6 +86,15 @@ def _scope_descriptions() -> dict[str, str]:
     from marketplace.parties.rules import SCOPES
 
     return dict(SCOPES)
+
+
+def serve_app() -> OpenAPI:
+    """The application of a serving process: with the collector of usage records running beside it."""
+    from marketplace.metering.service import Collector
+
+    app = create_app()
+    Collector().start()
+    return app
 
 
 def _secret_key(settings: Settings) -> bytes:

@@ -83,9 +83,9 @@ def _new_file(path: Path, content: bytes) -> None:
 
 
 def _new_log_key() -> None:
-    from marketplace.trust import keys
+    from marketplace.trust.service import ensure_log_key
 
-    keys.ensure_log_key()
+    ensure_log_key(settings())
 
 
 @db_app.command("upgrade", help=t("把数据库升级到当前版本。", "Bring the database to the current version."))
@@ -126,7 +126,8 @@ def node_invite(
         from marketplace.computing import service as computing
 
         with db.transaction() as session:
-            token = computing.invite_node(session, SYSTEM, organisation_id=organisation, name=name)
+            invitation = computing.invite_node(session, SYSTEM, organisation_id=organisation, name=name)
+            token = computing.invitation_token(settings(), invitation)
         if out is None:
             typer.echo(token)
             return
@@ -154,7 +155,7 @@ def audit_check() -> None:
         with db.reading() as session:
             report = trust.check_database(session)
             broken = metering.broken_seals(session)
-        typer.echo(str(report))
+        typer.echo(report.statement(language()))
         if broken:
             typer.echo(t("用量记录与存证不符：事件 {events}。", "Usage records differ from their seals: events {events}.",
                          events=", ".join(map(str, broken))), err=True)
@@ -174,7 +175,7 @@ def serve() -> None:
 
             session.execute(text("SELECT 1 FROM organisation LIMIT 1"))
     server = Server(
-        "marketplace.app:create_app", factory=True, interface=Interfaces.WSGI,
+        "marketplace.app:serve_app", factory=True, interface=Interfaces.WSGI,
         address=configuration.web_host, port=configuration.web_port, workers=configuration.web_workers,
         blocking_threads=configuration.web_threads, websockets=False, respawn_failed_workers=True,
         log_access=False,

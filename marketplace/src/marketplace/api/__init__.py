@@ -7,8 +7,26 @@ from flask_openapi3 import OpenAPI
 
 def register(app: OpenAPI) -> None:
     """Add metrics, OAuth, the API description and every REST resource to ``app``."""
-    from marketplace.api import limits, metrics
+    from marketplace.api import (
+        audit,
+        authorisation,
+        catalogue,
+        commerce,
+        computing,
+        delivery,
+        docs,
+        limits,
+        metrics,
+        nodes,
+        oauth,
+        parties,
+        products,
+    )
 
     app.config.update(limits.HEADERS)
     limits.limiter.init_app(app)
     metrics.register(app)
+    oauth.register(app)
+    docs.register(app)
+    for module in (parties, nodes, catalogue, authorisation, computing, products, delivery, commerce, audit):
+        app.register_api(module.api)

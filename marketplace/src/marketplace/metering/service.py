@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -158,6 +159,25 @@ def seal_all() -> int:
                 for row in group:
                     row.seal_index = index
             sealed += len(rows)
+
+
+def broken_seals(session: Session) -> list[int]:
+    """The audit events whose usage records are no longer what was sealed: changed, removed or added to."""
+    sealed: dict[int, list[Usage]] = {}
+    for row in session.exec(select(UsageRecord).where(col(UsageRecord.seal_index).is_not(None))):
+        sealed.setdefault(row.seal_index or 0, []).append(_usage(row))
+    broken = []
+    after = -1
+    while events := trust.events_for(session, None, after, 500):
+        after = events[-1].index
+        for event in events:
+            if event.tag != Tag.USAGE_SEALED:
+                continue
+            stated = json.loads(event.leaf)["data"]
+            batch = sealed.pop(event.index, [])
+            if (stated["count"], stated["digest"]) != (len(batch), seal_digest(batch)):
+                broken.append(event.index)
+    return sorted([*broken, *sealed])
 
 
 def _usage(row: UsageRecord) -> Usage:

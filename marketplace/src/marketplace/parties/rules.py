@@ -100,7 +100,18 @@ def secret_matches(secret: str, stored_hash: str) -> bool:
 
 
 def may_administer(actor: Actor, organisation_id: str) -> bool:
-    """Whether ``actor`` may manage the programs of an organisation: its own people, the operator, the system."""
+    """Whether ``actor`` may manage the programs of an organisation: its own people and programs, the system."""
     if actor.party == "system":
         return True
-    return actor.member_id is not None and actor.organisation_id == organisation_id
+    return actor.organisation_id == organisation_id
+
+
+def check_delegation(actor: Actor, scope: str) -> None:
+    """A program may make others, but none that can do more than itself.
+
+    Raises:
+        ProblemError: ``scope_not_allowed``.
+    """
+    for name in scope.split():
+        if actor.scopes is not None and name not in actor.scopes:
+            raise ProblemError(BAD_SCOPE, field="scope", scope=name)

@@ -59,8 +59,8 @@ def add_member(session: Session, actor: Actor, *, organisation_id: str, email: s
     Raises:
         ProblemError: ``not_allowed``, ``weak_password``, ``already_taken``, ``not_found``.
     """
-    if not rules.may_administer(actor, organisation_id):
-        raise ProblemError("not_allowed")
+    if actor.scopes is not None or not rules.may_administer(actor, organisation_id):
+        raise ProblemError("not_allowed")  # programs add no people
     get_organisation(session, organisation_id)
     row = Member(id=member_id or new_id("mem"), organisation_id=organisation_id, email=_normal_email(email),
                  display_name=display_name, password_hash=_hasher.hash(rules.check_password(password)),
@@ -81,9 +81,11 @@ def create_client(session: Session, actor: Actor, *, name: str, scope: str | Ite
     if owner is None or not rules.may_administer(actor, owner):
         raise ProblemError("not_allowed")
     organisation = get_organisation(session, owner)
+    scope = rules.check_scope(organisation.kind, scope)
+    rules.check_delegation(actor, scope)
     secret = secret or rules.new_secret()
     row = ApiClient(client_id=client_id or new_id("client"), organisation_id=owner, name=name,
-                    secret_hash=rules.hash_secret(secret), scope=rules.check_scope(organisation.kind, scope))
+                    secret_hash=rules.hash_secret(secret), scope=scope)
     _insert(session, row, "client_id", row.client_id)
     trust.append(session, Tag.CLIENT_CREATED, actor, row.client_id, related=[owner], data={"scope": row.scope})
     return row, secret

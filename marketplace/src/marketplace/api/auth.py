@@ -1,0 +1,73 @@
+"""Who calls, and with which scope: decided before a request's body is looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from flask import current_app, g, request
+from flask_openapi3 import APIBlueprint
+
+from marketplace.actor import PUBLIC, Actor
+from marketplace.api.oauth import authenticate
+from marketplace.errors import KEY_REQUIRED
+from shuyan.problems import ProblemError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def scope(name: str) -> Callable[[F], F]:
+    """The view needs a bearer token with this scope."""
+
+    def mark(view: F) -> F:
+        view.needs_scope = name  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+def public(view: F) -> F:
+    """The view answers everybody; a token that is sent must be good all the same, and have ``read``."""
+    view.is_public = True  # type: ignore[attr-defined]
+    return view
+
+
+def guard(blueprint: APIBlueprint) -> None:
+    """Authenticate every request of ``blueprint``; a view that says nothing about itself needs a token."""
+
+    @blueprint.before_request
+    def _authenticate() -> None:
+        view = current_app.view_functions[request.endpoint or ""]
+        if getattr(view, "is_public", False) and "Authorization" not in request.headers:
+            g.actor = PUBLIC
+            return
+        needed = "read" if getattr(view, "is_public", False) else getattr(view, "needs_scope", None)
+        g.actor = authenticate(request, needed)
+
+
+def actor() -> Actor:
+    """Who makes the current request."""
+    found: Actor = g.actor
+    return found
+
+
+def idempotency_key(*, required: bool) -> str | None:
+    """The request's ``Idempotency-Key``.
+
+    Raises:
+        ProblemError: ``idempotency_key_required`` if it is missing where required, or malformed.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None and not required:
+        return None
+    if key is None or not _KEY.fullmatch(key):
+        raise ProblemError(KEY_REQUIRED)
+    return key
+
+
+def required_key() -> str:
+    """The request's ``Idempotency-Key``, which must be there."""
+    return idempotency_key(required=True) or ""

@@ -1,0 +1,27 @@
+"""The blueprint that all REST files share, and what every operation's description has in common."""
+
+from __future__ import annotations
+
+from flask_openapi3 import APIBlueprint, Tag
+
+from marketplace.api.auth import guard
+from marketplace.api.schemas import ProblemOut
+
+TAGS = {
+    "parties": Tag(name="parties", description="Organisations and their programs."),
+    "nodes": Tag(name="nodes", description="The departments' nodes."),
+    "catalogue": Tag(name="catalogue", description="Data resources and federated apps."),
+    "authorisation": Tag(name="authorisation", description="Scenario, demand, grant, revocation."),
+    "computing": Tag(name="computing", description="Jobs and egress reviews."),
+    "products": Tag(name="products", description="Products, versions, prices, delivery."),
+    "commerce": Tag(name="commerce", description="Orders, entitlements, invoices."),
+    "audit": Tag(name="audit", description="The public Merkle log."),
+}
+
+
+def blueprint(name: str) -> APIBlueprint:
+    """A blueprint under ``/api/v1`` for one domain, with authentication before everything else."""
+    made = APIBlueprint(f"api_{name}", __name__, url_prefix="/api/v1", abp_tags=[TAGS[name]],
+                        abp_security=[{"oauth2": []}], abp_responses={"4XX": ProblemOut})
+    guard(made)
+    return made

@@ -1,0 +1,75 @@
+"""REST: data resources and the federated apps installed here. Both are public: they describe data and hold none."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from marketplace import db
+from marketplace.api.auth import actor, public
+from marketplace.api.base import blueprint
+from marketplace.api.schemas import IdPath, Out, PageQuery, Time, listing
+from marketplace.catalogue import service as catalogue
+
+api = blueprint("catalogue")
+
+
+class ResourceQuery(PageQuery):
+    q: str = Field("", max_length=100)
+    sector: str | None = Field(None, max_length=40)
+    sort: Literal["relevance", "title", "newest", "rows"] = "relevance"
+
+
+class ResourceOut(Out):
+    id: str
+    node_id: str
+    organisation_id: str
+    name: str
+    title: str
+    title_en: str
+    description: str
+    sector: str
+    grade: int
+    row_count: int
+    columns: list[dict[str, Any]]
+    approval: str
+    status: str
+    created_at: Time
+    updated_at: Time
+
+
+class AppOut(Out):
+    name: str
+    version: str
+    digest: str
+    title_zh: str
+    title_en: str
+    output_form: str
+
+
+@api.get("/resources", summary="The catalogue of data resources", responses={200: ResourceOut})
+@public
+def list_resources(query: ResourceQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        rows, following = catalogue.list_resources(session, actor(), q=query.q, sector=query.sector, sort=query.sort,
+                                                   cursor=query.cursor, limit=query.limit)
+        return listing([ResourceOut.of(row) for row in rows], following)
+
+
+@api.get("/resources/<id>", summary="One data resource", responses={200: ResourceOut})
+@public
+def get_resource(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return ResourceOut.of(catalogue.get_resource(session, actor(), path.id))
+
+
+@api.get("/apps", summary="Federated apps that a demand can name", responses={200: AppOut})
+@public
+def list_apps() -> dict[str, Any]:
+    from shuyan.federation import apps  # heavy: only when somebody asks
+
+    return listing([
+        AppOut.of(app, title_zh=app.manifest.title_zh, title_en=app.manifest.title_en,
+                  output_form=app.manifest.output_form)
+        for _name, app in sorted(apps.installed().items())])

@@ -1,0 +1,173 @@
+"""REST: jobs, their log and result, and the egress reviews."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from marketplace import db
+from marketplace.api.auth import actor, required_key, scope
+from marketplace.api.base import blueprint
+from marketplace.api.problems import language
+from marketplace.api.schemas import IdPath, In, Out, PageQuery, QueryIn, Time, listing
+from marketplace.computing import service as computing
+from shuyan.problems import describe
+
+api = blueprint("computing")
+
+
+class JobIn(In):
+    grant_id: str = Field(max_length=64)
+    app: str = Field(max_length=100)
+    params: dict[str, Any]
+    title: str = Field("", max_length=200)
+
+
+class JobQuery(PageQuery):
+    status: str | None = Field(None, max_length=20)
+
+
+class LogQuery(QueryIn):
+    after: int = Field(0, ge=0, le=2**31 - 1, description="Lines with a higher sequence number.")
+
+
+class NoteIn(In):
+    note: str = Field("", max_length=2000)
+
+
+class JobOut(Out):
+    id: str
+    organisation_id: str
+    grant_id: str
+    title: str
+    app_name: str
+    app_digest: str
+    params: dict[str, Any]
+    status: str
+    round: int
+    rounds: int
+    error_code: str | None
+    cancel_requested: bool
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+
+class LogLineOut(Out):
+    sequence: int
+    at: Time
+    level: str
+    code: str
+    args: dict[str, Any]
+
+
+class ResultOut(Out):
+    job_id: str
+    form: str
+    content: dict[str, Any]
+    digest: str
+    participants: list[str]
+    rows: int
+    created_at: Time
+
+
+class ReviewOut(Out):
+    id: str
+    job_id: str
+    output_id: str
+    checks: list[dict[str, Any]]
+    status: str
+    decided_by: str | None
+    decided_at: Time | None
+    note: str
+    created_at: Time
+
+
+def _job(row: Any) -> dict[str, Any]:
+    error = None
+    if row.error_code:
+        error = {"code": row.error_code, "detail": describe(row.error_code, dict(row.error_args), language())}
+    return {**JobOut.of(row), "error": error, "actions": computing.job_actions(actor(), row)}
+
+
+@api.post("/jobs", summary="Submit a job under a grant; needs an Idempotency-Key", responses={201: JobOut})
+@scope("jobs")
+def submit(body: JobIn) -> tuple[dict[str, Any], int]:
+    key = required_key()
+    with db.transaction() as session:
+        return _job(computing.submit_job(session, actor(), grant_id=body.grant_id, app=body.app, params=body.params,
+                                         title=body.title, idempotency_key=key)), 201
+
+
+@api.get("/jobs", summary="Jobs, newest first", responses={200: JobOut})
+@scope("read")
+def list_jobs(query: JobQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        rows, following = computing.list_jobs(session, actor(), status=query.status, cursor=query.cursor,
+                                              limit=query.limit)
+        return listing([_job(row) for row in rows], following)
+
+
+@api.get("/jobs/<id>", summary="One job and how far it is", responses={200: JobOut})
+@scope("read")
+def get_job(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return _job(computing.get_job(session, actor(), path.id))
+
+
+@api.get("/jobs/<id>/log", summary="The job's log in the caller's language", responses={200: LogLineOut})
+@scope("read")
+def job_log(path: IdPath, query: LogQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        lines = computing.job_log(session, actor(), path.id, query.after)
+    speech = language()
+    return listing([{**LogLineOut.of(line), "text": computing.log_sentence(line.code, line.args, speech)}
+                    for line in lines])
+
+
+@api.post("/jobs/<id>/cancel", summary="Ask for a job to stop", responses={200: JobOut})
+@scope("jobs")
+def cancel_job(path: IdPath) -> dict[str, Any]:
+    with db.transaction() as session:
+        return _job(computing.cancel_job(session, actor(), path.id))
+
+
+@api.get("/jobs/<id>/result", summary="The approved result", responses={200: ResultOut})
+@scope("read")
+def job_result(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return ResultOut.of(computing.job_result(session, actor(), path.id))
+
+
+@api.get("/egress-reviews", summary="What waits to leave the domain, and what was decided", responses={200: ReviewOut})
+@scope("read")
+def list_reviews(query: JobQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        rows, following = computing.list_reviews(session, actor(), status=query.status, cursor=query.cursor,
+                                                 limit=query.limit)
+        return listing([ReviewOut.of(row) for row in rows], following)
+
+
+@api.get("/egress-reviews/<id>", summary="One review with the candidate output", responses={200: ReviewOut})
+@scope("read")
+def get_review(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        detail = computing.get_review(session, actor(), path.id)
+        return {**ReviewOut.of(detail.review), "job": _job(detail.job), "output": ResultOut.of(detail.output),
+                "actions": computing.review_actions(actor(), detail)}
+
+
+@api.post("/egress-reviews/<id>/approve", summary="Let an output leave the domain", responses={200: ReviewOut})
+@scope("egress")
+def approve(path: IdPath, body: NoteIn) -> dict[str, Any]:
+    with db.transaction() as session:
+        return ReviewOut.of(computing.decide_review(session, actor(), path.id, True, body.note))
+
+
+@api.post("/egress-reviews/<id>/reject", summary="Keep an output in the domain; a note says why",
+          responses={200: ReviewOut})
+@scope("egress")
+def reject(path: IdPath, body: NoteIn) -> dict[str, Any]:
+    with db.transaction() as session:
+        return ReviewOut.of(computing.decide_review(session, actor(), path.id, False, body.note))

@@ -1,0 +1,43 @@
+"""REST: calling a bought product. One call is counted exactly once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Response, make_response
+from pydantic import Field
+
+from marketplace.api.auth import actor, idempotency_key, scope
+from marketplace.api.base import blueprint
+from marketplace.api.schemas import IdPath, In
+from marketplace.delivery import service as delivery
+
+api = blueprint("products")
+api.name = "api_delivery"
+
+
+class CallIn(In):
+    """``features`` for a model; ``group`` or nothing for statistics. Values are checked by the product itself."""
+
+    features: dict[str, Any] | None = Field(None, max_length=1000)
+    group: dict[str, str] | None = Field(None, max_length=16)
+
+
+@api.post("/products/<id>/calls", summary="Call a product; metered", responses={200: dict[str, Any]})
+@scope("deliver")
+def call(path: IdPath, body: CallIn) -> Response:
+    """Send an ``Idempotency-Key`` to be able to retry: the same key and body is one call, however often it is sent.
+
+    The answer's ``Idempotency-Key`` names the call (made here if none was sent), ``Idempotency-Replayed: true`` says
+    that it had been counted before.
+    """
+    done = delivery.deliver(actor(), path.id, body.model_dump(exclude_unset=True), idempotency_key(required=False))
+    response = make_response(json.dumps(done.content, ensure_ascii=False, allow_nan=False))
+    response.content_type = "application/json"
+    response.headers["Idempotency-Key"] = done.idempotency_key
+    response.headers["Idempotency-Replayed"] = "true" if done.repeated else "false"
+    response.headers["Shuyan-Product-Version"] = str(done.version)
+    response.headers["Shuyan-Registration-Code"] = done.registration_code
+    response.headers["Cache-Control"] = "no-store"
+    return response

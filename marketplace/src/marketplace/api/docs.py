@@ -1,0 +1,51 @@
+"""The API's description: OpenAPI 3.1 as JSON, and a page that shows it with the vendored Swagger UI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import flask_openapi3_swagger
+from flask import Response, make_response, send_from_directory
+from flask_openapi3 import OpenAPI
+from werkzeug.exceptions import NotFound
+
+_ASSETS = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
+_SERVED = frozenset({"css/swagger-ui.css", "js/swagger-ui-bundle.js"})
+
+_PAGE = """<!doctype html>
+<html lang="zh-CN"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Shuyan 数堰 API</title><link rel="stylesheet" href="/openapi/assets/css/swagger-ui.css"></head>
+<body><div id="swagger-ui"></div><script src="/openapi/assets/js/swagger-ui-bundle.js"></script>
+<script src="/openapi/start.js"></script></body></html>
+"""
+_START = 'SwaggerUIBundle({url: "/openapi/openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+
+
+def register(app: OpenAPI) -> None:
+    """Add ``/openapi``, ``/openapi/openapi.json`` and the page's assets."""
+
+    @app.route("/openapi/openapi.json", endpoint="openapi_json")
+    def description() -> dict[str, object]:
+        found: dict[str, object] = app.api_doc
+        return found
+
+    @app.route("/openapi", endpoint="openapi_page")
+    def page() -> Response:
+        response = make_response(_PAGE)
+        # Swagger UI sets style attributes from its script; scripts stay limited to files of ours
+        response.headers["Content-Security-Policy"] = (
+            "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; "
+            "base-uri 'none'; frame-ancestors 'none'")
+        return response
+
+    @app.route("/openapi/start.js", endpoint="openapi_start")
+    def start() -> Response:
+        response = make_response(_START)
+        response.content_type = "text/javascript; charset=utf-8"
+        return response
+
+    @app.route("/openapi/assets/<path:name>", endpoint="openapi_asset")
+    def asset(name: str) -> Response:
+        if name not in _SERVED:
+            raise NotFound
+        return send_from_directory(_ASSETS, name, max_age=86400)
