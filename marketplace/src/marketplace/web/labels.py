@@ -49,15 +49,11 @@ _LABELS: dict[str, dict[str, Any]] = {
         "awaiting_payment": _l("Awaiting payment"),
         "paid": _l("Paid"),
         "cancelled": _l("Cancelled"),
-        "cancelling": _l("Being cancelled"),
         "queued": _l("Queued"),
         "running": _l("Running"),
-        "review": _l("In egress review"),
         "reviewing": _l("In egress review"),
-        "in_review": _l("In egress review"),
-        "awaiting_review": _l("In egress review"),
         "finished": _l("Finished"),
-        "succeeded": _l("Finished"),
+        "completed": _l("Completed"),
         "failed": _l("Failed"),
         "interrupted": _l("Interrupted"),
         "pending": _l("Pending"),
@@ -112,23 +108,18 @@ _LABELS: dict[str, dict[str, Any]] = {
     "approval": {
         "manual": _l("Each task approved by the department"),
         "automatic": _l("Approved automatically within the grant"),
-        "auto": _l("Approved automatically within the grant"),
     },
     "type": {
         "integer": _l("Integer"),
-        "int": _l("Integer"),
         "number": _l("Number"),
-        "float": _l("Number"),
-        "double": _l("Number"),
-        "decimal": _l("Decimal"),
         "string": _l("Text"),
-        "text": _l("Text"),
-        "varchar": _l("Text"),
-        "category": _l("Category"),
         "boolean": _l("Yes or no"),
         "date": _l("Date"),
         "timestamp": _l("Date and time"),
-        "datetime": _l("Date and time"),
+    },
+    "app": {
+        "statistics": _l("Federated statistics"),
+        "regression": _l("Federated regression"),
     },
     "family": {
         "logistic": _l("Logistic regression"),
@@ -204,11 +195,10 @@ _LABELS: dict[str, dict[str, Any]] = {
 
 # which colour the dot before a state has; the text itself always keeps the page's own contrast
 TONES = {
-    "listed": "good", "paid": "good", "finished": "good", "succeeded": "good", "approved": "good",
+    "listed": "good", "paid": "good", "finished": "good", "completed": "good", "approved": "good",
     "granted": "good", "active": "good", "connected": "good", "registered": "info", "running": "info",
-    "queued": "wait", "awaiting_payment": "wait", "pending": "wait", "review": "wait", "reviewing": "wait",
-    "in_review": "wait", "awaiting_review": "wait", "submitted": "wait", "proposed": "wait",
-    "cancelling": "wait", "failed": "bad", "rejected": "bad", "refused": "bad", "revoked": "bad",
+    "queued": "wait", "awaiting_payment": "wait", "pending": "wait", "reviewing": "wait",
+    "submitted": "wait", "proposed": "wait", "failed": "bad", "rejected": "bad", "refused": "bad", "revoked": "bad",
     "suspended": "bad", "interrupted": "bad", "expired": "bad",
 }
 

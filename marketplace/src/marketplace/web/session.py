@@ -105,7 +105,7 @@ def menu() -> list[dict[str, Any]]:
         items += [("jobs", _("Jobs")), ("my_products", _("My products"))]
     if party == "operator":
         items += [("desk_orders", _("Payments")), ("desk_products", _("Registration"))]
-    if party in ("data_authority", "source_department", "industry_department", "security_supervisor"):
+    if party in ("data_authority", "security_supervisor"):
         items += [("reviews", _("Egress reviews"))]
     if party in ("data_authority", "developer", "operator"):
         items += [("demands", _("Data demands")), ("grants", _("Grants"))]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from marketplace.web.views import account
+from marketplace.web.views import account, audit, grants, jobs, nodes, orders, reviews, selling, store
 
-__all__ = ["account"]
+__all__ = ["account", "audit", "grants", "jobs", "nodes", "orders", "reviews", "selling", "store"]

@@ -1,0 +1,138 @@
+"""What several views need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flask import request
+from flask_babel import gettext as _
+from sqlmodel import Session
+
+from marketplace.catalogue import service as catalogue
+from marketplace.ids import new_id
+from marketplace.parties import service as parties
+from marketplace.web.i18n import both, number, title_of
+from marketplace.web.labels import label
+from shuyan.problems import ProblemError
+
+PAGE = 20
+
+
+def cursor() -> str | None:
+    """The place in a list this request asks for."""
+    return request.args.get("cursor") or None
+
+
+def new_key() -> str:
+    """An idempotency key to put into a form: sending the form twice is then one request."""
+    return new_id("web")
+
+
+def form_key() -> str:
+    """The idempotency key of a submitted form."""
+    return request.form.get("key") or new_key()
+
+
+def organisation_names(db: Session, ids: Iterable[str]) -> dict[str, str]:
+    """Organisation id → name in the reader's language."""
+    return {key: both(row, "name") for key, row in parties.organisations_by_id(db, ids).items()}
+
+
+def integer(name: str, *, text: str, least: int = 0, default: int | None = None) -> int:
+    """A whole number from the form.
+
+    Raises:
+        ProblemError: ``invalid_input`` naming ``text``, the field's label.
+    """
+    raw = request.form.get(name, "").strip()
+    if not raw and default is not None:
+        return default
+    if not raw.isascii() or not raw.isdigit() or len(raw) > 15 or int(raw) < least:
+        raise ProblemError("invalid_input", field=text, reason=_("a whole number of at least %(least)d", least=least))
+    return int(raw)
+
+
+def decimal(name: str, *, text: str) -> float:
+    """A finite number from the form.
+
+    Raises:
+        ProblemError: ``invalid_input`` naming ``text``, the field's label.
+    """
+    try:
+        value = float(request.form.get(name, "").strip())
+    except ValueError:
+        value = float("nan")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ProblemError("invalid_input", field=text, reason=_("a number"))
+    return value
+
+
+def yuan_to_fen(name: str, *, text: str) -> int:
+    """An amount typed in yuan, with at most two decimals, as integer fen; never through a float.
+
+    Raises:
+        ProblemError: ``invalid_input`` naming ``text``, the field's label.
+    """
+    raw = request.form.get(name, "").strip().replace(",", "").removeprefix("¥")
+    yuan, _dot, rest = raw.partition(".")
+    if not (yuan.isascii() and yuan.isdigit() and len(yuan) <= 12 and len(rest) <= 2
+            and (rest == "" or (rest.isascii() and rest.isdigit()))):
+        raise ProblemError("invalid_input", field=text, reason=_("an amount in yuan, such as 1200.50"))
+    return int(yuan) * 100 + int(rest.ljust(2, "0"))
+
+
+def app_titles() -> dict[str, str]:
+    """App name → title, for the apps that come with the product."""
+    return {name: label("app", name) for name in ("statistics", "regression")}
+
+
+def param_lines(params: dict[str, Any]) -> list[tuple[str, str]]:
+    """A job's parameters as lines for people; the declared domains are left out, they are long and follow from the data."""
+    names = {
+        "resource": _("Data resource"), "columns": _("Columns"), "group_by": _("Grouped by"),
+        "histograms": _("Histograms"), "family": _("Model"), "target": _("Target"), "features": _("Features"),
+        "l2": _("Ridge penalty"), "max_rounds": _("Rounds at most"), "tolerance": _("Tolerance"),
+        "standardise": _("Standardised"),
+    }
+    out = []
+    for name, value in params.items():
+        if name == "domains" or value in (None, [], {}):
+            continue
+        out.append((names.get(name, name), _shown(name, value)))
+    return out
+
+
+def _shown(name: str, value: Any) -> str:
+    comma = _(", ")
+    if name == "group_by":
+        return comma.join(" × ".join(group) if group else _("Overall") for group in value)
+    if name == "histograms":
+        return comma.join(str(item.get("column")) for item in value)
+    if name == "family":
+        return label("family", value)
+    if name == "standardise":
+        return {"pooled": _("over all departments"), "department": _("in each department")}.get(value, str(value))
+    if isinstance(value, list):
+        return comma.join(str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return number(value) if isinstance(value, int) else str(value)
+
+
+def resource_rows(db: Session, items: Iterable[Any], node_names: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Demanded or granted resources with title and department, for a table."""
+    plain = [item if isinstance(item, dict) else item.model_dump() for item in items]
+    found = catalogue.resources_by_id(db, [item["resource_id"] for item in plain])
+    names = organisation_names(db, [row.organisation_id for row in found.values()])
+    out = []
+    for item in plain:
+        row = found.get(item["resource_id"])
+        out.append({
+            "id": item["resource_id"], "columns": list(item.get("columns", ())),
+            "title": title_of(row) if row else str(item.get("name") or item["resource_id"]),
+            "organisation": names.get(row.organisation_id, "–") if row else "–",
+            "node": (node_names or {}).get(str(item.get("node_id")), "–"),
+        })
+    return out
+

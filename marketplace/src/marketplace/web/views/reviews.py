@@ -1,0 +1,60 @@
+"""Egress reviews: what wants to leave the domain, and the decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+
+from marketplace.computing import service as computing
+from marketplace.db import reading, transaction
+from marketplace.web import present
+from marketplace.web.blueprint import web
+from marketplace.web.session import current_actor, signed_in
+from marketplace.web.views._common import PAGE, cursor, organisation_names, param_lines
+
+
+@web.get("/reviews")
+@signed_in()
+def reviews() -> Any:
+    with reading() as db:
+        rows, following = computing.list_reviews(db, current_actor(), cursor=cursor(), limit=PAGE)
+        items = []
+        for row in rows:
+            job = computing.find_job(db, row.job_id)
+            items.append({"review": row, "job": job, "title": (job.title if job else "") or row.job_id,
+                          "passed": all(check.get("passed") for check in row.checks)})
+        names = organisation_names(db, [item["job"].organisation_id for item in items if item["job"]])
+    for item in items:
+        item["organisation"] = names.get(item["job"].organisation_id, "–") if item["job"] else "–"
+    # what waits for a decision comes first; the order within is the service's, newest first
+    items.sort(key=lambda item: item["review"].status != "pending")
+    return render_template("web/reviews.html", items=items, next=following, first_page=cursor() is None)
+
+
+@web.get("/reviews/<review_id>")
+@signed_in()
+def review(review_id: str) -> Any:
+    actor = current_actor()
+    with reading() as db:
+        detail = computing.get_review(db, actor, review_id)
+        names = organisation_names(db, [detail.job.organisation_id])
+    content = detail.output.content
+    return render_template(
+        "web/review.html", review=detail.review, job=detail.job, title=detail.job.title or detail.job.id,
+        organisation=names.get(detail.job.organisation_id, "–"), digest=detail.output.digest,
+        checks=[{"text": present.check_sentence(check), "passed": bool(check.get("passed"))}
+                for check in detail.review.checks],
+        actions=computing.review_actions(actor, detail), params=param_lines(detail.job.params),
+        parts=present.sections(content), figures=present.facts(content) if content else [])
+
+
+@web.post("/reviews/<review_id>")
+@signed_in()
+def decide_review(review_id: str) -> Any:
+    approve = request.form.get("decision") == "approve"
+    with transaction() as db:
+        computing.decide_review(db, current_actor(), review_id, approve, request.form.get("note", ""))
+    flash(_("Approved: the result may leave the domain.") if approve else _("Rejected: the result is deleted."), "success")
+    return redirect(url_for("web.review", review_id=review_id), 303)
