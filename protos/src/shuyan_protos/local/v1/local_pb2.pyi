@@ -54,10 +54,11 @@ class StatusReply(_message.Message):
     SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     SIGNING_KEY_FIELD_NUMBER: _builtins.int
     AGREEMENT_KEY_FIELD_NUMBER: _builtins.int
+    ALERTS_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     organisation_name: _builtins.str
     state: _builtins.str
-    """"not_enrolled" | "connecting" | "connected" | "revoked" """
+    """"not_enrolled" | "stopped" | "connecting" | "connected" | "revoked" """
     coordinator_address: _builtins.str
     last_contact_ms: _builtins.int
     revocations_number: _builtins.int
@@ -74,6 +75,10 @@ class StatusReply(_message.Message):
     """base64"""
     agreement_key: _builtins.str
     """base64"""
+    @_builtins.property
+    def alerts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"log_forked" | "revocations_stale" """
+
     def __init__(
         self,
         *,
@@ -93,10 +98,11 @@ class StatusReply(_message.Message):
         software_version: _builtins.str = ...,
         signing_key: _builtins.str = ...,
         agreement_key: _builtins.str = ...,
+        alerts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_key", b"agreement_key", "certificate_expires_at", b"certificate_expires_at", "checkpoint_size", b"checkpoint_size", "coordinator_address", b"coordinator_address", "journal_entries", b"journal_entries", "journal_head", b"journal_head", "last_contact_ms", b"last_contact_ms", "node_id", b"node_id", "organisation_name", b"organisation_name", "pending_approvals", b"pending_approvals", "resources", b"resources", "revocations_number", b"revocations_number", "running_tasks", b"running_tasks", "signing_key", b"signing_key", "software_version", b"software_version", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_key", b"agreement_key", "alerts", b"alerts", "certificate_expires_at", b"certificate_expires_at", "checkpoint_size", b"checkpoint_size", "coordinator_address", b"coordinator_address", "journal_entries", b"journal_entries", "journal_head", b"journal_head", "last_contact_ms", b"last_contact_ms", "node_id", b"node_id", "organisation_name", b"organisation_name", "pending_approvals", b"pending_approvals", "resources", b"resources", "revocations_number", b"revocations_number", "running_tasks", b"running_tasks", "signing_key", b"signing_key", "software_version", b"software_version", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

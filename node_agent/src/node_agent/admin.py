@@ -1,0 +1,142 @@
+"""What a department's administrator can do, as one service: behind the local socket, or directly when no agent runs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from node_agent import __version__
+from node_agent.approvals import Approvals
+from node_agent.config import NodeDir
+from node_agent.journal import Journal
+from node_agent.keys import NodeKeys, certificate_expiry
+from node_agent.programs import Programs, installed
+from node_agent.resources import Resources
+from node_agent.sources import Sources
+from node_agent.state import State
+from shuyan_protos.link.v1 import link_pb2
+from shuyan_protos.local.v1 import local_pb2
+
+if TYPE_CHECKING:
+    from shuyan.federation.apps import InstalledApp
+
+MAX_JOURNAL_PAGE = 1000
+
+
+class Admin:
+    """One method for each call of ``shuyan.local.v1.NodeAdmin``; requests and replies are its messages.
+
+    Every method raises :class:`~shuyan.problems.ProblemError` for what the administrator did wrong.
+    """
+
+    def __init__(self, node_dir: NodeDir, *, apps: Mapping[str, InstalledApp] | None = None) -> None:
+        self.node_dir = node_dir
+        self._apps = apps
+        self.state = State(node_dir.database)
+        self.journal = Journal(self.state)
+        self.sources = Sources(self.state, self.journal)
+        self.resources = Resources(self.state, self.journal, self.sources)
+        self.approvals = Approvals(self.state, self.journal)
+        self._programs: Programs | None = None
+        self.on_change: Callable[[str], None] = lambda _what: None
+        self.live: Callable[[], dict[str, Any]] = dict
+
+    @property
+    def programs(self) -> Programs:
+        """The allow-list; loading the apps takes a moment, so it happens when first asked for."""
+        if self._programs is None:
+            self._programs = Programs(self.state, self.journal, installed() if self._apps is None else self._apps)
+        return self._programs
+
+    def changed_elsewhere(self) -> None:
+        """Another connection may have changed the resources: read them again and tell."""
+        self.resources.refresh()
+        self.on_change("resources")
+
+    def close(self) -> None:
+        self.state.close()
+
+    def Status(self, _request: local_pb2.StatusRequest) -> local_pb2.StatusReply:
+        """The node at a glance."""
+        identity = self.node_dir.identity()
+        keys = NodeKeys.load(self.node_dir)
+        entries, head = self.journal.head()
+        live = self.live()
+        reply = local_pb2.StatusReply(
+            state=live.get("state", "stopped" if identity else "not_enrolled"),
+            last_contact_ms=live.get("last_contact_ms", 0), running_tasks=live.get("running_tasks", 0),
+            revocations_number=live.get("revocations_number", 0),
+            checkpoint_size=int(self.state.get("checkpoint_size", "0")), resources=len(self.resources.list()),
+            pending_approvals=self.approvals.pending(), journal_entries=entries, journal_head=head.hex(),
+            software_version=__version__, signing_key=base64.b64encode(keys.signing_public).decode(),
+            agreement_key=base64.b64encode(keys.agreement_public).decode())
+        if self.state.get("checkpoint_forked"):
+            reply.alerts.append("log_forked")
+        if live.get("state") == "connected" and not live.get("revocations_current"):
+            reply.alerts.append("revocations_stale")
+        if identity:
+            reply.node_id, reply.organisation_name = identity.node_id, identity.organisation
+            reply.coordinator_address = identity.coordinator_address
+            reply.certificate_expires_at = certificate_expiry((self.node_dir.keys / "tls.crt").read_bytes())
+        return reply
+
+    def AddSource(self, request: local_pb2.AddSourceRequest) -> local_pb2.Source:
+        """Register files under a name."""
+        return self.sources.add(request.name, request.kind, request.location).message()
+
+    def ListSources(self, _request: local_pb2.ListSourcesRequest) -> local_pb2.ListSourcesReply:
+        """All sources."""
+        return local_pb2.ListSourcesReply(sources=[source.message() for source in self.sources.list()])
+
+    def RemoveSource(self, request: local_pb2.RemoveSourceRequest) -> local_pb2.RemoveSourceReply:
+        """Forget a source."""
+        self.sources.remove(request.name)
+        return local_pb2.RemoveSourceReply()
+
+    def RegisterResource(self, request: local_pb2.RegisterResourceRequest) -> link_pb2.Resource:
+        """Offer a source's columns to the market."""
+        resource = self.resources.register(request.source, request.resource)
+        self.on_change("resources")
+        return resource
+
+    def ListResources(self, _request: local_pb2.ListResourcesRequest) -> local_pb2.ListResourcesReply:
+        """All resources."""
+        return local_pb2.ListResourcesReply(resources=[item.message() for item in self.resources.list()])
+
+    def WithdrawResource(self, request: local_pb2.WithdrawResourceRequest) -> local_pb2.WithdrawResourceReply:
+        """Take a resource off the market."""
+        self.resources.withdraw(request.name)
+        self.on_change("resources")
+        return local_pb2.WithdrawResourceReply()
+
+    def AllowApp(self, request: local_pb2.AllowAppRequest) -> local_pb2.AllowAppReply:
+        """Allow an app by digest, or take that back."""
+        self.programs.allow(request.name, request.digest, request.allow)
+        self.on_change("apps")
+        return local_pb2.AllowAppReply()
+
+    def ListApps(self, _request: local_pb2.ListAppsRequest) -> local_pb2.ListAppsReply:
+        """Installed apps."""
+        return local_pb2.ListAppsReply(apps=self.programs.list())
+
+    def ListApprovals(self, request: local_pb2.ListApprovalsRequest) -> local_pb2.ListApprovalsReply:
+        """Approvals that wait, or all."""
+        return local_pb2.ListApprovalsReply(approvals=self.approvals.list(all_=request.all))
+
+    def Decide(self, request: local_pb2.DecideRequest) -> local_pb2.Approval:
+        """Approve or reject."""
+        return self.approvals.decide(request.approval_id, request.approve, request.note)
+
+    def ReadJournal(self, request: local_pb2.ReadJournalRequest) -> local_pb2.ReadJournalReply:
+        """A page of the journal; ``verify`` recomputes the whole chain first."""
+        total, _head = self.journal.head()
+        if request.verify:
+            total = self.journal.verify()
+        limit = min(request.limit or 100, MAX_JOURNAL_PAGE)
+        return local_pb2.ReadJournalReply(verified=request.verify, total=total, entries=[
+            local_pb2.JournalEntry(sequence=entry.sequence, at_ms=entry.at_ms, event=entry.event,
+                                   data_json=json.dumps(entry.data, ensure_ascii=False, sort_keys=True),
+                                   hash=entry.hash)
+            for entry in self.journal.read(request.after, limit)])

@@ -1,0 +1,176 @@
+"""The agent: everything of one node wired together, and what it does with each frame of the coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from node_agent import __version__, errors
+from node_agent.admin import Admin
+from node_agent.authority import Authority
+from node_agent.budget import Budget
+from node_agent.checkpoints import Checkpoints
+from node_agent.config import Identity, NodeDir
+from node_agent.grants import Grants
+from node_agent.keys import NodeKeys
+from node_agent.link import PROTOCOL_VERSIONS, Credentials, Link
+from node_agent.pipeline import Opening, TaskPipeline
+from node_agent.revocations import Revocations
+from node_agent.tasks import TaskBook
+from node_agent.worker.host import Limits, Worker
+from shuyan.problems import ProblemError
+from shuyan_protos.link.v1 import link_pb2
+
+if TYPE_CHECKING:
+    from shuyan.federation.apps import InstalledApp
+
+_PRUNE_SECONDS = 3600.0
+
+_log = structlog.get_logger("node.agent")
+
+
+class Agent:
+    """One running node.
+
+    Args:
+        node_dir: an enrolled node's directory, locked by the caller.
+        apps: the installed apps; None: those found by entry point.
+        worker_apps: see :class:`~node_agent.worker.host.Worker`.
+
+    Raises:
+        ProblemError: ``not_enrolled``, ``key_invalid``, ``node_config_invalid``.
+    """
+
+    def __init__(self, node_dir: NodeDir, *, apps: Mapping[str, InstalledApp] | None = None,
+                 worker_apps: Mapping[str, str] | None = None) -> None:
+        from shuyan.federation.masking import AgreementKey
+
+        identity = node_dir.identity()
+        if identity is None:
+            raise ProblemError(errors.NOT_ENROLLED)
+        self.identity: Identity = identity
+        self.admin = Admin(node_dir, apps=apps)
+        self.admin.on_change = self._changed
+        self.admin.live = self.live
+        state, journal = self.admin.state, self.admin.journal
+        keys = NodeKeys.load(node_dir)
+        config = node_dir.config()
+        authority = Authority(node_dir.keys / "authority.pub")
+        self.revocations = Revocations(state, journal, authority)
+        self.checkpoints = Checkpoints(state, journal, identity.node_id, keys.signing)
+        self.tasks = TaskBook(state, journal)
+        self.worker = Worker(Limits(config.worker.memory_mb, config.worker.file_mb), node_dir.scratch,
+                             node_dir.worker_log, worker_apps)
+        grants = Grants(state, authority, self.revocations, identity.node_id, keys)
+        self.pipeline = TaskPipeline(
+            node_id=identity.node_id, config=config, grants=grants, programs=self.admin.programs,
+            resources=self.admin.resources, approvals=self.admin.approvals, budget=Budget(), worker=self.worker,
+            tasks=self.tasks, agreement=AgreementKey(keys.agreement))
+        self.opening = Opening(grants, self.tasks)
+        chain = (node_dir.keys / "tls.crt").read_bytes()
+        self.link = Link(identity.coordinator_address,
+                         Credentials((node_dir.keys / "ca.pem").read_bytes(), keys.tls_pem(), chain), self, journal)
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        self.admin.journal.append("node:started", version=__version__)
+        self.worker.warm()
+        link = asyncio.create_task(self.link.run())
+        try:
+            while True:
+                self.tasks.prune()
+                await asyncio.sleep(_PRUNE_SECONDS)
+        finally:
+            link.cancel()
+            for task in list(self._background):
+                task.cancel()
+            await asyncio.gather(link, *self._background, return_exceptions=True)
+            await self.worker.stop()
+            self.admin.journal.append("node:stopped")
+
+    # --- what the link asks ---
+
+    def hello(self) -> link_pb2.Hello:
+        """The first frame of a connection."""
+        return link_pb2.Hello(
+            protocol_versions=PROTOCOL_VERSIONS, software_version=__version__,
+            revocations_number=self.revocations.number, checkpoint_size=self.checkpoints.size,
+            apps=self.admin.programs.frame())
+
+    async def connected(self) -> None:
+        """Send the resources, and again whatever may not have arrived."""
+        await self.link.send(resources=self.admin.resources.frame())
+        for frame in self.tasks.undelivered():
+            await self.link.send_frame(frame)
+
+    def cut_off(self, code: str) -> None:
+        """The coordinator said goodbye for good: nothing asked before is answered after."""
+        _log.error("cut off by the coordinator", code=code)
+        for task in list(self._background):
+            task.cancel()
+
+    def received(self, frame: link_pb2.CoordinatorFrame) -> None:
+        """Dispatch one frame."""
+        kind = frame.WhichOneof("body")
+        if kind == "task_request":
+            self._spawn(self._task(frame.task_request))
+        elif kind == "open_request":
+            self._spawn(self.link.send(open_reply=self.opening.answer(frame.open_request)))
+        elif kind == "cancel":
+            self._spawn(self._end_run(frame.cancel.run_id))
+        elif kind == "revocations":
+            self._spawn(self._revocations(frame.revocations.list))
+        elif kind == "checkpoint":
+            cosignature = self.checkpoints.cosign(frame.checkpoint)
+            if cosignature is not None:
+                self._spawn(self.link.send(cosignature=cosignature))
+        elif kind == "resources_accepted":
+            self.admin.resources.accepted(dict(frame.resources_accepted.resource_ids))
+
+    async def _task(self, request: link_pb2.TaskRequest) -> None:
+        # An answer that cannot be sent now is in the record, and sent when the link is back.
+        await self.link.send(task_reply=await self.pipeline.answer(request))
+
+    async def _end_run(self, run_id: str) -> None:
+        await self.pipeline.cancel(run_id)
+        self.tasks.forget(run_id)
+        await self.worker.forget(run_id)
+
+    async def _revocations(self, jws: str) -> None:
+        if self.revocations.accept(jws):
+            await self.pipeline.revoked(self.revocations.revoked)
+        await self.link.send(revocations_seen=link_pb2.RevocationsSeen(number=self.revocations.number))
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(_logged(work))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # --- what the administrator's service asks ---
+
+    def _changed(self, what: str) -> None:
+        """Resources changed: tell the coordinator the complete list. Apps go with the next Hello, so dial again."""
+        if what == "resources":
+            self._spawn(self.link.send(resources=self.admin.resources.frame()))
+        elif what == "apps":
+            self.link.redial()
+
+    def live(self) -> dict[str, Any]:
+        """What only the running agent knows, for the status."""
+        return {"state": "revoked" if self.link.state == "revoked" else
+                "connected" if self.link.state == "connected" else "connecting",
+                "last_contact_ms": self.link.last_contact_ms, "running_tasks": self.pipeline.running,
+                "revocations_number": self.revocations.number, "revocations_current": self.revocations.current}
+
+
+async def _logged(work: Coroutine[Any, Any, object]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        try:
+            await work
+        except Exception:
+            _log.exception("background work failed")

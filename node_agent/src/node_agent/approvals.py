@@ -1,0 +1,95 @@
+"""Approvals: where a resource asks for it, a person of the department decides before its data is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from typing import Any
+
+import rfc8785
+
+from node_agent import errors
+from node_agent.journal import Journal
+from node_agent.state import State
+from shuyan.federation import problems
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import Grant
+from shuyan_protos.local.v1 import local_pb2
+
+
+class Approvals:
+    """Decisions on exact questions: one grant, one resource, one app by digest, one set of parameters."""
+
+    def __init__(self, state: State, journal: Journal) -> None:
+        self._state = state
+        self._journal = journal
+
+    def check(self, grant: Grant, *, grant_digest: str, resource: str, app_name: str, app_digest: str,
+              params_json: str) -> None:
+        """Let an approved question pass; note down a new one for the administrator.
+
+        Raises:
+            ProblemError: ``approval_pending``, ``approval_rejected``.
+        """
+        subject = hashlib.sha256(rfc8785.dumps(
+            [grant_digest, resource, app_name, app_digest, params_json])).hexdigest()
+        row = self._state.one("SELECT state FROM approval WHERE subject = ?", (subject,))
+        if row is None:
+            self._ask(subject, grant, resource, app_name, params_json)
+        elif row["state"] == "approved":
+            return
+        elif row["state"] == "rejected":
+            raise ProblemError(problems.APPROVAL_REJECTED)
+        raise ProblemError(problems.APPROVAL_PENDING)
+
+    def _ask(self, subject: str, grant: Grant, resource: str, app_name: str, params_json: str) -> None:
+        approval_id = "apr_" + secrets.token_hex(6)
+        with self._state.transaction():
+            self._state.execute(
+                "INSERT INTO approval (id, subject, grant_id, resource, grantee, purpose, app_name, params, state,"
+                " asked_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?)",
+                (approval_id, subject, grant.jti, resource, grant.grantee_name, grant.purpose, app_name, params_json,
+                 _now_ms()))
+            self._journal.append("approval:asked", approval=approval_id, grant=grant.jti, resource=resource,
+                                 app=app_name)
+
+    def list(self, *, all_: bool = False) -> list[local_pb2.Approval]:
+        """Pending approvals, or all, newest first."""
+        where = "" if all_ else "WHERE state = 'pending' "
+        return [_message(row) for row in self._state.all(
+            f"SELECT * FROM approval {where}ORDER BY asked_at_ms DESC, id LIMIT 1000")]  # noqa: S608
+
+    def pending(self) -> int:
+        """How many wait for a decision."""
+        row = self._state.one("SELECT count(*) AS n FROM approval WHERE state = 'pending'")
+        return int(row["n"]) if row else 0
+
+    def decide(self, approval_id: str, approve: bool, note: str) -> local_pb2.Approval:
+        """Record a decision; it is final.
+
+        Raises:
+            ProblemError: ``approval_not_found``, ``approval_decided``.
+        """
+        with self._state.transaction():
+            row = self._state.one("SELECT state FROM approval WHERE id = ?", (approval_id,))
+            if row is None:
+                raise ProblemError(errors.APPROVAL_NOT_FOUND, approval_id=approval_id)
+            if row["state"] != "pending":
+                raise ProblemError(errors.APPROVAL_DECIDED, approval_id=approval_id)
+            state = "approved" if approve else "rejected"
+            self._state.execute("UPDATE approval SET state = ?, decided_at_ms = ?, note = ? WHERE id = ?",
+                                (state, _now_ms(), note, approval_id))
+            self._journal.append(f"approval:{state}", approval=approval_id)
+        return _message(self._state.one("SELECT * FROM approval WHERE id = ?", (approval_id,)))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _message(row: Any) -> local_pb2.Approval:
+    return local_pb2.Approval(
+        approval_id=row["id"], grant_id=row["grant_id"], resource=row["resource"], grantee=row["grantee"],
+        purpose=row["purpose"], app_name=row["app_name"], params_json=row["params"], state=row["state"],
+        asked_at_ms=row["asked_at_ms"], decided_at_ms=row["decided_at_ms"], note=row["note"])

@@ -1,0 +1,190 @@
+"""The node's directory: where everything of one node lives, and the settings in its ``config.toml``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from node_agent import errors
+from shuyan.problems import ProblemError
+
+_SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes, the last of them zero; gRPC needs a few more
+
+_TEMPLATE = """\
+# Settings of this node. Every line is optional; docs/node.md describes them.
+
+[policy]
+# minimum_cohort = 5        # never answer over fewer rows, whatever a grant says
+
+[worker]
+# memory_mb = 2048          # what one task may use beyond the idle worker
+# task_seconds = 300        # the longest a task may run
+"""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PolicyConfig(_Section):
+    """What the department demands beyond every grant."""
+
+    minimum_cohort: int = Field(5, ge=1, description="Never answer over fewer rows, whatever a grant says.")
+
+
+class WorkerConfig(_Section):
+    """Limits of the worker process."""
+
+    memory_mb: int = Field(2048, ge=64, description="Address space one task may use beyond the idle worker, MiB.")
+    task_seconds: float = Field(300.0, gt=0, description="The longest a task may run, whatever deadline it carries.")
+    file_mb: int = Field(64, ge=1, description="The largest file the worker may write (its log), MiB.")
+
+
+class Config(_Section):
+    """The settings of a node."""
+
+    policy: PolicyConfig = PolicyConfig()
+    worker: WorkerConfig = WorkerConfig()
+
+
+class Identity(BaseModel):
+    """What the node learned at enrolment; ``identity.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    node_id: str
+    name: str
+    organisation: str
+    coordinator_address: str
+
+
+@dataclass(frozen=True)
+class NodeDir:
+    """Paths inside one node's directory."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def identity_file(self) -> Path:
+        return self.path / "identity.json"
+
+    @property
+    def keys(self) -> Path:
+        return self.path / "keys"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "state.sqlite"
+
+    @property
+    def socket(self) -> Path:
+        return self.path / "node.sock"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "node.log"
+
+    @property
+    def worker_log(self) -> Path:
+        return self.path / "worker.log"
+
+    @property
+    def scratch(self) -> Path:
+        """The worker's home and working directory."""
+        return self.path / "scratch"
+
+    def create(self) -> None:
+        """Make the directory, readable by its owner only.
+
+        Raises:
+            ProblemError: ``node_dir_exists``, ``node_dir_path_too_long``.
+        """
+        if self.config_file.exists():
+            raise ProblemError(errors.NODE_DIR_EXISTS, path=self.path)
+        if len(os.fsencode(self.socket.absolute())) > _SOCKET_PATH_LIMIT:
+            raise ProblemError(errors.NODE_DIR_PATH_TOO_LONG, path=self.path,
+                               limit=_SOCKET_PATH_LIMIT - len("/node.sock"))
+        for folder in (self.path, self.keys, self.scratch):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+        write_private(self.config_file, _TEMPLATE.encode())
+
+    def require(self) -> None:
+        """Raises ``node_dir_missing`` unless :meth:`create` was here before."""
+        if not self.config_file.exists():
+            raise ProblemError(errors.NODE_DIR_MISSING, path=self.path)
+
+    def config(self) -> Config:
+        """The settings.
+
+        Raises:
+            ProblemError: ``node_config_invalid``.
+        """
+        try:
+            return Config.model_validate(tomllib.loads(self.config_file.read_text()))
+        except tomllib.TOMLDecodeError as error:
+            raise ProblemError(errors.NODE_CONFIG_INVALID, setting="config.toml", reason=str(error)) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ProblemError(errors.NODE_CONFIG_INVALID, setting=".".join(str(part) for part in first["loc"]),
+                               reason=first["msg"]) from error
+
+    def identity(self) -> Identity | None:
+        """Who this node is, or None before enrolment."""
+        if not self.identity_file.exists():
+            return None
+        return Identity.model_validate_json(self.identity_file.read_bytes())
+
+
+class Lock:
+    """One process per node directory: an advisory lock that the kernel drops when its holder dies.
+
+    Raises (on entering):
+        ProblemError: ``node_dir_locked``.
+    """
+
+    def __init__(self, node_dir: NodeDir) -> None:
+        self._node_dir = node_dir
+        self._descriptor = -1
+
+    def __enter__(self) -> Lock:
+        self._descriptor = os.open(self._node_dir.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise ProblemError(errors.NODE_DIR_LOCKED, path=self._node_dir.path) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        os.close(self._descriptor)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file only its owner may read, whole or not at all, and on the disk when this returns."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

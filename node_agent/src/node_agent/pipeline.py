@@ -1,0 +1,333 @@
+"""The one way a task can be answered: every stage takes what only the stage before it makes.
+
+*verify grant → local policy and approval → privacy budget → run in the worker → egress check → mask → journal → reply*
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import rfc8785
+import structlog
+
+from node_agent.approvals import Approvals
+from node_agent.budget import Budget, Spending
+from node_agent.config import Config
+from node_agent.grants import Grants
+from node_agent.programs import Programs
+from node_agent.resources import Registered, Resources
+from node_agent.tasks import Answered, TaskBook, request_digest
+from node_agent.worker.host import Table, Work, Worker, WorkerFailureError
+from shuyan.federation import problems
+from shuyan.federation.transport import TaskRequest
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import Grant
+from shuyan.trust.keys import b64url_decode
+from shuyan_protos.link.v1 import link_pb2
+
+if TYPE_CHECKING:
+    from shuyan.federation.checks import CheckedTask
+    from shuyan.federation.masking import AgreementKey
+    from shuyan.federation.ring import Words
+
+FORBIDDEN_GRADE = 4  # core data: no grant makes it available
+
+# Vectors longer than this are masked in a thread, so that heartbeats go on meanwhile.
+_LONG_VECTOR = 20_000
+_REMEMBERED_RUNS = 10_000
+
+_log = structlog.get_logger("node.pipeline")
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """A task within a grant that holds now, asked of a registered resource."""
+
+    request: TaskRequest
+    grant: Grant
+    task: CheckedTask
+    resource: Registered
+    deadline: float  # time.monotonic()
+
+
+@dataclass(frozen=True)
+class _Admitted:
+    """The department lets it happen."""
+
+    verified: _Verified
+    minimum_cohort: int
+
+
+@dataclass(frozen=True)
+class _Budgeted:
+    admitted: _Admitted
+    spending: Spending
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """What the worker returned: plain, unchecked; it lives in this process only."""
+
+    budgeted: _Budgeted
+    answer: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Declared, finite, bounded, about enough rows: ring elements, not yet masked."""
+
+    computed: _Computed
+    words: dict[str, Words] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Masked:
+    checked: _Checked
+    flower_message: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
+
+
+class TaskPipeline:
+    """Answers tasks. There is no other code that turns a request into a reply.
+
+    Args:
+        node_id: this node.
+        config: local policy and limits.
+        grants, programs, resources, approvals, budget: what the stages ask.
+        worker: where apps run.
+        tasks: the durable record.
+        agreement: this node's X25519 key with its cached pairwise secrets.
+    """
+
+    def __init__(self, *, node_id: str, config: Config, grants: Grants, programs: Programs, resources: Resources,
+                 approvals: Approvals, budget: Budget, worker: Worker, tasks: TaskBook,
+                 agreement: AgreementKey) -> None:
+        self._node_id = node_id
+        self._config = config
+        self._grants = grants
+        self._programs = programs
+        self._resources = resources
+        self._approvals = approvals
+        self._budget_stage = budget
+        self._worker = worker
+        self._tasks = tasks
+        self._agreement = agreement
+        self._underway: dict[str, tuple[str, asyncio.Future[link_pb2.TaskReply]]] = {}
+        self._computing: dict[str, tuple[str, str]] = {}  # task id -> (run id, grant id)
+        self._cancelled: set[str] = set()
+
+    @property
+    def running(self) -> int:
+        """Tasks being answered now."""
+        return len(self._underway)
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop work on a run at once; its tasks answer ``run_cancelled``."""
+        self._cancelled.add(run_id)
+        if len(self._cancelled) > _REMEMBERED_RUNS:
+            self._cancelled.clear()
+        await self._worker.cancel(run_id)
+
+    async def revoked(self, grant_ids: Callable[[str], bool]) -> None:
+        """A new revocation list came: stop the tasks of the grants it names."""
+        for run_id, grant_id in list(self._computing.values()):
+            if grant_ids(grant_id):
+                await self._worker.cancel(run_id)
+
+    async def answer(self, request: link_pb2.TaskRequest) -> link_pb2.TaskReply:
+        """The reply to a task: masked, or a failure by code. A task id is answered once; then the answer is repeated."""
+        digest = request_digest(request)
+        underway = self._underway.get(request.task_id)
+        if underway is not None:
+            if underway[0] != digest:
+                return _failure(request.task_id, ProblemError(problems.TASK_REPLAYED))
+            return await asyncio.shield(underway[1])
+        try:
+            earlier = self._tasks.earlier(request.task_id, digest)
+        except ProblemError as problem:
+            return _failure(request.task_id, problem)
+        if earlier is not None:
+            return earlier
+        future: asyncio.Future[link_pb2.TaskReply] = asyncio.get_running_loop().create_future()
+        self._underway[request.task_id] = (digest, future)
+        try:
+            reply = await self._answer(request, digest)
+            future.set_result(reply)
+        finally:
+            del self._underway[request.task_id]
+            future.cancel()
+        return reply
+
+    async def _answer(self, request: link_pb2.TaskRequest, digest: str) -> link_pb2.TaskReply:
+        try:
+            verified = self._verify(request)
+            admitted = self._admit(verified)
+            budgeted = self._spend(admitted)
+            computed = await self._compute(budgeted)
+            checked = self._check_egress(computed)
+            masked = await self._mask(checked)
+            return self._record(masked, digest)
+        except ProblemError as problem:
+            reply = _failure(request.task_id, problem)
+        except Exception:
+            _log.exception("task failed", task=request.task_id)
+            reply = _failure(request.task_id, ProblemError(problems.INTERNAL))
+        self._tasks.record_failure(request, digest, reply)
+        return reply
+
+    def _verify(self, request: link_pb2.TaskRequest) -> _Verified:
+        """Stage 1: the grant holds now, and the task is within it."""
+        from shuyan.federation import _flower
+        from shuyan.federation.checks import check_task
+
+        started = time.monotonic()
+        if request.run_id in self._cancelled:
+            raise ProblemError(problems.RUN_CANCELLED)
+        grant = self._grants.usable(request.grant, request.grant_digest)
+        asked = TaskRequest(
+            task_id=request.task_id, node_id=self._node_id, run_id=request.run_id, round=request.round,
+            attempt=request.attempt, grant=request.grant, grant_digest=request.grant_digest,
+            app_name=request.app_name, app_digest=request.app_digest, purpose=request.purpose,
+            participants=tuple(request.participants), flower_message=request.flower_message,
+            params_json=request.params_json, deadline_ms=request.deadline_ms)
+        _check_canonical(request.params_json)
+        try:
+            question = _flower.read_question(request.flower_message)
+        except ValueError:
+            raise ProblemError(problems.BAD_PARAMS, field="flower_message") from None
+        registered = self._resources.by_name
+        task = check_task(asked, question, grant, self._node_id, self._programs.installed,
+                          {name: item.schema for name, item in registered.items()})
+        limit = min(self._config.worker.task_seconds, float(task.app.manifest.limits.seconds))
+        if request.deadline_ms:
+            limit = min(limit, request.deadline_ms / 1000)
+        return _Verified(asked, grant, task, registered[task.resource], started + limit)
+
+    def _admit(self, verified: _Verified) -> _Admitted:
+        """Stage 2: the department's own policy: grade, allow-list, approval, and that it could be opened later."""
+        request, task = verified.request, verified.task
+        if verified.resource.resource.grade >= FORBIDDEN_GRADE:
+            raise ProblemError(problems.GRANT_WIDENED, what=task.resource)
+        self._programs.require(request.app_name, request.app_digest)
+        self._tasks.foresee(request.run_id, request.round, request.attempt, task.question, request.participants)
+        if verified.resource.resource.approval != "automatic":
+            self._approvals.check(
+                verified.grant, grant_digest=request.grant_digest, resource=task.resource, app_name=request.app_name,
+                app_digest=request.app_digest, params_json=request.params_json)
+        return _Admitted(verified, max(verified.grant.minimum_cohort, self._config.policy.minimum_cohort))
+
+    def _spend(self, admitted: _Admitted) -> _Budgeted:
+        """Stage 3: the privacy budget."""
+        return _Budgeted(admitted, self._budget_stage.spend(admitted.verified.grant))
+
+    async def _compute(self, budgeted: _Budgeted) -> _Computed:
+        """Stage 4: the app runs in the worker, on the granted columns."""
+        verified = budgeted.admitted.verified
+        request, resource = verified.request, verified.resource
+        table = Table(name=resource.resource.name, kind=resource.kind, location=resource.location, columns=tuple(
+            {"name": column.name, "type": column.type, "identifier": column.identifier, "domain": list(column.domain)}
+            for column in (resource.schema[name] for name in verified.task.columns)))
+        self._computing[request.task_id] = (request.run_id, verified.grant.jti)
+        try:
+            answer = await self._worker.run(Work(
+                run_id=request.run_id, app=request.app_name, table=table, params_json=request.params_json,
+                flower_message=request.flower_message, max_values=verified.grant.max_output_values),
+                verified.deadline)
+        except WorkerFailureError as failure:
+            self._grants.usable("", request.grant_digest)  # revoked meanwhile is why it was stopped
+            raise ProblemError(failure.code) from None
+        finally:
+            del self._computing[request.task_id]
+        return _Computed(budgeted, answer)
+
+    def _check_egress(self, computed: _Computed) -> _Checked:
+        """Stage 5: what came back is what was declared, and the grant still holds."""
+        from shuyan.federation import egress
+        from shuyan.federation.answers import PlainAnswer
+
+        admitted = computed.budgeted.admitted
+        request, task = admitted.verified.request, admitted.verified.task
+        self._grants.usable("", request.grant_digest)
+        if request.run_id in self._cancelled:
+            raise ProblemError(problems.RUN_CANCELLED)
+        try:
+            plain = PlainAnswer.from_bytes(computed.answer)
+        except ValueError:
+            raise ProblemError(problems.OUTPUT_UNDECLARED) from None
+        return _Checked(computed, egress.check_output(task.specs, task.expect, plain.vectors, plain.cohort,
+                                                      minimum_cohort=admitted.minimum_cohort))
+
+    async def _mask(self, checked: _Checked) -> _Masked:
+        """Stage 6: masks from the keys in the grant, never from keys the coordinator hands out."""
+        from shuyan.federation import _flower
+        from shuyan.federation.masking import MaskContext, mask_vectors
+
+        verified = checked.computed.budgeted.admitted.verified
+        request, task = verified.request, verified.task
+        context = MaskContext(request.run_id, request.round, request.attempt, request.participants, task.question)
+        peers = {node.node_id: b64url_decode(node.agreement_key) for node in verified.grant.nodes}
+
+        def mask() -> tuple[bytes, bytes]:
+            masked = mask_vectors(checked.words, task.segments, context, self._node_id, self._agreement, peers)
+            return _flower.masked_reply(request.flower_message, masked.words), masked.seed
+
+        if sum(task.expect.values()) > _LONG_VECTOR:
+            message, seed = await asyncio.to_thread(mask)
+        else:
+            message, seed = mask()
+        return _Masked(checked, message, seed)
+
+    def _record(self, masked: _Masked, digest: str) -> link_pb2.TaskReply:
+        """Stage 7: the journal, the answer and the seed in one commit; then it may leave."""
+        budgeted = masked.checked.computed.budgeted
+        verified = budgeted.admitted.verified
+        request, task = verified.request, verified.task
+        reply = link_pb2.TaskReply(task_id=request.task_id, flower_message=masked.flower_message)
+        self._tasks.record_answer(
+            Answered(request.task_id, request.run_id, request.round, request.attempt, request.grant_digest,
+                     task.question, request.participants, masked.seed),
+            digest, reply, grant=verified.grant.jti, app=request.app_name, app_digest=request.app_digest,
+            resource=task.resource, columns=list(task.columns), values=sum(task.expect.values()),
+            minimum_cohort=budgeted.admitted.minimum_cohort, budget=budgeted.spending.mode)
+        return reply
+
+
+class Opening:
+    """The end of a round: one self-mask, of one attempt, among one set of departments; then never again."""
+
+    def __init__(self, grants: Grants, tasks: TaskBook) -> None:
+        self._grants = grants
+        self._tasks = tasks
+
+    def answer(self, request: link_pb2.OpenRequest) -> link_pb2.OpenReply:
+        """The seed, recorded and journalled before it is returned, or a failure by code."""
+        try:
+            task = self._tasks.find_answered(request)
+            self._grants.usable("", task.grant_digest)
+            return link_pb2.OpenReply(task_id=request.task_id, self_mask_seed=self._tasks.open(task))
+        except ProblemError as problem:
+            return link_pb2.OpenReply(task_id=request.task_id, failure=_as_failure(problem))
+
+
+def _check_canonical(params_json: str) -> None:
+    """One question has one spelling: other white space must not make it a new one."""
+    try:
+        if rfc8785.dumps(json.loads(params_json)).decode() == params_json:
+            return
+    except (ValueError, RecursionError):
+        pass
+    raise ProblemError(problems.BAD_PARAMS, field="params")
+
+
+def _as_failure(problem: ProblemError) -> link_pb2.Failure:
+    arguments = {name: str(value)[:200] for name, value in problem.args_.items()}
+    return link_pb2.Failure(code=problem.code, args=arguments, retryable=problem.code in problems.RETRYABLE)
+
+
+def _failure(task_id: str, problem: ProblemError) -> link_pb2.TaskReply:
+    return link_pb2.TaskReply(task_id=task_id, failure=_as_failure(problem))

@@ -1,0 +1,108 @@
+"""The node's durable state: one SQLite file, one writer, every commit on the disk before it returns."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS journal (
+  sequence INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, event TEXT NOT NULL, data TEXT NOT NULL, hash TEXT NOT NULL);
+CREATE TRIGGER IF NOT EXISTS journal_no_update BEFORE UPDATE ON journal
+  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS journal_no_delete BEFORE DELETE ON journal
+  BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END;
+CREATE TABLE IF NOT EXISTS source (
+  name TEXT PRIMARY KEY, kind TEXT NOT NULL, location TEXT NOT NULL, row_count INTEGER NOT NULL, columns TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS resource (
+  name TEXT PRIMARY KEY, source TEXT NOT NULL REFERENCES source(name), resource BLOB NOT NULL,
+  resource_id TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS allowed_app (name TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (name, digest));
+CREATE TABLE IF NOT EXISTS approval (
+  id TEXT PRIMARY KEY, subject TEXT NOT NULL UNIQUE, grant_id TEXT NOT NULL, resource TEXT NOT NULL,
+  grantee TEXT NOT NULL, purpose TEXT NOT NULL, app_name TEXT NOT NULL, params TEXT NOT NULL,
+  state TEXT NOT NULL, asked_at_ms INTEGER NOT NULL, decided_at_ms INTEGER NOT NULL DEFAULT 0,
+  note TEXT NOT NULL DEFAULT '');
+-- Grants as signed, by digest: an opening after a restart checks them again.
+CREATE TABLE IF NOT EXISTS grant_seen (digest TEXT PRIMARY KEY, jws TEXT NOT NULL) WITHOUT ROWID;
+-- One row a task that was answered: reply is the TaskReply as it left, seed the self-mask until the round opens.
+CREATE TABLE IF NOT EXISTS task (
+  task_id TEXT PRIMARY KEY, request_digest TEXT NOT NULL, run_id TEXT NOT NULL, round INTEGER NOT NULL,
+  attempt INTEGER NOT NULL, grant_digest TEXT NOT NULL, question TEXT NOT NULL, participants TEXT NOT NULL,
+  reply BLOB, seed BLOB, answered INTEGER NOT NULL, at_ms INTEGER NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS task_attempt ON task (run_id, round, attempt) WHERE answered;
+CREATE INDEX IF NOT EXISTS task_at ON task (at_ms);
+-- At most one attempt of a round is ever opened.
+CREATE TABLE IF NOT EXISTS opening (
+  run_id TEXT NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, task_id TEXT NOT NULL,
+  at_ms INTEGER NOT NULL, PRIMARY KEY (run_id, round));
+-- Among whom each question was answered: never among others.
+CREATE TABLE IF NOT EXISTS question (digest TEXT PRIMARY KEY, participants TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+
+class State:
+    """The database of one node. Not shared between threads: the agent's event loop owns it.
+
+    ``transaction()`` begins IMMEDIATE and is re-entrant: an inner one joins the outer, so that a journal entry
+    and what it records are one commit.
+    """
+
+    def __init__(self, path: Path) -> None:
+        new = not path.exists()
+        self._connection = sqlite3.connect(path, isolation_level=None)
+        if new:
+            os.chmod(path, 0o600)
+        self._connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.executescript(_SCHEMA)
+        self._depth = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[State]:
+        """Commit on success, roll back on any exception."""
+        if self._depth == 0:
+            self._connection.execute("BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield self
+        except BaseException:
+            self._depth -= 1
+            if self._depth == 0:
+                self._connection.execute("ROLLBACK")
+            raise
+        self._depth -= 1
+        if self._depth == 0:
+            self._connection.execute("COMMIT")
+
+    def execute(self, statement: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """One statement; writing ones only inside :meth:`transaction`."""
+        return self._connection.execute(statement, parameters)
+
+    def one(self, statement: str, parameters: tuple[Any, ...] = ()) -> sqlite3.Row | None:
+        """The first row, or None."""
+        row: sqlite3.Row | None = self._connection.execute(statement, parameters).fetchone()
+        return row
+
+    def all(self, statement: str, parameters: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        """All rows."""
+        return self._connection.execute(statement, parameters).fetchall()
+
+    def get(self, key: str, default: str = "") -> str:
+        """A remembered single value."""
+        row = self.one("SELECT value FROM meta WHERE key = ?", (key,))
+        return default if row is None else str(row["value"])
+
+    def put(self, key: str, value: str) -> None:
+        """Remember a single value; inside :meth:`transaction`."""
+        self.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                     (key, value))
+
+    def close(self) -> None:
+        self._connection.close()

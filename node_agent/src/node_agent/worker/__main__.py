@@ -1,0 +1,12 @@
+"""``python -m node_agent.worker FD``: started by the agent, never by hand."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from node_agent.worker.main import serve
+
+if __name__ == "__main__":
+    with socket.socket(fileno=int(sys.argv[1])) as connection:
+        serve(connection)

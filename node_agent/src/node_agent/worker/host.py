@@ -1,0 +1,277 @@
+"""The agent's hold on the worker process: start it warm, feed it one task at a time, kill it when it must stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from node_agent.worker.wire import WireError, pack, read_frame
+from shuyan.federation import problems
+
+MAX_QUEUED = 32
+_LOG_KEEP_BYTES = 8 * 1024 * 1024
+_READY_SECONDS = 60.0
+
+# The worker ends itself with this status when even reporting a MemoryError fails.
+EXIT_MEMORY = 77
+
+_log = structlog.get_logger("node.worker")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the worker may use."""
+
+    memory_mb: int = 2048
+    file_mb: int = 64
+    nice: int = 5
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the rows are and which columns the task may see."""
+
+    name: str
+    kind: str
+    location: str
+    columns: tuple[dict[str, Any], ...]  # name, type, domain, lower, upper
+
+
+@dataclass(frozen=True)
+class Work:
+    """One task for the worker."""
+
+    run_id: str
+    app: str
+    table: Table
+    params_json: str
+    flower_message: bytes = field(repr=False)
+    max_values: int = 100_000
+
+
+class WorkerFailureError(Exception):
+    """A task failed in the worker; ``code`` is one that may cross the link."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class Worker:
+    """One worker process and the queue before it.
+
+    Args:
+        limits: its resource limits.
+        home: an empty directory that it may use as its own.
+        log: where its output goes.
+        apps: app name → ``module:attribute``; None: the installed entry points. Only tests name apps themselves.
+    """
+
+    def __init__(self, limits: Limits, home: Path, log: Path, apps: Mapping[str, str] | None = None) -> None:
+        self._limits = limits
+        self._home = home
+        self._log_path = log
+        self._apps = dict(apps) if apps is not None else None
+        self._turn = asyncio.Lock()
+        self._waiting = 0
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._starting: asyncio.Task[None] | None = None
+        self._current = ""
+        self._cancelled: set[str] = set()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while it runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    @property
+    def busy(self) -> int:
+        """Tasks running or waiting."""
+        return self._waiting
+
+    def warm(self) -> None:
+        """Begin starting the process, so that the first task finds it ready."""
+        if self._starting is None and self.pid is None:
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def run(self, work: Work, deadline: float) -> bytes:
+        """Run one task; it ends by ``deadline`` (:func:`time.monotonic` seconds) one way or another.
+
+        Returns the serialised plain answer, which nobody has looked at yet.
+
+        Raises:
+            WorkerFailureError: worker_crashed, worker_timeout, worker_memory, app_failed, run_cancelled, node_busy,
+                task_expired, or a code of ``problems.APP_CODES``.
+        """
+        if self._waiting >= MAX_QUEUED:
+            raise WorkerFailureError(problems.NODE_BUSY)
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                await self._turn.acquire()
+        except TimeoutError:
+            self._waiting -= 1
+            raise WorkerFailureError(problems.TASK_EXPIRED) from None
+        except BaseException:
+            self._waiting -= 1
+            raise
+        try:
+            return await self._run(work, deadline)
+        finally:
+            self._current = ""
+            self._waiting -= 1
+            self._turn.release()
+
+    async def _run(self, work: Work, deadline: float) -> bytes:
+        if work.run_id in self._cancelled:
+            raise WorkerFailureError(problems.RUN_CANCELLED)
+        self._current = work.run_id
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                await self._ready()
+                return await self._ask(work, deadline)
+        except TimeoutError:
+            await self._kill("timeout")
+            self.warm()
+            raise WorkerFailureError(problems.WORKER_TIMEOUT) from None
+        except (asyncio.IncompleteReadError, ConnectionError, WireError, OSError) as error:
+            code = await self._cause_of_death()
+            if work.run_id in self._cancelled:
+                code = problems.RUN_CANCELLED
+            _log.warning("worker died", code=code, error=type(error).__name__)
+            self.warm()
+            raise WorkerFailureError(code) from None
+        except asyncio.CancelledError:
+            await self._kill("stopped")
+            raise
+
+    async def _ask(self, work: Work, deadline: float) -> bytes:
+        assert self._reader
+        assert self._writer
+        table = work.table
+        self._writer.write(pack({
+            "op": "run", "run_id": work.run_id, "app": work.app, "params": work.params_json,
+            "cpu_seconds": int(deadline - time.monotonic()) + 5,
+            "table": {"name": table.name, "kind": table.kind, "location": table.location,
+                      "columns": list(table.columns)}}, work.flower_message))
+        await self._writer.drain()
+        # Three terms an element and room to spare: an answer somewhat too large is refused by name at the egress check.
+        header, body = await read_frame(self._reader, max_body=48 * work.max_values + 65_536)
+        return _answer(header, body)
+
+    async def forget(self, run_id: str) -> None:
+        """The run is over: drop what the worker keeps for it."""
+        if self.pid is None or self._writer is None or self._starting is not None:
+            return
+        async with self._turn:
+            if self.pid is not None and self._writer is not None:
+                with contextlib.suppress(ConnectionError):
+                    self._writer.write(pack({"op": "forget", "run_id": run_id}))
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop work on a run at once: the process is killed if the run's task is in it."""
+        self._cancelled.add(run_id)
+        if len(self._cancelled) > 10_000:
+            self._cancelled.clear()
+        if self._current == run_id:
+            await self._kill("cancelled")
+
+    async def stop(self) -> None:
+        """Kill the process for good."""
+        if self._starting is not None:
+            self._starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._starting
+        await self._kill("stopped")
+
+    async def _ready(self) -> None:
+        if self.pid is None or self._starting is not None:
+            self.warm()
+        if self._starting is not None:
+            starting = self._starting
+            try:
+                await asyncio.shield(starting)
+            finally:
+                if starting.done():
+                    self._starting = None
+
+    async def _start(self) -> None:
+        self._home.mkdir(exist_ok=True, mode=0o700)
+        ours, theirs = socket.socketpair()
+        with theirs, _open_log(self._log_path) as log:
+            ours.setblocking(False)
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "node_agent.worker", str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self._home, env=self._environment(), start_new_session=True)
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
+        self._writer.write(pack({"op": "begin", "memory_mb": self._limits.memory_mb, "file_mb": self._limits.file_mb,
+                                 "nice": self._limits.nice, "apps": self._apps}))
+        async with asyncio.timeout(_READY_SECONDS):
+            header, _body = await read_frame(self._reader)
+        if header.get("status") != "ready":
+            raise WireError("worker did not begin")
+
+    def _environment(self) -> dict[str, str]:
+        """Nothing of ours but what Python needs to find its modules; no telemetry, one thread a library."""
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
+        return {**kept, "HOME": str(self._home), "TMPDIR": str(self._home), "FLWR_TELEMETRY_ENABLED": "0",
+                "FLWR_DISABLE_UPDATE_CHECK": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+                "MALLOC_ARENA_MAX": "2", "PYTHONUNBUFFERED": "1"}
+
+    async def _kill(self, reason: str) -> None:
+        process, writer = self._process, self._writer
+        self._process = self._reader = self._writer = None
+        if writer is not None:
+            writer.close()
+        if process is None:
+            return
+        if process.returncode is None:
+            _log.info("worker killed", reason=reason)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its own session: whatever it started goes with it
+        await process.wait()
+
+    async def _cause_of_death(self) -> str:
+        process = self._process
+        status = None
+        if process is not None:
+            # It closed its end, so it is exiting; if it only pretends to, it is killed below.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    status = await process.wait()
+        await self._kill("broke off")
+        if status == EXIT_MEMORY:
+            return problems.WORKER_MEMORY
+        return problems.WORKER_TIMEOUT if status == -signal.SIGXCPU else problems.WORKER_CRASHED
+
+
+def _answer(header: dict[str, Any], body: bytes) -> bytes:
+    """Read the worker's answer as the untrusted input it is."""
+    if header.get("status") == "failed":
+        code = header.get("code")
+        known = problems.APP_CODES | {problems.WORKER_MEMORY}
+        raise WorkerFailureError(code if isinstance(code, str) and code in known else problems.APP_FAILED)
+    if header.get("status") != "ok":
+        raise WireError("no answer")
+    return body
+
+
+def _open_log(path: Path) -> Any:
+    if path.exists() and path.stat().st_size > _LOG_KEEP_BYTES:
+        path.replace(path.with_suffix(".log.1"))
+    return os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "ab")
