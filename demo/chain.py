@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Chain:
             now.note = grant
         for plan in scene.products:
             with step("联邦计算：{title}", "Federated job: {title}", title=self._job_name(plan)) as now:
-                job = self._once(f"{plan.key}.job", lambda plan=plan: self.submit(plan, grant).id)  # type: ignore[misc]
+                job = self._once(f"{plan.key}.job", lambda plan=plan: self.submit(plan, grant).id)
                 self.wait_reviewed(job, now)
             with step("出域审核通过，结果可用", "Egress approved, result available"):
                 self.approve(job)
@@ -194,26 +195,26 @@ class Chain:
         return order.id, order.number
 
     def call(self, plan: ProductPlan, product: str) -> str:
-        """Two calls, the second one repeated under its key: three requests, two of them charged."""
-        buyer = self.market.connect(plan.buyer)
-        first = buyer.products.call(product, **plan.call)
-        second = buyer.products.call(product, **plan.call, key=f"demo-{first.get('call_id', product)}")
-        again = buyer.products.call(product, **plan.call, key=f"demo-{first.get('call_id', product)}")
-        if again.get("result") != second.get("result"):
+        """Two calls, the second one sent twice under its key: three requests, two of them counted."""
+        buyer, key = self.market.connect(plan.buyer), uuid.uuid4().hex
+        answers = [buyer.products.call(product, **plan.call), *(buyer.products.call(product, **plan.call, key=key)
+                                                               for _ in range(2))]
+        if answers[1] != answers[2]:
             raise RuntimeError(t("同一次调用的两次结果不同。", "The same call gave two different results."))
-        result = first.get("result", first)
-        if "score" in result:
-            return t("评分 {score:.4f}", "score {score:.4f}", score=result["score"])
-        return t("统计表已交付", "table delivered")
+        self._remember(f"{plan.key}.calls", self.made.get(f"{plan.key}.calls", 0) + 2)
+        score = answers[0].get("score")
+        return t("统计表已交付", "table delivered") if score is None else t("评分 {s:.4f}", "score {s:.4f}", s=score)
 
     def preview(self, plan: ProductPlan, order: str) -> str:
         """Returns the total and the shares, in yuan."""
         preview = self.market.connect(plan.buyer).orders.preview(order)
-        total = preview["total_fen"]
-        shares = preview["shares"]
+        total, shares, made = preview["total_fen"], preview["shares"], self.made[f"{plan.key}.calls"]
+        if preview["calls"] != made:
+            raise RuntimeError(t("计量 {n} 次，实际调用 {m} 次。", "{n} calls were metered, {m} were made.", n=preview["calls"], m=made))
         if sum(share["amount_fen"] for share in shares) != total:
             raise RuntimeError(t("分成之和不等于账单金额。", "The shares do not add up to the invoice."))
-        return f"¥{total / 100:,.2f}"
+        parts = " + ".join(f"{share['amount_fen'] / 100:,.2f}" for share in shares)
+        return t("{n} 次调用，¥{total:,.2f} = {parts}", "{n} calls, ¥{total:,.2f} = {parts}", n=made, total=total / 100, parts=parts)
 
     # -- afterwards -------------------------------------------------------------------------------------------------
 

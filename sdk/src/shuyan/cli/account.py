@@ -60,12 +60,9 @@ def whoami(context: typer.Context, as_json: AsJson = False) -> None:
             return print_json(me)
         return print_fields([
             (t("市场", "market"), entered.url), (t("单位", "organisation"), _organisation(me)),
-            (t("类型", "party"), me.get("party")), (t("权限", "scope"), me.get("scope") or me.get("scopes")),
+            (t("类型", "party"), me.get("party")), (t("权限", "scopes"), " ".join(me.get("scopes") or ())),
         ])
 
 
 def _organisation(me: dict[str, object]) -> str:
-    organisation = me.get("organisation")
-    if isinstance(organisation, dict):
-        return str(organisation.get(f"name_{language()}") or organisation.get("name") or organisation.get("id"))
-    return str(organisation or me.get("organisation_id") or me.get("party") or "")
+    return str(me.get(f"organisation_name_{language()}") or me.get("organisation_id") or "")
