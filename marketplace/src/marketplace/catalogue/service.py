@@ -98,12 +98,13 @@ def list_resources(session: Session, actor: Actor, *, q: str = "", sector: str |
     for word in words:
         query = query.where(_contains(word))
     ident: ColumnElement[Any] = col(DataResource.id)  # type: ignore[assignment]
-    keys: list[tuple[Any, bool]] = {
+    orders: dict[Sort, list[tuple[Any, bool]]] = {
         "relevance": [(title_match, True), (ident, False)] if words else [(ident, False)],
         "title": [(col(DataResource.title), True), (ident, True)],
         "newest": [(ident, False)],
         "rows": [(col(DataResource.row_count), False), (ident, False)],
-    }[sort]
+    }
+    keys = orders[sort]
     if cursor:
         query = query.where(_after(keys, _cursor_values(cursor, sort, len(keys))))
     query = query.order_by(*[key.asc() if up else key.desc() for key, up in keys])

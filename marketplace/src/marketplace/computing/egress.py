@@ -69,8 +69,8 @@ class Feature(_Shape):
     name: str
     type: str = Field(pattern="^(number|category)$")
     levels: list[str] = []
-    mean: float | int | None = None
-    sd: float | int | None = None
+    mean: float | int | list[float | int] | None = None  # a category has one a level but the first
+    sd: float | int | list[float | int] | None = None
 
 
 class Model(_Shape):
@@ -80,7 +80,7 @@ class Model(_Shape):
     family: str = Field(pattern="^(logistic|linear)$")
     target: str
     features: list[Feature]
-    terms: list[Any]
+    terms: list[str]
     coefficients: list[float | int]
     intercept: float | int
     l2: float | int
@@ -89,9 +89,7 @@ class Model(_Shape):
     rounds: int = Field(ge=0)
     converged: bool
     metrics: dict[str, float | int | None]
-    resource: str = ""
-    standardise: str = ""
-    minimum_cohort: int = Field(default=1, ge=1)
+    standardise: str = Field(pattern="^(pooled|department)$")
 
 
 SHAPES: Final[dict[str, type[_Shape]]] = {"statistics": Statistics, "model": Model}
@@ -189,7 +187,7 @@ def _small_cells(content: dict[str, Any], minimum: int) -> int:
             small += sum(1 for m in cell.columns.values() if m.count is not None and m.count < minimum)
             small += sum(1 for m in cell.columns.values() if m.count is None and (m.sum, m.mean, m.variance, m.sd) != (None,) * 4)
     for histogram in value.histograms:
-        # an empty bin tells that nobody is there, which is as telling as a small one
+        # an empty bin or cell tells that nobody is there, which is as telling as a small one
         small += sum(1 for count in histogram.counts if count is not None and count < minimum)
     return small
 

@@ -76,3 +76,9 @@ PARAM_INVALID: Final = define(
     "param_invalid", 422, zh="参数“{name}”的值超出允许范围。", en="The parameter “{name}” is outside what is allowed.")
 FORM_NOT_GRANTED: Final = define(
     "form_not_granted", 403, zh="授权凭证不允许输出形式“{form}”。", en="The grant does not allow the output form “{form}”.")
+COORDINATOR_RUNNING: Final = define(
+    "coordinator_running", 409, zh="另一个协调服务正在使用同一数据目录或数据库，请先停止它。",
+    en="Another coordinator is using the same data folder or database; stop it first.")
+PORT_TAKEN: Final = define(
+    "port_taken", 503, zh="地址 {host}:{port} 已被占用或无权监听，请更换端口或停止占用它的程序。",
+    en="The address {host}:{port} is taken or may not be listened on; choose another port or stop what uses it.")

@@ -163,7 +163,7 @@ def locked_job(session: Session, job_id: str) -> Job | None:
                         .execution_options(populate_existing=True)).first()
 
 
-def add_log(session: Session, job_id: str, code: str, level: str = "info", **args: Any) -> None:
+def add_log(session: Session, job_id: str, code: str, level: str = "info", /, **args: Any) -> None:
     """Append one line to a job's log. The caller holds the job's lock, or has just made the job."""
     session.flush()
     last = session.scalar(select(func.max(JobLog.sequence)).where(JobLog.job_id == job_id))

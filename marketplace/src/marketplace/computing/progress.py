@@ -37,10 +37,10 @@ LINES: Final[Mapping[str, Line]] = {
                            "Round {round}/{rounds}: {departments} departments have answered."),
     "round_loss": Line("第 {round}/{rounds} 轮：{departments} 家单位已应答，损失 {loss}。",
                        "Round {round}/{rounds}: {departments} departments have answered, loss {loss}."),
-    "round_retried": Line("第 {round} 轮重新计算：{lost} 未应答，由其余 {departments} 家单位继续。",
-                          "Round {round} is run again without {lost}, among {departments} departments."),
-    "node_lost": Line("与{node}的连接中断。", "The link to {node} was lost."),
-    "standardising": Line("正在汇总各单位的标准化参数（加密求和）。", "Pooling the standardisation statistics by secure sum."),
+    "round_repeated": Line("第 {round} 轮由其余 {departments} 家单位重新计算。",
+                           "Round {round} is run again among {departments} departments."),
+    "department_lost": Line("{node}未能继续参与：{reason}", "{node} can no longer take part: {reason}"),
+    "standardised": Line("已汇总各单位的标准化参数（加密求和）。", "The standardisation statistics were pooled by secure sum."),
     "converged": Line("模型已收敛（共 {rounds} 轮）。", "The model has converged after {rounds} rounds."),
     "not_converged": Line("达到最大轮数 {rounds}，模型尚未完全收敛。",
                           "The limit of {rounds} rounds was reached before the model converged fully."),
@@ -73,8 +73,10 @@ def sentence(code: str, args: Mapping[str, Any] | None = None, language: Languag
     '第 3/25 轮：4 家单位已应答，损失 0.412。'
     """
     values = _Arguments({key: _shown(value, language) for key, value in (args or {}).items()})
-    if code == "job_failed" and "code" in values:
+    if code == "job_failed":
         values["reason"] = describe(str(values["code"]), dict(values), language)
+    elif code == "department_lost":
+        values["reason"] = describe(str(values["reason"]), dict(values), language)
     line = LINES.get(code) or LINES["progress"]
     return (line.zh if language == "zh" else line.en).format_map(values)
 

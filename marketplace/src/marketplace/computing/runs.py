@@ -109,7 +109,7 @@ def order(session: Session, job_id: str, run_id: str) -> Order:
 
 @dataclass(frozen=True)
 class ProgressLine:
-    """One line of a running job; ``round`` 0 leaves the job's counters alone."""
+    """One line of a running job; an empty ``code`` says nothing, ``round`` 0 leaves the job's counters alone."""
 
     code: str
     args: dict[str, Any]
@@ -124,7 +124,8 @@ def record_progress(session: Session, job_id: str, lines: Sequence[ProgressLine]
     if job is None or job.status != "running":
         return
     for line in lines:
-        add_log(session, job_id, line.code, line.level, **line.args)
+        if line.code:
+            add_log(session, job_id, line.code, line.level, **line.args)
         if line.round:
             job.round, job.rounds = line.round, line.rounds
     session.add(job)

@@ -86,21 +86,21 @@ def with_domains(app: FederatedApp, params: dict[str, Any], granted: list[Grante
         ProblemError: see :func:`check_column`, with ``field`` naming where the column stands in ``params``.
     """
     columns = {}
-    for name in app.needs(app.params(params)):
+    for name, _ in app.needs(app.params(params)):
         columns[name] = check_column(name, granted, schemas, field_of(params, name))
     # A column of words with declared values may be a category of a model; whether it is, the app says once it has them.
-    wordy = {name: list(column["domain"]) for name, column in columns.items() if column["type"] not in NUMERIC}
-    for name, need in app.needs(app.params(params | {"domains": wordy})).items():
+    wordy = {name: list(column["domain"]) for name, column in columns.items()
+             if column["type"] not in NUMERIC and column["domain"]}
+    domains = {}
+    for name, need in app.needs(app.params(params | {"domains": wordy})):
         column, field = columns[name], field_of(params, name)
         if need == "number" and column["type"] not in NUMERIC:
             raise ProblemError(federation.WRONG_TYPE, field=field, column=name, expected="number")
         if need in ("dimension", "category"):
             if not column["domain"]:
                 raise ProblemError(federation.NOT_A_DIMENSION, field=field, column=name)
-            wordy[name] = list(column["domain"])
-        else:
-            wordy.pop(name, None)
-    return params | {"domains": wordy}
+            domains[name] = list(column["domain"])
+    return params | {"domains": domains}
 
 
 def check_column(name: str, granted: list[GrantedResource], schemas: Schemas, field: str) -> dict[str, Any]:

@@ -1,0 +1,146 @@
+"""What the links write down: arrivals, resources, cosignatures. Each function is a use case and the frames it answers with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import Session
+
+from marketplace.authorisation import service as authorisation
+from marketplace.catalogue import service as catalogue
+from marketplace.computing import nodes
+from marketplace.db import utc_now
+from marketplace.logging import get_logger
+from marketplace.rpc import database
+from marketplace.trust import service as trust
+from shuyan.problems import ProblemError
+from shuyan_protos.link.v1 import link_pb2 as pb
+
+if TYPE_CHECKING:
+    from marketplace.rpc.link import Link
+
+log = get_logger("link")
+
+Frames = Sequence[pb.CoordinatorFrame]
+
+
+async def arrived(node_id: str, serial: str, hello: pb.Hello) -> bool:
+    """Whether the node of this certificate may be linked; if so it is recorded as connected."""
+    def use_case(session: Session) -> bool:
+        node = nodes.nodes_by_id(session, [node_id]).get(node_id)
+        if node is None or node.certificate_serial != serial:
+            return False
+        apps = [{"name": app.name[:64], "digest": app.digest[:80]} for app in hello.apps[:100]]
+        return nodes.node_connected(session, node_id, software_version=hello.software_version, apps=apps,
+                                    revocations_seen=min(hello.revocations_number, 2**31 - 1)) is not None
+
+    return await database.write(use_case)
+
+
+async def left(node_id: str) -> None:
+    """The node's current link has ended."""
+    await database.write(nodes.nodes_disconnected, [node_id])
+
+
+async def greet(link: Link) -> Frames:
+    """What a node that has just arrived may have missed: revocations, and a checkpoint to cosign."""
+    return [*await revocations(link), *await checkpoint(link)]
+
+
+async def revocations(link: Link) -> Frames:
+    """The newest revocation list, if the node has an older one."""
+    latest = await database.read(authorisation.latest_revocations)
+    if latest is None or latest.number <= link.revocations_number:
+        return []
+    link.revocations_number = latest.number
+    return [pb.CoordinatorFrame(revocations=pb.Revocations(list=latest.jws))]
+
+
+async def checkpoint(link: Link) -> Frames:
+    """The newest checkpoint, if it is beyond what the node cosigned, with the proof that the log only grew."""
+    def use_case(session: Session) -> tuple[str, int, list[bytes]] | None:
+        newest = trust.latest_checkpoint(session)
+        if newest is None or newest.size <= link.cosigned_size:
+            return None
+        proof = trust.consistency_proof(session, link.cosigned_size, newest.size) if link.cosigned_size else []
+        return newest.note, newest.size, list(proof)
+
+    found = await database.read(use_case)
+    if found is None:
+        return []
+    note, _, proof = found
+    return [pb.CoordinatorFrame(checkpoint=pb.Checkpoint(
+        note=note, consistency_proof=proof, from_size=link.cosigned_size))]
+
+
+async def cosignature(link: Link, message: pb.Cosignature) -> Frames:
+    """Verify and keep a node's cosignature."""
+    await database.write(trust.add_cosignature, link.node_id, message.size, message.line)
+    link.cosigned_size = max(link.cosigned_size, message.size)
+    return []
+
+
+async def revocations_seen(link: Link, number: int) -> Frames:
+    """The node holds this revocation list."""
+    await database.write(nodes.revocations_seen, link.node_id, min(number, 2**31 - 1))
+    return []
+
+
+async def resources(link: Link, message: pb.Resources) -> Frames:
+    """Make the catalogue equal to what the node offers."""
+    described = [description(item) for item in message.resources]
+
+    def use_case(session: Session) -> dict[str, str]:
+        node = nodes.nodes_by_id(session, [link.node_id])[link.node_id]
+        return catalogue.sync_resources(session, node, described)
+
+    try:
+        ids = await database.write(use_case)
+    except ProblemError as problem:
+        log.warning("resources refused", node_id=link.node_id, code=problem.code)
+        return [pb.CoordinatorFrame(resources_accepted=pb.ResourcesAccepted())]
+    log.info("resources registered", node_id=link.node_id, count=len(ids))
+    return [pb.CoordinatorFrame(resources_accepted=pb.ResourcesAccepted(resource_ids=ids))]
+
+
+def description(resource: pb.Resource) -> dict[str, Any]:
+    """A resource as the catalogue's rules take it."""
+    columns = []
+    for column in resource.columns:
+        item: dict[str, Any] = {"name": column.name, "type": column.type, "title": column.title,
+                                "identifier": column.identifier, "domain": list(column.domain), "unit": column.unit}
+        for bound in ("lower", "upper"):
+            item[bound] = getattr(column, bound) if column.HasField(bound) else None
+        columns.append(item)
+    return {"name": resource.name, "title": resource.title, "title_en": resource.title_en,
+            "description": resource.description, "sector": resource.sector, "grade": resource.grade,
+            "row_count": resource.row_count, "approval": resource.approval, "columns": columns}
+
+
+async def active_and_newest() -> tuple[set[str], int, int]:
+    """Which nodes may be linked, the newest revocation list's number and the newest checkpoint's size."""
+    def use_case(session: Session) -> tuple[set[str], int, int]:
+        latest, newest = authorisation.latest_revocations(session), trust.latest_checkpoint(session)
+        return nodes.active_nodes(session), latest.number if latest else 0, newest.size if newest else 0
+
+    return await database.read(use_case)
+
+
+async def sign_checkpoint() -> None:
+    """Sign the log's state if it has grown."""
+    if await database.read(trust.needs_checkpoint):
+        await database.write(trust.make_checkpoint)
+
+
+async def seen(node_ids: Sequence[str]) -> None:
+    """These nodes are linked now."""
+    now: dt.datetime = utc_now()
+    if node_ids:
+        await database.write(nodes.nodes_seen, dict.fromkeys(node_ids, now))
+
+
+async def nobody_linked() -> None:
+    """A coordinator that starts knows of no link."""
+    await database.write(nodes.nodes_disconnected)
