@@ -150,7 +150,8 @@ def sum_reply(question: Message, vectors: Mapping[str, Floats], cohort: int, par
         _VECTORS: ArrayRecord({name: Array(vector) for name, vector in vectors.items()}),
         "metrics": MetricRecord({"cohort": cohort, "participants": participants}),
     })
-    return Message(content, reply_to=question)
+    answered: Message = Message(content, reply_to=question)
+    return answered
 
 
 def sums_of(message: Message) -> dict[str, Floats]:
@@ -222,7 +223,8 @@ def reply(message: Message, vectors: Mapping[str, Floats], cohort: int) -> Messa
         _VECTORS: ArrayRecord({name: Array(np.asarray(vector, dtype=np.float64)) for name, vector in vectors.items()}),
         _COHORT: MetricRecord({"rows": int(cohort)}),
     })
-    return Message(content, reply_to=message)
+    answered: Message = Message(content, reply_to=message)
+    return answered
 
 
 def arrays_of(message: Message) -> dict[str, Floats]:

@@ -37,7 +37,7 @@ from shuyan.federation.transport import (
 )
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant, GrantedApp, GrantedResource, ParticipantKeys, sign_grant, verify_grant
-from shuyan.trust.keys import b64url_decode, b64url_encode
+from shuyan.trust.keys import b64url, b64url_decode
 
 R = TypeVar("R")
 
@@ -129,7 +129,7 @@ class LocalNode:
             raise ProblemError(problems.GRANT_NOT_YET_VALID)
         if now >= grant.exp:
             raise ProblemError(problems.GRANT_EXPIRED)
-        mine = b64url_encode(self.key.public)
+        mine = b64url(self.key.public)
         if not any(node.node_id == self.node_id and node.agreement_key == mine for node in grant.nodes):
             raise ProblemError(problems.GRANT_OTHER_NODE)
         return grant
@@ -257,8 +257,8 @@ class LocalFederation:
             for node_id, node in self.nodes.items() for name, table in node.resources.items()
         ]
         keys = [
-            ParticipantKeys(node_id=node_id, name=node_id, signing_key=b64url_encode(node.key.public),
-                            agreement_key=b64url_encode(node.key.public))
+            ParticipantKeys(node_id=node_id, name=node_id, signing_key=b64url(node.key.public),
+                            agreement_key=b64url(node.key.public))
             for node_id, node in self.nodes.items()
         ]
         return Grant(

@@ -143,7 +143,7 @@ def _moments(matrix: Floats) -> tuple[Floats, Floats]:
     return total, np.einsum("ij,ij->j", deviation, deviation)
 
 
-def _plain(values: np.ndarray) -> Floats:  # type: ignore[type-arg]
+def _plain(values: np.ndarray) -> Floats:
     return np.asarray(values.data if isinstance(values, np.ma.MaskedArray) else values, dtype=np.float64)
 
 
