@@ -9,8 +9,8 @@ from shuyan.problems import define
 
 NODE_NAME_INVALID: Final = define(
     "node_name_invalid", 422, zh="节点名称须为 1 至 64 个字符。", en="A node's name has 1 to 64 characters.")
-ENROLMENT_REFUSED: Final = define(
-    "enrolment_refused", 403, zh="邀请码无效、已使用或已过期，请向运营机构重新申请。",
+INVITATION_REFUSED: Final = define(
+    "invitation_refused", 403, zh="邀请码无效、已使用或已过期，请向运营机构重新申请。",
     en="The invitation is wrong, used or expired; ask the operator for a new one.")
 CSR_INVALID: Final = define(
     "certificate_request_invalid", 422, zh="证书请求或密钥证明无效：{reason}。",
@@ -20,7 +20,7 @@ PKI_MISSING: Final = define(
     en="The coordinator has no certificates yet; run shuyan-coordinator init first.")
 
 APP_NOT_INSTALLED: Final = define(
-    "app_not_installed", 422, zh="协调服务没有安装应用“{app}”。", en="The app “{app}” is not installed here.")
+    "app_not_offered", 422, zh="协调服务没有安装应用“{app}”。", en="The app “{app}” is not installed here.")
 APP_NOT_GRANTED: Final = define(
     "app_not_granted", 403, zh="授权凭证未许可使用应用“{app}”，或许可的是另一版本。",
     en="The grant does not cover the app “{app}”, or covers another version of it.")

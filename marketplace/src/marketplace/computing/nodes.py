@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM, Actor
 from marketplace.computing import rules
-from marketplace.computing.errors import ENROLMENT_REFUSED, NODE_NAME_INVALID, PKI_MISSING
+from marketplace.computing.errors import INVITATION_REFUSED, NODE_NAME_INVALID, PKI_MISSING
 from marketplace.computing.models import Node, NodeInvitation
 from marketplace.db import utc_now
 from marketplace.events import Tag
@@ -90,7 +90,7 @@ def consume_invitation(session: Session, code: str) -> ConsumedInvitation:
     """Use up an invitation; of two who try at once, one succeeds.
 
     Raises:
-        ProblemError: ``enrolment_refused``: unknown, used or expired.
+        ProblemError: ``invitation_refused``: unknown, used or expired.
     """
     now = utc_now()
     # one conditional UPDATE decides, so there is no moment between looking and taking
@@ -98,7 +98,7 @@ def consume_invitation(session: Session, code: str) -> ConsumedInvitation:
         col(NodeInvitation.code_hash) == _hash(code), col(NodeInvitation.used_at).is_(None),
         col(NodeInvitation.expires_at) > now).values(used_at=now))
     if used.rowcount != 1:  # type: ignore[attr-defined]
-        raise ProblemError(ENROLMENT_REFUSED)
+        raise ProblemError(INVITATION_REFUSED)
     row = session.get_one(NodeInvitation, _hash(code))
     organisation = parties.organisations_by_id(session, [row.organisation_id])[row.organisation_id]
     return ConsumedInvitation(row.organisation_id, organisation.name_zh, row.node_name)
