@@ -95,7 +95,7 @@ def make_output(session: Session, city: City, content: dict[str, Any], *, approv
     session.flush()
     job = Job(id=new_id("job"), organisation_id=developer, submitted_by="x", grant_id=grant.id, app_name="statistics",
               app_digest=f"sha256:{'0' * 64}", params={"resource": "enterprises"},
-              status="finished" if approved else "awaiting_egress", idempotency_key=new_id("key"), request_digest="d")
+              status="completed" if approved else "awaiting_egress", idempotency_key=new_id("key"), request_digest="d")
     session.add(job)
     session.flush()
     run = Run(id=new_id("run"), job_id=job.id, attempt=1, participants=city.nodes, status="finished")

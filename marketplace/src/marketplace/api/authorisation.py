@@ -110,8 +110,9 @@ def propose(body: ScenarioIn) -> tuple[dict[str, Any], int]:
 @scope("read")
 def list_scenarios(query: StatusQuery) -> dict[str, Any]:
     with db.reading() as session:
-        rows, following = authorisation.list_scenarios(session, actor(), cursor=query.cursor, limit=query.limit)
-        return listing([ScenarioOut.of(row) for row in rows], following)
+        page = authorisation.list_scenarios(session, actor(), status=query.status, cursor=query.cursor,
+                                      limit=query.limit)
+        return listing([ScenarioOut.of(row) for row in page.items], page.next)
 
 
 @api.get("/scenarios/<id>", summary="One scenario", responses={200: ScenarioOut})
@@ -125,16 +126,17 @@ def get_scenario(path: IdPath) -> dict[str, Any]:
 @scope("jobs")
 def submit_demand(body: DemandIn) -> tuple[dict[str, Any], int]:
     with db.transaction() as session:
-        return DemandOut.of(authorisation.submit_demand(session, actor(), **body.model_dump())), 201
+        return DemandOut.of(authorisation.submit_demand(
+            session, actor(), body.scenario_id, body.model_dump(exclude={"scenario_id"}))), 201
 
 
 @api.get("/demands", summary="Demands, newest first", responses={200: DemandOut})
 @scope("read")
 def list_demands(query: StatusQuery) -> dict[str, Any]:
     with db.reading() as session:
-        rows, following = authorisation.list_demands(session, actor(), status=query.status, cursor=query.cursor,
-                                                     limit=query.limit)
-        return listing([DemandOut.of(row) for row in rows], following)
+        page = authorisation.list_demands(session, actor(), status=query.status, cursor=query.cursor,
+                                      limit=query.limit)
+        return listing([DemandOut.of(row) for row in page.items], page.next)
 
 
 @api.get("/demands/<id>", summary="One demand", responses={200: DemandOut})
@@ -169,9 +171,9 @@ def accept_grant(body: GrantIn) -> tuple[dict[str, Any], int]:
 @scope("read")
 def list_grants(query: StatusQuery) -> dict[str, Any]:
     with db.reading() as session:
-        rows, following = authorisation.list_grants(session, actor(), status=query.status, cursor=query.cursor,
-                                                    limit=query.limit)
-        return listing([GrantOut.of(row) for row in rows], following)
+        page = authorisation.list_grants(session, actor(), status=query.status, cursor=query.cursor,
+                                      limit=query.limit)
+        return listing([GrantOut.of(row) for row in page.items], page.next)
 
 
 @api.get("/grants/<id>", summary="One grant with its signed statement", responses={200: GrantOut})
