@@ -76,6 +76,8 @@ class Chain:
                 card = market.layout.department(district) / "card.json"
                 market.node_command(district, "card", "--out", card)
                 market.authority_command("nodes", "trust", card)
+            # Nodes take no task without a fresh list of what is revoked, empty as it may be.
+            market.authority_command("revocations", "renew")
 
     def start_again(self) -> None:
         """The processes of an earlier start."""
@@ -93,19 +95,9 @@ class Chain:
             offer = scene.resource
             if offer.name not in have:
                 self.market.node_command(district, "source", "add", offer.name, folder / "data" / offer.file)
-            self.market.node_command(district, "resource", "register", *self._declaration(folder, offer))
+            self.market.node_command(district, "resource", "register", offer.name, *_declaration(offer))
         for app in self.market.node_json(district, "app", "list"):
             self.market.node_command(district, "app", "allow", app["name"])
-
-    def _declaration(self, folder: Path, offer: ResourceOffer) -> list[str | Path]:
-        declaration = folder / f"{offer.name}.json"
-        columns = [{"name": c.name, "title": c.title, "identifier": c.identifier, "unit": c.unit,
-                    "domain": ["*"] if c.dimension else []} for c in offer.columns]
-        write_private(declaration, json.dumps({
-            "name": offer.name, "title": offer.title_zh, "title_en": offer.title_en, "description": offer.description,
-            "sector": offer.sector, "grade": offer.grade, "approval": "automatic", "columns": columns,
-        }, ensure_ascii=False, indent=2))
-        return [declaration, "--source", offer.name]
 
     def resources(self) -> list[shuyan.Resource]:
         """What the catalogue shows; waits until every node's resources have arrived."""
@@ -288,3 +280,15 @@ class Chain:
     @staticmethod
     def _name(plan: ProductPlan) -> str:
         return plan.buyer.name_zh if language() == "zh" else plan.buyer.name_en
+
+
+def _declaration(offer: ResourceOffer) -> list[str]:
+    """The options with which a department declares its resource."""
+    options = ["--source", offer.name, "--sector", offer.sector, "--grade", str(offer.grade), "--title", offer.title_zh,
+               "--title-en", offer.title_en, "--description", offer.description, "--approval", "automatic"]
+    for column in offer.columns:
+        options += ["--column", column.name, "--column-title", f"{column.name}={column.title}"]
+        options += ["--unit", f"{column.name}={column.unit}"] if column.unit else []
+        options += ["--identifier", column.name] if column.identifier else []
+        options += ["--dimension", column.name] if column.dimension else []
+    return options

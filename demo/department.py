@@ -1,0 +1,75 @@
+"""One department by itself: its raw data, and what its administrator types to register it.
+
+``python -m demo.department yanhe --data DIR --node DIR`` does it where the department's node runs, in a container
+for instance; the demo on one machine calls :func:`register` for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from demo import data, scenes
+from demo.commands import run, run_json
+from demo.data import DISTRICTS, District
+from demo.layout import write_private
+from demo.processes import socket_ready
+from demo.scenes import ResourceOffer
+
+AGENT_WITHIN = 60.0  # seconds
+
+
+def write_raw_data(district: District, folder: Path) -> None:
+    """Write the department's own files into ``folder``; nothing where they exist."""
+    if (folder / "enterprises.csv").exists():
+        return
+    patients = dict(zip((d.slug for d in DISTRICTS), data.patients(), strict=True))
+    data.write_csv(folder / "breast_cancer.csv", patients[district.slug])
+    data.write_csv(folder / "enterprises.csv", [*data.enterprises(district)])
+
+
+def register(folder: Path, node: Path) -> None:
+    """Add the sources in ``folder`` to the agent of the directory ``node``, register the resources, allow the apps."""
+    have = {source["name"] for source in run_json("shuyan-node", "--dir", node, "source", "list")}
+    for scene in scenes.SCENES:
+        offer = scene.resource
+        if offer.name not in have:
+            run("shuyan-node", "--dir", node, "source", "add", offer.name, folder / offer.file)
+        declaration = folder.parent / f"{offer.name}.json"
+        write_private(declaration, json.dumps(_declaration(offer), ensure_ascii=False, indent=2))
+        run("shuyan-node", "--dir", node, "resource", "register", declaration, "--source", offer.name)
+    for app in run_json("shuyan-node", "--dir", node, "app", "list"):
+        run("shuyan-node", "--dir", node, "app", "allow", app["name"])
+
+
+def _declaration(offer: ResourceOffer) -> dict[str, object]:
+    columns = [{"name": c.name, "title": c.title, "identifier": c.identifier, "unit": c.unit,
+                "domain": ["*"] if c.dimension else []} for c in offer.columns]
+    return {"name": offer.name, "title": offer.title_zh, "title_en": offer.title_en, "description": offer.description,
+            "sector": offer.sector, "grade": offer.grade, "approval": "automatic", "columns": columns}
+
+
+def main() -> int:
+    """Write the raw data, wait for the agent, register."""
+    parser = argparse.ArgumentParser(prog="python -m demo.department")
+    parser.add_argument("district", choices=[district.slug for district in DISTRICTS])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--node", type=Path, required=True)
+    options = parser.parse_args()
+    district = next(d for d in DISTRICTS if d.slug == options.district)
+    write_raw_data(district, options.data)
+    ready, end = socket_ready(options.node / "node.sock"), time.monotonic() + AGENT_WITHIN
+    while not ready():
+        if time.monotonic() > end:
+            sys.stderr.write("the node agent does not answer on its socket\n")
+            return 1
+        time.sleep(0.1)
+    register(options.data, options.node)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
