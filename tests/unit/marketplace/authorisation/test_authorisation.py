@@ -1,0 +1,326 @@
+"""The authorisation chain through its service, on every database we support."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from typing import Any
+
+import pytest
+
+from marketplace.actor import Actor
+from marketplace.authorisation import rules
+from marketplace.authorisation import service as authorisation
+from marketplace.authorisation.models import GrantRecord
+from marketplace.catalogue.models import DataResource
+from marketplace.computing.models import Node
+from marketplace.db import utc_now
+from marketplace.trust import service as trust
+from shuyan.problems import ProblemError
+from shuyan.trust import grants, keys
+
+from . import market as city
+
+AUTHORITY, DEVELOPER, RIVAL, DEPARTMENT = city.AUTHORITY, city.DEVELOPER, city.RIVAL, city.DEPARTMENT
+
+
+@pytest.fixture
+def market(database: Any) -> Any:
+    return city.build(database)
+
+
+def propose(database: Any, actor: Actor = DEVELOPER, **changes: Any) -> str:
+    fields = {"title": "普惠金融", "purpose": "评估小微企业信用", "sector": "finance"} | changes
+    with database.transaction() as session:
+        return authorisation.propose_scenario(session, actor, **fields).id
+
+
+def submit(database: Any, **changes: Any) -> str:
+    scenario = propose(database)
+    with database.transaction() as session:
+        return authorisation.submit_demand(session, DEVELOPER, scenario, city.body(**changes)).id
+
+
+def draft(database: Any, demand: str) -> grants.Grant:
+    with database.reading() as session:
+        return authorisation.grant_draft(session, AUTHORITY, demand)
+
+
+def accept(database: Any, demand: str, jws: str, actor: Actor = AUTHORITY) -> GrantRecord:
+    with database.transaction() as session:
+        return authorisation.accept_grant(session, actor, demand, jws)
+
+
+def issue(database: Any, market: Any, **changes: Any) -> GrantRecord:
+    demand = submit(database, **changes)
+    return accept(database, demand, grants.sign_grant(draft(database, demand), market.authority_key))
+
+
+def revocations(market: Any, number: int, *jtis: str, next_update: int | None = None) -> str:
+    now = int(time.time())
+    return grants.sign_revocations(grants.RevocationList(
+        iss="org_authority", number=number, iat=now, next_update=next_update or now + 86_400,
+        revoked=tuple(grants.RevokedGrant(jti=jti, at=now, reason="停止使用") for jti in jtis)), market.authority_key)
+
+
+def revoke(database: Any, jws: str, actor: Actor = AUTHORITY) -> int:
+    with database.transaction() as session:
+        return authorisation.accept_revocations(session, actor, jws).number
+
+
+def test_from_scenario_to_usable_grant(database: Any, market: Any) -> None:
+    record = issue(database, market)
+    with database.reading() as session:
+        same, grant = authorisation.usable_grant(session, record.id, utc_now())
+        assert same.digest == grants.grant_digest(record.jws)
+        assert [r.name for r in grant.resources] == ["households"] * 3
+        assert {n.signing_key for n in grant.nodes} == {market.cards[f"node_{n}"].signing_key for n in (1, 2, 3)}
+        assert grant.exp - grant.iat == 90 * 86_400
+        demand = authorisation.get_demand(session, DEVELOPER, record.demand_id)
+        scenario = authorisation.get_scenario(session, DEVELOPER, record.scenario_id)
+        assert (demand.status, scenario.status) == ("granted", "authorised")
+        tags = [e.tag for e in trust.events_for(session, record.scenario_id)]
+        assert trust.check_database(session).ok
+    assert tags == ["authorisation:scenario:proposed", "authorisation:demand:submitted", "authorisation:grant:issued"]
+
+
+BAD_DEMANDS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("core data", {"resources": [{"resource_id": "res_core", "columns": ["age"]}]}, "demand_grade_forbidden",
+     "resources.0.resource_id"),
+    ("an identifier", {"resources": [{"resource_id": f"res_{n}", "columns": ["age", "id_number"]} for n in (1, 2, 3)]},
+     "demand_column_identifier", "resources.0.columns"),
+    ("an unknown column", {"resources": [{"resource_id": f"res_{n}", "columns": ["salary"]} for n in (1, 2, 3)]},
+     "demand_column_unknown", "resources.0.columns"),
+    ("an unknown resource", {"resources": [{"resource_id": "res_9", "columns": ["age"]}]}, "demand_resource_unknown",
+     "resources.0.resource_id"),
+    ("a resource twice", {"resources": [{"resource_id": "res_1", "columns": ["age"]}] * 3}, "demand_invalid", "resources"),
+    ("a column twice", {"resources": [{"resource_id": f"res_{n}", "columns": ["age", "age"]} for n in (1, 2, 3)]},
+     "demand_invalid", "resources.0.columns"),
+    ("an unknown app", {"apps": ["statistics", "exfiltrate"]}, "demand_app_unknown", "apps.1"),
+    ("an unfit form", {"apps": ["regression"]}, "demand_form_unfit", "output_forms"),
+    ("a small cohort", {"minimum_cohort": 9}, "demand_cohort_too_small", "minimum_cohort"),
+    ("two participants", {"minimum_participants": 2}, "demand_participants_too_few", "minimum_participants"),
+    ("two departments", {"resources": [{"resource_id": f"res_{n}", "columns": ["age"]} for n in (1, 2)]},
+     "demand_departments_too_few", "resources"),
+    ("too long a term", {"term_days": 1096}, "demand_term_too_long", "term_days"),
+    ("no term", {"term_days": 0}, "demand_term_too_long", "term_days"),
+    ("a term of false", {"term_days": False}, "demand_invalid", "term_days"),
+    ("no columns", {"resources": [{"resource_id": "res_1", "columns": []}]}, "demand_invalid", "resources.0.columns"),
+    ("an extra field", {"raw_rows": True}, "demand_invalid", "raw_rows"),
+    ("another output form", {"output_forms": ["rows"]}, "demand_invalid", "output_forms.0"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code", "field"), [c[1:] for c in BAD_DEMANDS], ids=[c[0] for c in BAD_DEMANDS])
+def test_what_may_not_be_asked_for(sqlite_database: Any, changes: dict[str, Any], code: str, field: str) -> None:
+    city.build(sqlite_database)
+    with pytest.raises(ProblemError) as caught:
+        submit(sqlite_database, **changes)
+    assert (caught.value.code, caught.value.field) == (code, field)
+    assert "?" not in caught.value.text("zh") + caught.value.text("en")
+    with sqlite_database.reading() as session:
+        assert authorisation.list_demands(session, AUTHORITY).items == []
+
+
+@pytest.mark.parametrize("changes", [{"title": " "}, {"purpose": ""}, {"sector": "space"}, {"title": "长" * 121}])
+def test_a_scenario_says_what_it_is_for(sqlite_database: Any, changes: dict[str, Any]) -> None:
+    city.build(sqlite_database)
+    with pytest.raises(ProblemError, match="scenario_invalid") as caught:
+        propose(sqlite_database, **changes)
+    assert caught.value.field == next(iter(changes))
+
+
+def test_only_those_concerned_may_act_and_look(database: Any, market: Any) -> None:
+    demand = submit(database)
+    jws = grants.sign_grant(draft(database, demand), market.authority_key)
+    with database.transaction() as session:
+        for actor in (RIVAL, Actor("consumer", "org_rival"), Actor("public")):
+            with pytest.raises(ProblemError, match="not_found"):
+                authorisation.get_demand(session, actor, demand)
+        assert authorisation.list_demands(session, RIVAL).items == []
+        with pytest.raises(ProblemError, match="not_signed_in"):
+            authorisation.list_grants(session, Actor("public"))
+        for actor in (DEVELOPER, DEPARTMENT, Actor("data_authority", "org_authority", scopes=frozenset({"read"}))):
+            with pytest.raises(ProblemError, match="not_allowed"):
+                authorisation.grant_draft(session, actor, demand)
+            with pytest.raises(ProblemError, match="not_allowed"):
+                authorisation.accept_grant(session, actor, demand, jws)
+            with pytest.raises(ProblemError, match="not_allowed"):
+                authorisation.refuse_demand(session, actor, demand, "不符合最小必要原则")
+        with pytest.raises(ProblemError, match="not_allowed"):
+            authorisation.propose_scenario(session, DEPARTMENT, title="a", purpose="b", sector="finance")
+        scenario = authorisation.get_demand(session, DEPARTMENT, demand).scenario_id
+        with pytest.raises(ProblemError, match="not_found"):
+            authorisation.submit_demand(session, RIVAL, scenario, city.body())
+
+
+def test_a_refused_demand_stays_refused_and_says_why(database: Any, market: Any) -> None:
+    demand = submit(database)
+    jws = grants.sign_grant(draft(database, demand), market.authority_key)
+    with database.transaction() as session:
+        with pytest.raises(ProblemError, match="demand_reason_missing"):
+            authorisation.refuse_demand(session, AUTHORITY, demand, "  ")
+        authorisation.refuse_demand(session, AUTHORITY, demand, "不符合最小必要原则")
+    with pytest.raises(ProblemError, match="wrong_state"):
+        draft(database, demand)
+    with pytest.raises(ProblemError, match="wrong_state"):
+        accept(database, demand, jws)
+    with database.transaction() as session, pytest.raises(ProblemError, match="wrong_state"):
+        authorisation.withdraw_demand(session, DEVELOPER, demand)
+    with database.reading() as session:
+        row = authorisation.get_demand(session, DEVELOPER, demand)
+        assert (row.status, row.reason) == ("refused", "不符合最小必要原则")
+        assert authorisation.demand_actions(AUTHORITY, row) == []
+
+
+def test_what_was_withdrawn_takes_nothing_more(database: Any, market: Any) -> None:
+    demand = submit(database)
+    with database.transaction() as session:
+        row = authorisation.withdraw_demand(session, DEVELOPER, demand)
+        authorisation.withdraw_scenario(session, DEVELOPER, row.scenario_id)
+    with pytest.raises(ProblemError, match="wrong_state"):
+        draft(database, demand)
+    with database.transaction() as session, pytest.raises(ProblemError, match="wrong_state"):
+        authorisation.submit_demand(session, DEVELOPER, row.scenario_id, city.body())
+
+
+def test_a_granted_scenario_cannot_be_withdrawn(database: Any, market: Any) -> None:
+    record = issue(database, market)
+    with database.transaction() as session, pytest.raises(ProblemError, match="wrong_state"):
+        authorisation.withdraw_scenario(session, DEVELOPER, record.scenario_id)
+
+
+WIDER: list[tuple[str, dict[str, Any], str]] = [
+    ("columns", {"resources": lambda g: (g.resources[0].model_copy(update={"columns": ("age", "income", "id_number")}),
+                                         *g.resources[1:])}, "grant_too_wide"),
+    ("cohort", {"minimum_cohort": lambda _: 5}, "grant_too_wide"),
+    ("output forms", {"output_forms": lambda _: ("model", "statistics")}, "grant_too_wide"),
+    ("apps", {"apps": lambda g: (*g.apps, grants.GrantedApp(name="other", digest="sha256:" + "0" * 64))}, "grant_too_wide"),
+    ("app digest", {"apps": lambda g: (g.apps[0].model_copy(update={"digest": "sha256:" + "0" * 64}),)}, "grant_too_wide"),
+    ("term", {"exp": lambda g: g.exp + 86_400}, "grant_too_wide"),
+    ("output size", {"max_output_values": lambda g: g.max_output_values + 1}, "grant_too_wide"),
+    ("node keys", {"nodes": lambda g: (g.nodes[0].model_copy(update={"agreement_key": keys.b64url(b"k" * 32)}),
+                                       *g.nodes[1:])}, "grant_too_wide"),
+    ("grantee", {"grantee": lambda _: "org_rival"}, "grant_other_demand"),
+    ("purpose", {"purpose": lambda _: "广告投放"}, "grant_other_demand"),
+    ("id", {"jti": lambda _: "grant_other"}, "grant_other_demand"),
+]
+
+
+@pytest.mark.parametrize(("changes", "code"), [w[1:] for w in WIDER], ids=[w[0] for w in WIDER])
+def test_a_grant_wider_than_its_demand_is_not_taken(sqlite_database: Any, changes: dict[str, Any], code: str) -> None:
+    market = city.build(sqlite_database)
+    demand = submit(sqlite_database)
+    claims = draft(sqlite_database, demand)
+    wider = claims.model_copy(update={name: change(claims) for name, change in changes.items()})
+    with pytest.raises(ProblemError) as caught:
+        accept(sqlite_database, demand, grants.sign_grant(wider, market.authority_key))
+    assert caught.value.code == code
+    with sqlite_database.reading() as session:
+        assert authorisation.list_grants(session, AUTHORITY).items == []
+
+
+def test_a_narrower_grant_is_taken(database: Any, market: Any) -> None:
+    demand = submit(database)
+    claims = draft(database, demand)
+    narrower = claims.model_copy(update={
+        "resources": tuple(r.model_copy(update={"columns": ("age",)}) for r in claims.resources),
+        "minimum_cohort": 50, "exp": claims.exp - 86_400})
+    assert accept(database, demand, grants.sign_grant(narrower, market.authority_key)).status == "active"
+
+
+def test_only_the_authoritys_signature_counts(database: Any, market: Any) -> None:
+    demand = submit(database)
+    with pytest.raises(ProblemError, match="grant_invalid"):
+        accept(database, demand, grants.sign_grant(draft(database, demand), keys.generate_signing_key()))
+    with pytest.raises(ProblemError, match="grant_invalid"):
+        accept(database, demand, "rubbish")
+    (database.settings.keys_dir / "authority.pub").unlink()
+    with pytest.raises(ProblemError, match="authority_key_missing"):
+        accept(database, demand, grants.sign_grant(draft(database, demand), market.authority_key))
+
+
+def test_handing_in_a_grant_twice_makes_one(database: Any, market: Any) -> None:
+    demand = submit(database)
+    claims = draft(database, demand)
+    jws = grants.sign_grant(claims, market.authority_key)
+    assert accept(database, demand, jws).id == accept(database, demand, jws).id
+    again = grants.sign_grant(claims.model_copy(update={"minimum_cohort": 20}), market.authority_key)
+    with pytest.raises(ProblemError, match="wrong_state"):
+        accept(database, demand, again)
+    with database.reading() as session:
+        assert [e.tag for e in trust.events_for(session, rules.grant_id(demand))] == ["authorisation:grant:issued"]
+
+
+def test_a_demand_is_checked_again_when_it_is_granted(database: Any, market: Any) -> None:
+    demand = submit(database)
+    with database.transaction() as session:
+        session.get_one(DataResource, "res_2").grade = 4
+    with pytest.raises(ProblemError, match="demand_grade_forbidden"):
+        draft(database, demand)
+    with database.transaction() as session:
+        session.get_one(DataResource, "res_2").grade = 3
+        session.get_one(Node, "node_3").status = "revoked"
+    with pytest.raises(ProblemError, match="demand_node_unavailable"):
+        draft(database, demand)
+
+
+def test_term_and_revocation_end_a_grant(database: Any, market: Any) -> None:
+    record = issue(database, market)
+    with database.reading() as session:
+        with pytest.raises(ProblemError, match="grant_expired"):
+            authorisation.usable_grant(session, record.id, utc_now() + dt.timedelta(days=91))
+        with pytest.raises(ProblemError, match="grant_not_yet_valid"):
+            authorisation.usable_grant(session, record.id, utc_now() - dt.timedelta(days=1))
+        with pytest.raises(ProblemError, match="not_found"):
+            authorisation.usable_grant(session, "grant_nowhere", utc_now())
+    assert revoke(database, revocations(market, 1)) == 1
+    with database.reading() as session:
+        authorisation.usable_grant(session, record.id, utc_now())
+    assert revoke(database, revocations(market, 2, record.id, "grant_unknown_here")) == 2
+    with database.reading() as session:
+        with pytest.raises(ProblemError, match="grant_revoked"):
+            authorisation.usable_grant(session, record.id, utc_now())
+        assert authorisation.get_grant(session, DEVELOPER, record.id).revocation_reason == "停止使用"
+        assert trust.events_for(session, record.id)[-1].tag == "authorisation:grant:revoked"
+
+
+def test_revocation_lists_only_grow(database: Any, market: Any) -> None:
+    record = issue(database, market)
+    second = revocations(market, 2, record.id)
+    revoke(database, second)
+    assert revoke(database, second) == 2
+    for jws, code in ((revocations(market, 1, record.id), "revocations_old"),
+                      (revocations(market, 2, record.id, next_update=int(time.time()) + 5000), "revocations_old"),
+                      (revocations(market, 3), "revocations_dropped"),
+                      (revocations(market, 3, record.id, next_update=1), "revocations_past"),
+                      ("rubbish", "revocations_invalid"), (record.jws, "revocations_invalid")):
+        with pytest.raises(ProblemError, match=code):
+            revoke(database, jws)
+    with pytest.raises(ProblemError, match="not_allowed"):
+        revoke(database, revocations(market, 3, record.id), DEVELOPER)
+    with database.reading() as session:
+        latest = authorisation.latest_revocations(session)
+        assert latest is not None
+        assert latest.number == 2
+
+
+def test_a_grant_changed_in_the_database_is_no_grant(database: Any, market: Any) -> None:
+    record = issue(database, market)
+    with database.transaction() as session:
+        row = session.get_one(GrantRecord, record.id)
+        row.jws = row.jws[:-8] + "AAAAAAAA"
+    with database.reading() as session, pytest.raises(ProblemError, match="grant_invalid"):
+        authorisation.usable_grant(session, record.id, utc_now())
+
+
+def test_lists_are_paged_newest_first(database: Any, market: Any) -> None:
+    made = [propose(database, title=f"场景{n}") for n in range(5)]
+    with database.reading() as session:
+        first = authorisation.list_scenarios(session, DEVELOPER, limit=3)
+        second = authorisation.list_scenarios(session, DEVELOPER, cursor=first.next, limit=3)
+        assert sorted(s.id for s in first.items + second.items) == sorted(made)
+        assert second.next is None
+        assert authorisation.list_scenarios(session, RIVAL).items == []
+        assert authorisation.scenario_actions(DEVELOPER, first.items[0]) == ["withdraw"]
+        assert authorisation.scenario_actions(AUTHORITY, first.items[0]) == []
