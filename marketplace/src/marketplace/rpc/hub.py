@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from marketplace.logging import get_logger
+from marketplace.workflows.execution import RunTransport
 from shuyan.federation import problems
 from shuyan.federation.transport import (
     NodeFailure,
@@ -19,7 +20,6 @@ from shuyan.federation.transport import (
     OpenRequest,
     TaskReply,
     TaskRequest,
-    Transport,
 )
 from shuyan.problems import get
 from shuyan_protos.link.v1 import link_pb2 as pb
@@ -171,7 +171,7 @@ class Hub:
         _settle(pending.future, result, error=error)
 
 
-class LinkTransport(Transport):
+class LinkTransport(RunTransport):
     """The hub as jobs see it, from any thread."""
 
     def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from marketplace.computing import runs
 from marketplace.computing.errors import APP_NOT_GRANTED, APP_NOT_INSTALLED, NODES_MISSING, RUN_FAILED
@@ -27,10 +28,12 @@ _POLL_SECONDS: Final = 0.05
 _COUNTERS_ONLY: Final = frozenset({"round_started", "round_opening"})  # several a round would drown the log
 
 
-class RunTransport(Transport, Protocol):  # type: ignore[misc]
-    """A transport that also lets go of a run."""
+class RunTransport(Transport):
+    """A transport that is also told when a run is over."""
 
-    def forget(self, run_id: str) -> None: ...
+    @abstractmethod
+    def forget(self, run_id: str) -> None:
+        """Nothing of this run will be asked any more."""
 
 
 class ShuttingDown(BaseException):

@@ -1,0 +1,184 @@
+"""Jobs from the queue to review, on a real database and DBOS, with in-process departments."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from marketplace import db
+from marketplace.computing import runs
+from marketplace.computing import service as computing
+from marketplace.computing.models import Job, JobOutput, Run
+from marketplace.trust import service as trust
+from marketplace.workflows.engine import Engine
+from sqlmodel import col, select
+
+from tests.factories.federation import PARAMS, RunTransport, Zone, eventually, zone
+
+
+@pytest.fixture
+def town(sqlite_database: Any) -> Zone:
+    return zone()
+
+
+@pytest.fixture
+def engines() -> Iterator[list[Engine]]:
+    started: list[Engine] = []
+    yield started
+    for engine in started:
+        if Engine.current is engine:
+            engine.stop()
+
+
+def start(town: Zone, engines: list[Engine], transport: RunTransport, **options: Any) -> Engine:
+    from marketplace.settings import settings
+
+    engine = Engine(settings(), transport, **options)
+    engines.append(engine)
+    engine.start()
+    return engine
+
+
+def submit(town: Zone, key: str = "k1", **changes: Any) -> str:
+    with db.transaction() as session:
+        return computing.submit_job(session, town.developer, grant_id=town.grant_id, app="statistics", params=PARAMS,
+                                    idempotency_key=key, **changes).id
+
+
+def job(job_id: str) -> Job:
+    with db.reading() as session:
+        return session.get_one(Job, job_id)
+
+
+def ended(job_id: str) -> Any:
+    return lambda: job(job_id).status not in ("queued", "running") and job(job_id)
+
+
+def attempts(job_id: str) -> list[tuple[int, str]]:
+    with db.reading() as session:
+        found = session.exec(select(Run).where(Run.job_id == job_id).order_by(col(Run.attempt)))
+        return [(run.attempt, run.status) for run in found]
+
+
+def codes(town: Zone, job_id: str) -> list[str]:
+    with db.reading() as session:
+        return [line.code for line in computing.job_log(session, town.developer, job_id)]
+
+
+class Held(RunTransport):
+    """Departments that do not answer until let go."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.asked, self.go = threading.Event(), threading.Event()
+
+    def _deliver(self, request: Any, handle: Any) -> Any:
+        self.asked.set()
+        self.go.wait(20)
+        return super()._deliver(request, handle)
+
+
+def test_a_job_runs_to_review_and_its_result_is_released_by_a_person(town: Zone, engines: list[Engine]) -> None:
+    start(town, engines, town.transport())
+    job_id = submit(town)
+    assert eventually(ended(job_id)).status == "reviewing"
+    with db.transaction() as session:
+        with pytest.raises(Exception, match="result_not_released"):
+            computing.job_result(session, town.developer, job_id)
+        (review,), _ = computing.list_reviews(session, town.authority, status="pending")
+        assert all(check["passed"] for check in review.checks)
+        computing.decide_review(session, town.authority, review.id, True)
+    with db.reading() as session:
+        content = computing.job_result(session, town.developer, job_id).content
+        assert trust.check_database(session).ok
+        tags = [event.tag for event in trust.events_for(session, job_id)]
+    overall = content["tables"][0]["cells"][0]
+    everything = [float(seed * 100 + row) for seed in range(3) for row in range(40)]
+    assert overall["columns"]["pm25"]["sum"] == pytest.approx(sum(everything), rel=1e-12)
+    assert tags == ["computing:job:submitted", "computing:run:started", "computing:egress:checked",
+                    "computing:run:finished", "computing:egress:approved"]
+    assert codes(town, job_id) == ["job_queued", "run_started", "round_finished", "run_finished", "checks_passed",
+                                   "egress_approved"]
+
+
+def test_a_running_job_is_cancelled(town: Zone, engines: list[Engine]) -> None:
+    transport = Held([one.local for one in town.departments])
+    start(town, engines, transport)
+    job_id = submit(town)
+    transport.asked.wait(20)
+    with db.transaction() as session:
+        computing.cancel_job(session, town.developer, job_id)
+    assert eventually(ended(job_id)).status == "cancelled"
+    transport.go.set()
+    assert attempts(job_id) == [(1, "cancelled")]
+    assert transport.cancelled
+
+
+def test_a_job_left_running_by_a_coordinator_is_run_again(town: Zone, engines: list[Engine]) -> None:
+    held = Held([one.local for one in town.departments])
+    first = start(town, engines, held)
+    job_id = submit(town)
+    held.asked.wait(20)
+    first.stop()
+    held.go.set()
+    assert job(job_id).status == "running"
+    start(town, engines, town.transport())
+    assert eventually(ended(job_id)).status == "reviewing"
+    assert attempts(job_id) == [(1, "interrupted"), (2, "finished")]
+    with db.reading() as session:
+        assert len(session.exec(select(JobOutput)).all()) == 1
+
+
+def test_a_job_is_given_up_after_three_interruptions(town: Zone, engines: list[Engine]) -> None:
+    job_id = submit(town)
+    for attempt in (1, 2, 3):
+        with db.transaction() as session:
+            assert runs.begin(session, job_id, attempt)
+            following = runs.interrupted(session, job_id, attempt)
+            assert runs.interrupted(session, job_id, attempt) == following  # repeatable
+            assert following == (attempt + 1 if attempt < 3 else None)
+    assert (job(job_id).status, job(job_id).error_code) == ("failed", "coordinator_interrupted")
+
+
+def test_a_department_that_is_offline_is_named(town: Zone, engines: list[Engine]) -> None:
+    transport = town.transport()
+    transport.offline.add(town.departments[1].node_id)
+    start(town, engines, transport, wait_seconds=0.2)
+    failed = eventually(ended(submit(town)))
+    assert (failed.status, failed.error_code) == ("failed", "nodes_missing")
+    assert failed.error_args["missing"] == "监测站1"
+    assert "waiting_for_nodes" in codes(town, failed.id)
+
+
+def test_those_online_go_on_if_the_grant_allows_it(sqlite_database: Any, engines: list[Engine]) -> None:
+    four = zone(4)
+    transport = four.transport()
+    transport.offline.add(four.departments[0].node_id)
+    start(four, engines, transport, wait_seconds=0.2)
+    job_id = submit(four)
+    assert eventually(ended(job_id)).status == "reviewing"
+    assert "going_on_without" in codes(four, job_id)
+    with db.reading() as session:
+        output = session.exec(select(JobOutput)).one()
+    assert output.participants == sorted(one.node_id for one in four.departments[1:])
+    assert output.content["departments"] == 3
+
+
+def test_a_refusing_department_ends_the_job_with_its_reason(town: Zone, engines: list[Engine]) -> None:
+    town.departments[0].local.resources = {}
+    start(town, engines, town.transport())
+    failed = eventually(ended(submit(town)))
+    assert (failed.status, failed.error_code) == ("failed", "resource_unknown")
+
+
+def test_a_job_whose_grant_was_revoked_meanwhile_gives_nothing(town: Zone, engines: list[Engine]) -> None:
+    from marketplace.authorisation.models import GrantRecord
+
+    job_id = submit(town)
+    with db.transaction() as session:
+        session.get_one(GrantRecord, town.grant_id).status = "revoked"
+    start(town, engines, town.transport())
+    failed = eventually(ended(job_id))
+    assert (failed.status, failed.error_code) == ("failed", "grant_revoked")
