@@ -25,7 +25,6 @@ from flwr.common import serde
 from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.proto.message_pb2 import Metadata as ProtoMetadata
 from flwr.proto.recorddict_pb2 import ArrayRecord as ProtoArrayRecord
-from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
@@ -150,8 +149,7 @@ def sum_reply(question: Message, vectors: Mapping[str, Floats], cohort: int, par
         _VECTORS: ArrayRecord({name: Array(vector) for name, vector in vectors.items()}),
         "metrics": MetricRecord({"cohort": cohort, "participants": participants}),
     })
-    answered: Message = Message(content, reply_to=question)
-    return answered
+    return Message(content, reply_to=question)
 
 
 def sums_of(message: Message) -> dict[str, Floats]:
@@ -223,8 +221,7 @@ def reply(message: Message, vectors: Mapping[str, Floats], cohort: int) -> Messa
         _VECTORS: ArrayRecord({name: Array(np.asarray(vector, dtype=np.float64)) for name, vector in vectors.items()}),
         _COHORT: MetricRecord({"rows": int(cohort)}),
     })
-    answered: Message = Message(content, reply_to=message)
-    return answered
+    return Message(content, reply_to=message)
 
 
 def arrays_of(message: Message) -> dict[str, Floats]:
@@ -254,9 +251,9 @@ def masked_reply(data: bytes, words: Mapping[str, Words]) -> bytes:
 
 def _parse(data: bytes) -> ProtoMessage:
     try:
-        proto = ProtoMessage.FromString(data)
+        proto: ProtoMessage = ProtoMessage.FromString(data)
     except Exception:  # the protobuf runtimes raise different things
         raise ValueError("not a Flower message") from None
-    if not proto.HasField("content") or not isinstance(proto.content, ProtoRecordDict):
+    if not proto.HasField("content"):
         raise ValueError("not a Flower message with content")
     return proto

@@ -82,7 +82,7 @@ def check_task(
     except ValueError:
         raw = None
     if not isinstance(raw, dict):
-        raise ProblemError(problems.BAD_PARAMS, field="params")
+        raise ProblemError(problems.BAD_PARAMS, field="params", where="params")
     params = app.params(raw)
     resource = str(params.resource)
     columns = check_columns(app.needs(params), dict(getattr(params, "domains", {})), resource, grant, node_id, schemas)

@@ -96,7 +96,7 @@ class LocalNode:
         try:
             question = _flower.read_question(request.flower_message)
         except ValueError:
-            raise ProblemError(problems.BAD_PARAMS, field="flower_message") from None
+            raise ProblemError(problems.BAD_PARAMS, field="flower_message", where="flower_message") from None
         schemas = {name: resource.schema for name, resource in self.resources.items()}
         task = check_task(request, question, grant, self.node_id, self.apps, schemas)
         self.book.check(request.run_id, request.round, request.attempt, task.question, request.participants)

@@ -1,9 +1,12 @@
 """Exact pooled means and variances from one round of sums.
 
 Each department sends count, sum and sum of squares. Subtracting n·mean² from a sum of squares ruins a variance in
-float64, so the subtraction is done on integers: the sum of squares is carried to 106 bits (an unevaluated sum of two
-float64, after Dekker, Numer. Math. 18, 1971) and added up exactly in the ring. One round instead of two also means that
-all of a table is always about the same departments.
+float64, so the subtraction is done on integers: sums and squares are carried beyond float64 (as unevaluated sums, after
+Dekker, Numer. Math. 18, 1971) and added up exactly in the ring. One round instead of two also means that all of a table
+is always about the same departments.
+
+A department computes around a *shift* near its own mean, which it never sends: with x = shift + y, a sum is
+n·shift + Σy and a sum of squares n·shift² + 2·shift·Σy + Σy², where the large parts are exact products.
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
 
 COUNT: Final = VectorSpec(limbs=1, fraction_bits=0, bound=2.0**48)
-SUM: Final = VectorSpec(limbs=3, fraction_bits=80, bound=2.0**96)
-SQUARE: Final = VectorSpec(limbs=4, fraction_bits=100, bound=2.0**140, terms=2)
+SUM: Final = VectorSpec(limbs=3, fraction_bits=80, bound=2.0**96, terms=2)
+SQUARE: Final = VectorSpec(limbs=4, fraction_bits=100, bound=2.0**140, terms=3)
 """Room for 4,000 departments; a value may be as small as 1e-12 or a table's sum of squares as large as 1e42."""
 
 
@@ -38,20 +41,35 @@ class Moments:
     variance: float | None
 
 
-def square_terms(count: Floats, total: Floats, centred: Floats) -> Floats:
-    """A department's sums of squares, ``centred + total²/count``, as shape (2, n) with 106-bit precision.
+def shift_of(mean: float | None) -> float:
+    """A shift near ``mean`` with 24 significant bits, so that products with counts stay exact."""
+    if mean is None or not abs(mean) < 3e38:
+        return 0.0
+    return float(np.float32(mean))
+
+
+def sum_terms(count: Floats, shift: Floats, rest: Floats) -> Floats:
+    """Sums as shape (2, n).
 
     Args:
         count: observations, shape (n,).
-        total: sums.
+        shift: the columns' shifts.
+        rest: the sums of what exceeds the shift.
+    """
+    return np.stack([count * shift, rest])
+
+
+def square_terms(count: Floats, shift: Floats, rest: Floats, centred: Floats) -> Floats:
+    """Sums of squares as shape (3, n).
+
+    Args:
+        count, shift, rest: as for :func:`sum_terms`.
         centred: sums of squared deviations from the department's own means.
     """
-    size = np.where(count > 0, count, 1.0)
-    square, square_error = _product(total, total)
-    high = square / size
-    back, back_error = _product(high, size)
-    low = ((square - back) - back_error + square_error) / size
-    return np.stack([high, low + centred])
+    shifted, shifted_error = _product(shift * shift, count)
+    mixed, mixed_error = _product(2.0 * shift, rest)
+    small = rest * rest / np.where(count > 0, count, 1.0) + centred
+    return np.stack([shifted, mixed, small + shifted_error + mixed_error])
 
 
 def _product(a: Floats, b: Floats) -> tuple[Floats, Floats]:

@@ -42,7 +42,7 @@ NOT_A_DIMENSION: Final = define("not_a_dimension", 422, zh="字段“{column}”
                                 en="The column “{column}” has no declared values, so it cannot be a dimension.")
 DOMAIN_MISMATCH: Final = define("domain_mismatch", 409, zh="任务中“{column}”的取值范围与节点登记的不一致。",
                                 en="The task's values for “{column}” are not those the node has declared.")
-BAD_PARAMS: Final = define("bad_params", 422, zh="任务参数有误：{field}。", en="The job's parameters are wrong: {field}.")
+BAD_PARAMS: Final = define("bad_params", 422, zh="任务参数有误：{where}。", en="The job's parameters are wrong: {where}.")
 TARGET_NOT_BINARY: Final = define("target_not_binary", 422, zh="逻辑回归的目标字段只能取 0 或 1。",
                                   en="The target of a logistic regression must be 0 or 1.")
 UNKNOWN_ACTION: Final = define("unknown_action", 422, zh="应用没有声明动作“{action}”。",

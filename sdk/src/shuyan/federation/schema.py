@@ -32,6 +32,11 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def double_sql(value: float) -> str:
+    """An SQL expression for exactly this float64; a bare literal would be read as a decimal first, and rounded twice."""
+    return f"CAST('{value!r}' AS DOUBLE)"
+
+
 def dimension_sql(column: Column) -> str:
     """An SQL expression giving a column's canonical string: numbers without a trailing ``.0``, ``true``/``false``."""
     name = quote(column.name)

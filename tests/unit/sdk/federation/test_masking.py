@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuyan.federation import masking, ring
-from shuyan.federation.masking import AgreementKey, Masked, MaskContext
+from shuyan.federation.masking import AgreementKey, MaskContext, Masked
 from shuyan.federation.ring import Words
 from shuyan.federation.vectors import COHORT, Segment
 

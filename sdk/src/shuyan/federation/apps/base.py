@@ -118,9 +118,9 @@ class FederatedApp:
             return self.params_model.model_validate_json(rfc8785.dumps(dict(raw)))
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "params"
-            raise ProblemError(problems.BAD_PARAMS, field=where) from None
+            raise ProblemError(problems.BAD_PARAMS, field=where, where=where) from None
         except (rfc8785.CanonicalizationError, RecursionError):
-            raise ProblemError(problems.BAD_PARAMS, field="params") from None
+            raise ProblemError(problems.BAD_PARAMS, field="params", where="params") from None
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,13 @@ class Rows:
 def query_moments(message: Message, context: Context) -> Message:
     """Sums and squares of every input."""
     rows = _rows(context.inputs, context.params)
-    total, centred = _moments(rows.inputs)
-    count = np.full(total.size, float(len(rows.target)))
-    vectors = {"sum": total, "square": moments.square_terms(count, total, centred)}
+    mean, centred = _moments(rows.inputs)
+    count = np.full(mean.size, float(len(rows.target)))
+    shift = np.array([moments.shift_of(value) for value in mean.tolist()])
+    rest = (rows.inputs - shift).sum(axis=0)
+    vectors = {
+        "sum": moments.sum_terms(count, shift, rest), "square": moments.square_terms(count, shift, rest, centred),
+    }
     return _flower.reply(message, vectors, len(rows.target))
 
 
@@ -117,8 +121,8 @@ def _standardised(inputs: Inputs, params: RegressionParams, arrays: dict[str, Fl
     rows = _rows(inputs, params)
     mean, sd = arrays["mean"], arrays["sd"]
     if params.standardise == "department" and len(rows.target):
-        total, centred = _moments(rows.inputs)
-        mean, sd = total / len(rows.target), scale(centred / len(rows.target))
+        mean, centred = _moments(rows.inputs)
+        sd = scale(centred / len(rows.target))
     design = np.empty((len(rows.target), rows.inputs.shape[1] + 1))
     np.subtract(rows.inputs, mean, out=design[:, :-1])
     design[:, :-1] /= sd
@@ -135,12 +139,10 @@ def scale(variance: Floats) -> Floats:
 
 
 def _moments(matrix: Floats) -> tuple[Floats, Floats]:
-    """Column sums, and sums of squared deviations from the column means."""
-    total = matrix.sum(axis=0)
-    if not len(matrix):
-        return total, np.zeros_like(total)
-    deviation = matrix - total / len(matrix)
-    return total, np.einsum("ij,ij->j", deviation, deviation)
+    """Column means, and sums of squared deviations from them."""
+    mean = matrix.sum(axis=0) / max(len(matrix), 1)
+    deviation = matrix - mean
+    return mean, np.einsum("ij,ij->j", deviation, deviation)
 
 
 def _plain(values: np.ndarray) -> Floats:

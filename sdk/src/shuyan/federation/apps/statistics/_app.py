@@ -15,7 +15,7 @@ from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.release import withheld
 from shuyan.federation.ring import Floats
-from shuyan.federation.schema import dimension_sql, quote
+from shuyan.federation.schema import dimension_sql, double_sql, quote
 
 TALLY = "query.tally"
 
@@ -61,9 +61,10 @@ def _tables(inputs: Inputs, params: StatisticsParams) -> dict[str, Floats]:
             values = dict(zip(grouping, cell, strict=True))
             index[mask, tuple(values.get(name) for name in dims)] = at
             at += 1
+    shift = _shifts(inputs, columns)
     rows = np.zeros(at)
-    count, total, centred = (np.zeros((at, len(columns))) for _ in range(3))
-    for record in inputs.connection.execute(_sql(inputs, params)).fetchall():
+    count, rest, centred = (np.zeros((at, len(columns))) for _ in range(3))
+    for record in inputs.connection.execute(_sql(inputs, params, shift)).fetchall():
         cell_at = index.get((record[0], tuple(record[1 : 1 + len(dims)])))
         if cell_at is None:  # a null, or a value that is not declared
             continue
@@ -71,18 +72,32 @@ def _tables(inputs: Inputs, params: StatisticsParams) -> dict[str, Floats]:
         for place in range(len(columns)):
             seen, summed, variance = record[2 + len(dims) + 3 * place : 5 + len(dims) + 3 * place]
             if seen:
-                count[cell_at, place], total[cell_at, place] = seen, summed
+                count[cell_at, place], rest[cell_at, place] = seen, summed
                 centred[cell_at, place] = variance * seen
-    square = moments.square_terms(count.ravel(), total.ravel(), centred.ravel())
-    return {"rows": rows, "count": count.ravel(), "sum": total.ravel(), "square": square}
+    shifts = np.tile(np.array(shift), at)
+    return {
+        "rows": rows, "count": count.ravel(), "sum": moments.sum_terms(count.ravel(), shifts, rest.ravel()),
+        "square": moments.square_terms(count.ravel(), shifts, rest.ravel(), centred.ravel()),
+    }
 
 
-def _sql(inputs: Inputs, params: StatisticsParams) -> str:
+def _shifts(inputs: Inputs, columns: list[str]) -> list[float]:
+    """What to compute around, per column: this department's mean, rounded."""
+    if not columns:
+        return []
+    means = ", ".join(f"avg({_observation(name)})" for name in columns)
+    found = inputs.connection.execute(f"SELECT {means} FROM data").fetchone()  # noqa: S608
+    return [moments.shift_of(mean) for mean in found or [None] * len(columns)]
+
+
+def _sql(inputs: Inputs, params: StatisticsParams, shift: list[float]) -> str:
     dims, columns = params.dimensions(), params.columns
     inner = [f"{dimension_sql(inputs.column(name))} AS d{place}" for place, name in enumerate(dims)]
-    inner += [f"{_observation(name)} AS v{place}" for place, name in enumerate(columns)]
+    inner += [
+        f"{_observation(name)} - {double_sql(shift[place])} AS v{place}" for place, name in enumerate(columns)
+    ]
     names = [f"d{place}" for place in range(len(dims))]
-    # fsum is Kahan's; var_pop is Welford's, so neither loses digits to large means.
+    # fsum is Kahan's; var_pop is Welford's.
     values = [f"count(v{place}), fsum(v{place}), var_pop(v{place})" for place in range(len(columns))]
     outer = ", ".join([f"grouping({', '.join(names)})" if names else "0", *names, "count(*)", *values])
     sql = f"SELECT {outer} FROM (SELECT {', '.join(inner) or '1 AS one'} FROM data)"  # noqa: S608
@@ -99,10 +114,10 @@ def _observation(name: str) -> str:
 
 
 def _bins(inputs: Inputs, histogram: Histogram) -> Floats:
-    """Counts by bin; a value belongs to the bin whose published edges hold it, whatever the division rounds to."""
+    """Counts by bin; a value belongs to the bin whose published edges hold it, whatever a division rounds to."""
     counts = np.zeros(histogram.bins)
-    edges = "[" + ", ".join(f"CAST({edge!r} AS DOUBLE)" for edge in histogram.edges()) + "]"
-    lower, upper, bins = f"CAST({histogram.lower!r} AS DOUBLE)", f"CAST({histogram.upper!r} AS DOUBLE)", histogram.bins
+    edges = "[" + ", ".join(double_sql(edge) for edge in histogram.edges()) + "]"
+    lower, upper, bins = double_sql(histogram.lower), double_sql(histogram.upper), histogram.bins
     sql = (
         f"WITH v AS (SELECT {_observation(histogram.column)} AS v FROM data), "  # noqa: S608
         f"b AS (SELECT v, least(greatest(CAST(floor((v - {lower}) / ({upper} - {lower}) * {bins}) AS INTEGER), 0), "

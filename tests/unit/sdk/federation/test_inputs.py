@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from shuyan.federation import problems
+from shuyan.federation.inputs import Inputs
+from shuyan.federation.schema import Column, dimension_sql
+from shuyan.problems import ProblemError
+
+SCHEMA = {"a": Column("a", "integer"), "b": Column("b", "string"), "c": Column("c", "number")}
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "cases's.csv"
+    path.write_text("a,b,c\n1,x,1.5\n2,,\n")
+    return path
+
+
+def test_only_the_asked_columns_are_there(csv: Path) -> None:
+    inputs = Inputs.from_files([csv], "csv", SCHEMA, ["a"])
+
+    assert [row[0] for row in inputs.connection.execute("DESCRIBE data").fetchall()] == ["a"]
+    assert inputs.row_count() == 2
+    assert list(inputs.schema) == ["a"]
+    with pytest.raises(ProblemError):
+        inputs.column("b")
+
+
+def test_parquet_reads_alike(csv: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cases.parquet"
+    duckdb.execute(f"COPY (FROM read_csv('{str(csv).replace(chr(39), chr(39) * 2)}')) TO '{path}' (FORMAT parquet)")
+
+    rows = Inputs.from_files([path], "parquet", SCHEMA, ["c", "a"]).connection.execute("FROM data").fetchall()
+
+    assert rows == [(1.5, 1), (None, 2)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "FROM read_csv('{csv}')", "FROM read_text('{csv}')", "COPY data TO '{csv}'", "COPY data TO '{csv}' (USE_TMP_FILE false)",
+        "ATTACH '{csv}.db'", "SET threads = 4", "SET enable_external_access = true", "RESET lock_configuration",
+        "INSTALL httpfs", "LOAD httpfs", "FROM glob('*')", "FROM 'http://127.0.0.1/x.csv'", "FROM local_variable",
+        "EXPORT DATABASE '{csv}.d'", "SET temp_directory = '{csv}.t'",
+    ],
+)
+def test_the_database_can_do_nothing_else(statement: str, csv: Path) -> None:
+    local_variable = {"a": np.zeros(1)}  # DuckDB would find it by name, were that not switched off
+    inputs = Inputs.from_files([csv], "csv", SCHEMA, ["a"])
+    before = csv.read_text()
+
+    with pytest.raises(duckdb.Error):
+        inputs.connection.execute(statement.format(csv=str(csv).replace("'", "''"))).fetchall()
+
+    assert csv.read_text() == before
+    assert local_variable
+
+
+def test_an_unknown_column_is_named(csv: Path) -> None:
+    with pytest.raises(ProblemError) as caught:
+        Inputs.from_files([csv], "csv", SCHEMA, ["a", "nope"])
+    assert (caught.value.code, caught.value.args_) == (problems.UNKNOWN_COLUMN, {"column": "nope"})
+
+
+def test_values_that_do_not_fit_the_declared_type_are_a_wrong_type(csv: Path) -> None:
+    with pytest.raises(ProblemError) as caught:
+        Inputs.from_files([csv], "csv", {"b": Column("b", "number")}, ["b"])
+    assert caught.value.code == problems.WRONG_TYPE
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("number", [1.0, 2.5, -3.0, None], ["1", "2.5", "-3", None]),
+        ("boolean", [True, False], ["true", "false"]),
+        ("integer", [2013], ["2013"]),
+        ("string", ["东区"], ["东区"]),
+    ],
+)
+def test_dimension_values_have_one_spelling(kind: str, values: list[object], expected: list[str | None]) -> None:
+    column = Column("d", kind)  # type: ignore[arg-type]
+    inputs = Inputs.from_arrays({"d": values}, {"d": column}, ["d"])
+
+    found = inputs.connection.execute(f"SELECT {dimension_sql(column)} FROM data").fetchall()
+
+    assert [row[0] for row in found] == expected
