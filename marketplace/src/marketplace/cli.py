@@ -169,11 +169,10 @@ def serve() -> None:
     from granian.server import Server
 
     configuration = settings()
-    with _told():
-        with db.reading() as session:
-            from sqlalchemy import text
+    with _told(), db.reading() as session:
+        from sqlalchemy import text
 
-            session.execute(text("SELECT 1 FROM organisation LIMIT 1"))
+        session.execute(text("SELECT 1 FROM organisation LIMIT 1"))
     server = Server(
         "marketplace.app:serve_app", factory=True, interface=Interfaces.WSGI,
         address=configuration.web_host, port=configuration.web_port, workers=configuration.web_workers,

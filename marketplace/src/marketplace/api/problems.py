@@ -16,7 +16,14 @@ from werkzeug.exceptions import HTTPException
 
 from marketplace import errors
 from marketplace.api.texts import reason
-from marketplace.errors import BAD_REQUEST, INVALID_FIELDS, MALFORMED_JSON, TOO_LARGE, WRONG_CONTENT_TYPE, WRONG_METHOD
+from marketplace.errors import (
+    BAD_REQUEST,
+    INVALID_FIELDS,
+    MALFORMED_JSON,
+    TOO_LARGE,
+    WRONG_CONTENT_TYPE,
+    WRONG_METHOD,
+)
 from marketplace.settings import settings
 from shuyan.problems import Language, ProblemError, describe
 

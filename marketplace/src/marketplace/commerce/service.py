@@ -41,7 +41,7 @@ def place_order(session: Session, actor: Actor, *, product_id: str, idempotency_
     found = _by_key(session, buyer, idempotency_key, request_digest)
     if found is not None:
         return found
-    product, version = products.on_sale(session, product_id)
+    _product, version = products.on_sale(session, product_id)
     plan = pricing.active_plan(session, product_id)
     if plan is None:
         raise ProblemError(NO_PRICE)
