@@ -41,7 +41,8 @@ STATISTICS: dict[str, Any] = {
 MODEL: dict[str, Any] = {
     "kind": "model", "family": "logistic", "target": "default",
     "features": [{"name": "age", "type": "number", "levels": [], "mean": 40.0, "sd": 10.0},
-                 {"name": "sector", "type": "category", "levels": ["commerce", "transport"], "mean": None, "sd": None}],
+                 {"name": "sector", "type": "category", "levels": ["commerce", "transport"], "mean": [0.5],
+                 "sd": [0.5]}],
     "terms": ["age", "sector=transport"], "coefficients": [0.5, -0.25], "intercept": 0.1, "l2": 1.0, "rows": 900,
     "departments": 3, "rounds": 5, "converged": True, "metrics": {},
 }

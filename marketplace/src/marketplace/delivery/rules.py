@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from marketplace.delivery.errors import BAD_BODY, BAD_FEATURE, UNKNOWN_GROUP
+from marketplace.delivery.errors import BAD_BODY, OUT_OF_RANGE, UNKNOWN_GROUP
 from shuyan import scoring
 from shuyan.problems import ProblemError
 
@@ -15,13 +15,13 @@ def answer(content: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
     """The delivery for ``body`` from a version's output.
 
     Raises:
-        ProblemError: ``bad_call_body``, ``bad_feature``, ``unknown_group``, naming the field.
+        ProblemError: ``bad_call_body``, ``feature_…``, ``score_out_of_range``, ``unknown_group``, naming the field.
     """
     if content["kind"] == "model":
         features = _only(body, "features")
         if features is None:
             raise ProblemError(BAD_BODY, field="features", allowed="features")
-        return dict(scoring.score(content, check_features(content, features)))
+        return score(content, features)
     group = _only(body, "group")
     return select_group(content, group) if group else dict(content)
 
@@ -36,43 +36,21 @@ def _only(body: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     return value
 
 
-def check_features(content: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
-    """The features, each present, of its type, finite, of a known level, and none beyond the model's.
+def score(content: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's score of ``features``.
 
     Raises:
-        ProblemError: ``bad_feature``.
+        ProblemError: what :func:`shuyan.scoring.score` raises, with the field's whole path; ``score_out_of_range``.
     """
-    known = {item["name"]: item for item in content["features"]}
-    for name in features:
-        if name not in known:
-            raise _bad(name, "不属于该模型", "is not one of this model's")
-    out: dict[str, Any] = {}
-    for name, item in known.items():
-        if name not in features or features[name] is None:
-            raise _bad(name, "缺失", "is missing")
-        value = features[name]
-        if item["type"] == "category":
-            if not isinstance(value, str):
-                raise _bad(name, "必须是文本", "must be text")
-            if value not in item["levels"]:
-                raise _bad(name, "取值不在该模型的类别之中", "is not one of the model's categories")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise _bad(name, "必须是数字", "must be a number")
-        elif not _finite(value):
-            raise _bad(name, "必须是有限数值", "must be a finite number")
-        out[name] = value
-    return out
-
-
-def _finite(value: int | float) -> bool:
     try:
-        return math.isfinite(float(value))
+        result = scoring.score(content, features)
+    except ProblemError as error:
+        raise ProblemError(error.code, field=f"features.{error.field}", **error.args_) from None
     except OverflowError:
-        return False
-
-
-def _bad(name: str, zh: str, en: str) -> ProblemError:
-    return ProblemError(BAD_FEATURE, field=f"features.{name}", name=name, reason_zh=zh, reason_en=en)
+        raise ProblemError(OUT_OF_RANGE, field="features") from None
+    if not all(math.isfinite(value) for value in result.values()):
+        raise ProblemError(OUT_OF_RANGE, field="features")
+    return dict(result)
 
 
 def select_group(content: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:

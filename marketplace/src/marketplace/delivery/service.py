@@ -60,7 +60,7 @@ def deliver(actor: Actor, product_id: str, body: dict[str, Any], idempotency_key
 
     Raises:
         ProblemError: ``scope_missing``, ``not_found``, ``product_not_listed``, ``not_entitled``, ``bad_call_body``,
-            ``bad_feature``, ``unknown_group``, ``idempotency_mismatch``, ``call_not_counted``.
+            ``feature_…``, ``score_out_of_range``, ``unknown_group``, ``idempotency_mismatch``, ``call_not_counted``.
     """
     require_scope(actor, "deliver")
     buyer = require_organisation(actor)
