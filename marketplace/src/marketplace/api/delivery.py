@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from flask import Response, make_response
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from marketplace.api.auth import actor, idempotency_key, scope
 from marketplace.api.base import blueprint
@@ -24,7 +24,11 @@ class CallIn(In):
     group: dict[str, str] | None = Field(None, max_length=16)
 
 
-@api.post("/products/<id>/calls", summary="Call a product; metered", responses={200: dict[str, Any]})
+class CallOut(RootModel[dict[str, Any]]):
+    """A statistics table or one of its cells, or a model's score."""
+
+
+@api.post("/products/<id>/calls", summary="Call a product; metered", responses={200: CallOut})
 @scope("deliver")
 def call(path: IdPath, body: CallIn) -> Response:
     """Send an ``Idempotency-Key`` to be able to retry: the same key and body is one call, however often it is sent.
