@@ -66,3 +66,25 @@ REVOCATIONS_DROPPED: Final = define(
 REVOCATIONS_STALE: Final = define(
     "revocations_past", 409, zh="撤销清单已过下次更新时间，请重新签发。",
     en="The revocation list is past its next update already; sign a new one.")
+
+# --- the authority's own command ---
+
+CARD_MISSING: Final = define(
+    "authority_card_missing", 409, zh="尚未核验节点“{node}”的密钥卡，不予签发。请先向该部门索取密钥卡，再运行 shuyan-authority nodes trust。",
+    en="The key card of node “{node}” is not trusted yet, so nothing is signed. "
+       "Get the card from the department and run shuyan-authority nodes trust.")
+CARD_DIFFERS: Final = define(
+    "authority_card_differs", 409, zh="市场给出的节点“{node}”的公钥与已核验的密钥卡不符，不予签发。请立即查明原因。",
+    en="The market's keys for node “{node}” are not those on the trusted card; nothing is signed. Find out why at once.")
+CARD_REPLACES: Final = define(
+    "authority_card_replaces", 409, zh="节点“{node}”已有另一张受信密钥卡。确认部门更换密钥后，加 --replace 重试。",
+    en="Another card of node “{node}” is trusted already. Once the department confirms new keys, repeat with --replace.")
+APP_DIFFERS: Final = define(
+    "authority_app_differs", 409, zh="市场给出的应用“{app}”的摘要与本机安装的版本不符，不予签发。",
+    en="The market's digest of the app “{app}” is not that of the version installed here; nothing is signed.")
+DRAFT_INVALID: Final = define(
+    "authority_draft_invalid", 502, zh="市场给出的授权草案不完整或不合规定，不予签发。",
+    en="The market's draft of the grant is incomplete or against the rules; nothing is signed.")
+STATE_UNREADABLE: Final = define(
+    "authority_state_unreadable", 500, zh="无法读取“{name}”，请从备份恢复后重试。",
+    en="“{name}” cannot be read; restore it from a backup and try again.")
