@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from marketplace import db
 from marketplace.actor import SYSTEM, Actor
 from marketplace.authorisation import service as authorisation
@@ -14,7 +16,6 @@ from marketplace.catalogue import service as catalogue
 from marketplace.computing import nodes
 from marketplace.parties import service as parties
 from marketplace.settings import settings
-
 from shuyan.federation.apps import installed
 from shuyan.federation.local import LocalNode, LocalResource, LocalTransport
 from shuyan.federation.masking import AgreementKey
@@ -44,6 +45,10 @@ def air(name: str = "air", **changes: Any) -> dict[str, Any]:
             "sector": "environment", "grade": 2, "row_count": 40, "columns": AIR, "approval": "automatic", **changes}
 
 
+Certify = Callable[[str], tuple[str, bytes, bytes]]
+"""Node id → serial, TLS key and certificate chain (PEM)."""
+
+
 @dataclass
 class Department:
     """One department: its node in the market and the same node answering tasks."""
@@ -53,6 +58,8 @@ class Department:
     local: LocalNode
     signing_key: Ed25519PrivateKey
     resource_id: str = ""
+    tls_key: bytes = b""
+    tls_chain: bytes = b""
 
 
 @dataclass
@@ -107,32 +114,34 @@ def parties_of(session: Any) -> tuple[Actor, Actor, Actor]:
     return actors[0], actors[1], actors[2]
 
 
-def zone(count: int = 3, *, rows: int = 40) -> Zone:
+def zone(count: int = 3, *, rows: int = 40, certify: Certify | None = None) -> Zone:
     """A market with ``count`` departments of one schema and a grant on all of it, in the current database."""
     authority_key = Ed25519PrivateKey.generate()
     keys.save_public_key(settings().keys_dir / "authority.pub", authority_key.public_key())
     with db.transaction() as session:
         made = Zone(authority_key, *parties_of(session))
         for number in range(count):
-            made.departments.append(_department(session, authority_key, number, rows))
+            made.departments.append(_department(session, authority_key, number, rows, certify))
     made.grant_id = made.grant()
     return made
 
 
-def _department(session: Any, authority_key: Ed25519PrivateKey, number: int, rows: int) -> Department:
+def _department(session: Any, authority_key: Ed25519PrivateKey, number: int, rows: int,
+                certify: Certify | None) -> Department:
     organisation = parties.register_organisation(
         session, SYSTEM, kind="source_department", name_zh=f"监测站{number}", name_en=f"Station {number}",
         organisation_id=f"org_station{number}")
     invitation = nodes.invite_node(session, SYSTEM, organisation_id=organisation.id, name=f"监测站{number}")
     node_id, key, signing = nodes.new_node_id(), AgreementKey.generate(), Ed25519PrivateKey.generate()
+    serial, tls_key, tls_chain = certify(node_id) if certify else (f"serial-{number}", b"", b"")
     row = nodes.enrol_node(
         session, nodes.consume_invitation(session, invitation.code), node_id=node_id, certificate_pem="",
-        certificate_serial=f"serial-{number}", signing_key=signing.public_key().public_bytes_raw(),
+        certificate_serial=serial, signing_key=signing.public_key().public_bytes_raw(),
         agreement_key=key.public, software_version="0.1.0")
     ids = catalogue.sync_resources(session, row, [air(row_count=rows)])
     local = LocalNode(node_id, {"air": LocalResource.arrays(values(number, rows), SCHEMA)}, authority_key.public_key(),
                       installed(), key=key)
-    return Department(node_id, organisation.id, local, signing, ids["air"])
+    return Department(node_id, organisation.id, local, signing, ids["air"], tls_key, tls_chain)
 
 
 def eventually(condition: Any, seconds: float = 20.0) -> Any:

@@ -198,8 +198,9 @@ def nodes_disconnected(session: Session, node_ids: Iterable[str] | None = None) 
 
 def nodes_seen(session: Session, seen: Mapping[str, dt.datetime]) -> None:
     """When each connected node was last heard; written now and then, not with each heartbeat."""
-    for node_id, at in seen.items():
-        session.execute(update(Node).where(col(Node.id) == node_id).values(last_seen_at=at))
+    for node_id, at in sorted(seen.items()):
+        session.execute(update(Node).where(col(Node.id) == node_id, col(Node.status) == "active")
+                        .values(last_seen_at=at, connected=True))
 
 
 def revocations_seen(session: Session, node_id: str, number: int) -> None:

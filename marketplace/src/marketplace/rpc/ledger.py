@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session
@@ -39,9 +39,13 @@ async def arrived(node_id: str, serial: str, hello: pb.Hello) -> bool:
     return await database.write(use_case)
 
 
-async def left(node_id: str) -> None:
-    """The node's current link has ended."""
-    await database.write(nodes.nodes_disconnected, [node_id])
+async def left(node_id: str, back_already: Callable[[], bool]) -> None:
+    """The node's current link has ended; a newer one may have come up while this waited its turn."""
+    def use_case(session: Session) -> None:
+        if not back_already():
+            nodes.nodes_disconnected(session, [node_id])
+
+    await database.write(use_case)
 
 
 async def greet(link: Link) -> Frames:

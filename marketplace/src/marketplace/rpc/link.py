@@ -139,7 +139,8 @@ class NodeLinks:
             if current:
                 log.info("node unlinked", node_id=link.node_id)
                 # the handler may itself be cancelled here, and the database must learn of it all the same
-                await asyncio.shield(asyncio.ensure_future(ledger.left(link.node_id)))
+                await asyncio.shield(asyncio.ensure_future(ledger.left(
+                    link.node_id, lambda: link.node_id in self.hub.links)))
 
     async def _read(self, link: Link, context: Any, reader: Reader[pb.NodeFrame], book: Bookkeeping) -> None:
         try:

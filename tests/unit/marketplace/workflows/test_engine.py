@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlmodel import col, select
+from tests.factories.federation import PARAMS, RunTransport, Zone, eventually, zone
+
 from marketplace import db
 from marketplace.computing import runs
 from marketplace.computing import service as computing
 from marketplace.computing.models import Job, JobOutput, Run
 from marketplace.trust import service as trust
 from marketplace.workflows.engine import Engine
-from sqlmodel import col, select
-
-from tests.factories.federation import PARAMS, RunTransport, Zone, eventually, zone
 
 
 @pytest.fixture
