@@ -64,13 +64,16 @@ def _request_id() -> str:
     return str(g.get("request_id", ""))
 
 
+def _expired(error: CSRFError) -> Any:
+    flash(_("This form had expired or came from elsewhere. Please try again."), "danger")
+    return redirect(back(url_for("web.store")), 303)
+
+
+# here, not per application: a blueprint is set up once, before it is registered
+web.register_error_handler(ProblemError, _answer)
+web.register_error_handler(CSRFError, _expired)
+
+
 def init_app(app: Flask) -> None:
     """Tell problems of pages as pages; the application keeps telling those of the API as problem details."""
     app.extensions["shuyan_error_page"] = page
-    web.register_error_handler(ProblemError, _answer)
-
-    def _expired(error: CSRFError) -> Any:
-        flash(_("This form had expired or came from elsewhere. Please try again."), "danger")
-        return redirect(back(url_for("web.store")), 303)
-
-    web.register_error_handler(CSRFError, _expired)

@@ -46,7 +46,7 @@ def both(row: Any, name: str) -> str:
     """A bilingual field of a row or mapping: ``name_zh``/``name_en``, the other language where one is empty."""
     first, second = ("en", "zh") if language() == "en" else ("zh", "en")
     for suffix in (f"{name}_{first}", f"{name}_{second}", name):
-        value = row.get(suffix) if isinstance(row, dict) else getattr(row, suffix, None)
+        value = row.get(suffix) if isinstance(row, dict) else getattr(row, suffix, "")
         if value:
             return str(value)
     return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from flask_babel import gettext as _
@@ -91,7 +92,7 @@ def _rest(cell: dict[str, Any], dimensions: list[str]) -> str:
 
 def _histogram(histogram: dict[str, Any]) -> Section:
     edges, counts = histogram.get("edges", []), histogram.get("counts", [])
-    bins = [f"{number(low)} – {number(high)}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [f"{number(low)} – {number(high)}" for low, high in pairwise(edges)]
     title = _("Distribution of %(column)s", column=histogram.get("column", ""))
     section = Section(title, [_("Range"), _("Observations")], [False, True],
                       [[name, number(count) if count is not None else _("withheld")]
@@ -105,7 +106,7 @@ def _histogram(histogram: dict[str, Any]) -> Section:
 def _model(content: dict[str, Any]) -> list[Section]:
     logistic = content.get("family") == "logistic"
     terms, values = list(content.get("terms", [])), list(content.get("coefficients", []))
-    section = Section(_("Coefficients"), [_("Term"), _("Coefficient"), *([_("Odds ratio")] if logistic else [])],
+    section = Section(_("Coefficients"), [_("Model term"), _("Coefficient"), *([_("Odds ratio")] if logistic else [])],
                       [False, True, *([True] if logistic else [])])
     rows = [(_term(term), value) for term, value in zip(terms, values, strict=False)]
     intercept = content.get("intercept")
@@ -165,4 +166,4 @@ def check_sentence(check: dict[str, Any]) -> str:
         "stated_facts": _("Departments and records are stated truthfully"),
     }
     code = str(check.get("code", ""))
-    return sentences.get(code, code)
+    return str(sentences.get(code, code))

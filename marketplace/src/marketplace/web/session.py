@@ -107,7 +107,7 @@ def menu() -> list[dict[str, Any]]:
         items += [("desk_orders", _("Payments")), ("desk_products", _("Registration"))]
     if party in ("data_authority", "security_supervisor"):
         items += [("reviews", _("Egress reviews"))]
-    if party in ("data_authority", "developer", "operator"):
+    if party in ("data_authority", "source_department", "developer", "operator"):
         items += [("demands", _("Data demands")), ("grants", _("Grants"))]
     if party in ("data_authority", "source_department", "operator", "security_supervisor"):
         items += [("nodes", _("Nodes"))]
@@ -137,12 +137,15 @@ def page_url(cursor: str | None) -> str:
     return url_for(request.endpoint or "web.store", **{**(request.view_args or {}), **query})
 
 
+_csrf = CSRFProtect()
+web.before_request(_csrf.protect)  # here, not per application: a blueprint is set up once, before it is registered
+
+
 def init_app(app: Flask) -> None:
     """CSRF protection for the pages' forms only (the API has tokens, not cookies), and what every page shows."""
     app.config["WTF_CSRF_CHECK_DEFAULT"] = False
     app.config["WTF_CSRF_TIME_LIMIT"] = None  # as long as the session
-    csrf = CSRFProtect(app)
-    web.before_request(csrf.protect)
+    _csrf.init_app(app)
 
     # on the application, not the blueprint: error pages of unknown addresses belong to no blueprint
     app.context_processor(_context)

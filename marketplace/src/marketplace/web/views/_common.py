@@ -104,7 +104,7 @@ def param_lines(params: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _shown(name: str, value: Any) -> str:
-    comma = _(", ")
+    comma: str = _(", ")
     if name == "group_by":
         return comma.join(" × ".join(group) if group else _("Overall") for group in value)
     if name == "histograms":
@@ -112,7 +112,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "family":
         return label("family", value)
     if name == "standardise":
-        return {"pooled": _("over all departments"), "department": _("in each department")}.get(value, str(value))
+        return str({"pooled": _("over all departments"), "department": _("in each department")}.get(value, value))
     if isinstance(value, list):
         return comma.join(str(item) for item in value)
     if isinstance(value, float):

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
+from flask_limiter.util import get_remote_address
 
+from marketplace.api.limits import LOGIN_LIMIT, limiter
 from marketplace.db import reading
 from marketplace.parties import service as parties
 from marketplace.settings import settings
@@ -35,7 +37,13 @@ def sign_in() -> Any:
     return render_template("web/sign_in.html", email="", next=_inside(request.args.get("next")) or "", problem=None)
 
 
+def _attempt() -> str:
+    return f"{get_remote_address()} {request.form.get('email', '').strip().casefold()}"
+
+
 @web.post("/sign-in")
+# failures only, by account and address, so that colleagues behind one address do not lock each other out
+@limiter.limit(LOGIN_LIMIT, key_func=_attempt, deduct_when=lambda response: response.status_code == 401)  # type: ignore[untyped-decorator]
 def sign_in_submit() -> Any:
     email, password = request.form.get("email", ""), request.form.get("password", "")
     target = _inside(request.form.get("next"))

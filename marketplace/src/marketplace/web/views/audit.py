@@ -18,9 +18,6 @@ from shuyan.problems import ProblemError
 RECENT = 30
 SHOWN = 200
 
-# where a related identifier leads, by the kind it begins with; the rest lead to their own trail
-_PAGES = {"prod": ("web.product", "product_id"), "res": ("web.resource", "resource_id")}
-
 
 @web.get("/audit")
 def audit() -> Any:
@@ -74,8 +71,10 @@ def _pretty(leaf: str) -> str:
 
 
 def _page_of(subject: str) -> str | None:
-    known = _PAGES.get(subject.split("_")[0])
-    return url_for(known[0], **{known[1]: subject}) if known else None
+    kind = subject.split("_")[0]
+    if kind == "prod":
+        return url_for("web.product", product_id=subject)
+    return url_for("web.resource", resource_id=subject) if kind == "res" else None
 
 
 @web.get("/audit/<subject>/bundle.json")

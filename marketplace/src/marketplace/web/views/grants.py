@@ -37,7 +37,8 @@ def demand(demand_id: str) -> Any:
         names = organisation_names(db, [row.organisation_id])
         resources = resource_rows(db, row.body.get("resources", []))
     return render_template("web/demand.html", demand=row, scenario=scenario, resources=resources,
-                           organisation=names.get(row.organisation_id, "–"), conditions=_conditions(row.body))
+                           organisation=names.get(row.organisation_id, "–"), conditions=_conditions(row.body),
+                           actions=authorisation.demand_actions(actor, row))
 
 
 def _conditions(body: dict[str, Any]) -> list[tuple[str, str]]:
@@ -58,6 +59,15 @@ def refuse_demand(demand_id: str) -> Any:
     with transaction() as db:
         authorisation.refuse_demand(db, current_actor(), demand_id, request.form.get("reason", "").strip())
     flash(_("The data demand is refused."), "success")
+    return redirect(url_for("web.demand", demand_id=demand_id), 303)
+
+
+@web.post("/demands/<demand_id>/withdraw")
+@signed_in()
+def withdraw_demand(demand_id: str) -> Any:
+    with transaction() as db:
+        authorisation.withdraw_demand(db, current_actor(), demand_id)
+    flash(_("The data demand is withdrawn."), "success")
     return redirect(url_for("web.demand", demand_id=demand_id), 303)
 
 

@@ -63,7 +63,7 @@ def order(order_id: str) -> Any:
 
 
 def _line(kind: str) -> str:
-    return {"access_fee": _("Access fee"), "calls": _("Calls beyond the included ones")}.get(kind, kind)
+    return str({"access_fee": _("Access fee"), "calls": _("Calls beyond the included ones")}.get(kind, kind))
 
 
 def _share_chart(preview: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from marketplace.web.views._common import PAGE, cursor, organisation_names, para
 def reviews() -> Any:
     with reading() as db:
         rows, following = computing.list_reviews(db, current_actor(), cursor=cursor(), limit=PAGE)
-        items = []
+        items: list[dict[str, Any]] = []
         for row in rows:
             job = computing.find_job(db, row.job_id)
             items.append({"review": row, "job": job, "title": (job.title if job else "") or row.job_id,

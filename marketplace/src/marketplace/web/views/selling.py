@@ -79,7 +79,7 @@ def _finished_jobs(db: Any, actor: Any) -> list[Any]:
 @signed_in("developer", "operator")
 def create_product() -> Any:
     actor = current_actor()
-    texts = {name: request.form.get(name, "").strip() for name in _TEXTS}
+    texts: dict[str, Any] = {name: request.form.get(name, "").strip() for name in _TEXTS}
     job_id = request.form.get("job", "")
     try:
         for name, text in (("title_zh", _("Title in Chinese")), ("title_en", _("Title in English"))):
