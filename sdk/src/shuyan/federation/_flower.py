@@ -189,7 +189,7 @@ def read_question(data: bytes) -> Question:
     """
     proto = _parse(data)
     found = [item.config_record for item in proto.content.items if item.key == EXPECT]
-    if len(found) != 1:
+    if len(found) != 1 or not found[0].items:
         raise ValueError("not a question")
     expect: dict[str, int] = {}
     for item in found[0].items:

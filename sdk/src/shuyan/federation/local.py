@@ -210,21 +210,27 @@ class LocalFederation:
     Args:
         resources: by node id, then by resource name.
         record: keep everything the transport carries.
-        changes: fields of the grant other than the defaults (everything granted, for an hour, cohort 10).
+        grant: fields of the grant other than the defaults (everything granted, for an hour, cohort 10).
     """
 
     def __init__(
-        self, resources: Mapping[str, Mapping[str, LocalResource]], *, record: bool = False, **changes: Any
+        self, resources: Mapping[str, Mapping[str, LocalResource]], *, record: bool = False,
+        grant: Mapping[str, Any] | None = None,
     ) -> None:
-        authority = Ed25519PrivateKey.generate()
+        self._authority = Ed25519PrivateKey.generate()
         self.apps = installed()
         self.nodes = {
-            node_id: LocalNode(node_id, tables, authority.public_key(), self.apps) for node_id, tables in resources.items()
+            node_id: LocalNode(node_id, tables, self._authority.public_key(), self.apps)
+            for node_id, tables in resources.items()
         }
         self.transport = LocalTransport(list(self.nodes.values()), record=record)
-        self.grant = self._everything().model_copy(update=changes)
-        self.grant_jws = sign_grant(self.grant, authority)
+        self.grant = self._everything().model_copy(update=dict(grant or {}))
+        self.grant_jws = self.sign(self.grant)
         self._runs = 0
+
+    def sign(self, grant: Grant) -> str:
+        """A grant signed by this federation's authority."""
+        return sign_grant(grant, self._authority)
 
     def grid(self, app: str, params: Mapping[str, Any], **options: Any) -> SecureGrid:
         """A grid for one run over all departments; ``domains`` are filled in from the nodes if missing."""

@@ -41,9 +41,11 @@ def federate() -> Iterator[Callable[..., LocalFederation]]:
     """Makes federations from one dict of columns per department."""
     made: list[LocalFederation] = []
 
-    def make(tables: list[dict[str, Any]], schema: dict[str, Column] = SCHEMA, **options: Any) -> LocalFederation:
+    def make(
+        tables: list[dict[str, Any]], schema: dict[str, Column] = SCHEMA, *, record: bool = False, **grant: Any
+    ) -> LocalFederation:
         nodes = {f"node-{place}": {"cases": LocalResource.arrays(table, schema)} for place, table in enumerate(tables)}
-        made.append(LocalFederation(nodes, **options))
+        made.append(LocalFederation(nodes, record=record, grant=grant))
         return made[-1]
 
     yield make

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shuyan.federation import problems
+from shuyan.federation.local import LocalFederation
+from shuyan.federation.masking import AgreementKey
+from shuyan.federation.transport import TaskRequest
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import GrantedApp, GrantedResource, grant_digest, sign_grant
+from shuyan.trust.keys import b64url
+
+from .conftest import department
+
+Federate = Callable[..., LocalFederation]
+
+
+@pytest.fixture
+def federation(federate: Federate) -> LocalFederation:
+    return federate([department(seed) for seed in range(3)], record=True)
+
+
+@pytest.fixture
+def request_(federation: LocalFederation) -> TaskRequest:
+    """A good request to node-0, unanswered so far."""
+    federation.run("statistics", {"resource": "cases", "columns": ["amount"], "group_by": [["district"]]})
+    found = next(item for item in federation.transport.carried if isinstance(item, TaskRequest) and item.node_id == "node-0")
+    return replace(found, task_id="fresh", run_id="fresh")
+
+
+def refusal(federation: LocalFederation, request: TaskRequest) -> tuple[str, dict[str, object]]:
+    with pytest.raises(ProblemError) as caught:
+        federation.nodes["node-0"].answer(request)
+    return caught.value.code, caught.value.args_
+
+
+def test_a_good_request_is_answered(federation: LocalFederation, request_: TaskRequest) -> None:
+    assert federation.nodes["node-0"].answer(request_).task_id == "fresh"
+
+
+@pytest.mark.parametrize(
+    ("participants", "code"),
+    [
+        (("node-0", "node-1"), problems.PARTICIPANTS_TOO_FEW),
+        (("node-1", "node-0", "node-2"), problems.PARTICIPANTS_INVALID),
+        (("node-0", "node-0", "node-1", "node-2"), problems.PARTICIPANTS_INVALID),
+        (("node-0", "node-1", "node-9"), problems.PARTICIPANTS_INVALID),
+        (("node-1", "node-2"), problems.PARTICIPANTS_INVALID),
+        ((), problems.PARTICIPANTS_INVALID),
+    ],
+)
+def test_participants(federation: LocalFederation, request_: TaskRequest, participants: tuple[str, ...], code: str) -> None:
+    assert refusal(federation, replace(request_, participants=participants))[0] == code
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"purpose": "other"}, problems.PURPOSE_MISMATCH),
+        ({"app_name": "nope"}, problems.GRANT_WIDENED),
+        ({"app_digest": "sha256:" + "0" * 64}, problems.APP_DIGEST_MISMATCH),
+        ({"params_json": "[]"}, problems.BAD_PARAMS),
+        ({"params_json": "{"}, problems.BAD_PARAMS),
+        ({"params_json": "{}"}, problems.BAD_PARAMS),
+        ({"flower_message": b"\xff\xff"}, problems.BAD_PARAMS),
+        ({"flower_message": b""}, problems.BAD_PARAMS),
+        ({"grant": "a.b.c"}, problems.GRANT_INVALID),
+    ],
+)
+def test_requests_that_do_not_match_their_grant(
+    federation: LocalFederation, request_: TaskRequest, change: dict[str, Any], code: str
+) -> None:
+    assert refusal(federation, replace(request_, **change))[0] == code
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"resource": "other"}, (problems.RESOURCE_UNKNOWN, {"resource": "other"})),
+        ({"columns": ["nope"]}, (problems.UNKNOWN_COLUMN, {"column": "nope"})),
+        ({"columns": ["owner"]}, (problems.COLUMN_NOT_GRANTED, {"column": "owner"})),
+        ({"columns": ["note"]}, (problems.WRONG_TYPE, {"column": "note", "expected": "number"})),
+        ({"group_by": [["age"]]}, (problems.NOT_A_DIMENSION, {"column": "age"})),
+        ({"domains": {"district": ["east"]}}, (problems.DOMAIN_MISMATCH, {"column": "district"})),
+    ],
+)
+def test_columns(
+    federation: LocalFederation, request_: TaskRequest, change: dict[str, Any], expected: tuple[str, dict[str, object]]
+) -> None:
+    params = {**json.loads(request_.params_json), **change}
+    assert refusal(federation, replace(request_, params_json=json.dumps(params))) == expected
+
+
+def test_a_column_outside_the_grant(federate: Federate) -> None:
+    whole = federate([department(seed) for seed in range(3)])
+    narrow = tuple(
+        entry.model_copy(update={"columns": ("age",)}) if entry.node_id == "node-0" else entry
+        for entry in whole.grant.resources
+    )
+    federation = federate([department(seed) for seed in range(3)], resources=narrow)
+
+    with pytest.raises(Exception, match="column_not_granted"):
+        federation.run("statistics", {"resource": "cases", "columns": ["amount"]})
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"exp": int(time.time()) - 1}, problems.GRANT_EXPIRED),
+        ({"nbf": int(time.time()) + 600}, problems.GRANT_NOT_YET_VALID),
+        ({"output_forms": ("model",)}, problems.GRANT_WIDENED),
+        ({"max_output_values": 5}, problems.OUTPUT_TOO_LARGE),
+        ({"minimum_cohort": 201}, problems.COHORT_TOO_SMALL),
+        ({"purpose": "another"}, problems.PURPOSE_MISMATCH),
+        ({"apps": (GrantedApp(name="other", digest="sha256:" + "0" * 64),)}, problems.GRANT_WIDENED),
+        ({"resources": (GrantedResource(resource_id="r", node_id="node-1", name="cases", columns=("age",)),)},
+         problems.GRANT_WIDENED),
+    ],
+)
+def test_the_grant_decides(federation: LocalFederation, request_: TaskRequest, change: dict[str, Any], code: str) -> None:
+    jws = federation.sign(federation.grant.model_copy(update=change))
+    assert refusal(federation, replace(request_, grant=jws, grant_digest=grant_digest(jws)))[0] == code
+
+
+def test_a_grant_with_another_key_for_this_node_is_refused(federation: LocalFederation, request_: TaskRequest) -> None:
+    first, *others = federation.grant.nodes
+    swapped = first.model_copy(update={"agreement_key": b64url(AgreementKey.generate().public)})
+    jws = federation.sign(federation.grant.model_copy(update={"nodes": (swapped, *others)}))
+    assert refusal(federation, replace(request_, grant=jws))[0] == problems.GRANT_OTHER_NODE
+
+
+def test_a_grant_signed_by_someone_else_is_refused(federation: LocalFederation, request_: TaskRequest) -> None:
+    forged = sign_grant(federation.grant, Ed25519PrivateKey.generate())
+    assert refusal(federation, replace(request_, grant=forged))[0] == problems.GRANT_INVALID
