@@ -13,7 +13,8 @@ import time
 
 import structlog
 from flask import Flask, Response, g, request
-from flask_openapi3 import Info, OpenAPI
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
 from sqlalchemy import text
 from werkzeug.middleware.proxy_fix import ProxyFix
 

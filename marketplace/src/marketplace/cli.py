@@ -64,7 +64,7 @@ def init() -> None:
         from marketplace import migrations
 
         configuration = settings()
-        configuration.data_dir.mkdir(parents=True, exist_ok=True)
+        configuration.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         configuration.keys_dir.mkdir(mode=0o700, exist_ok=True)
         _new_file(configuration.secret_key_file or configuration.keys_dir / "web.key", secrets.token_bytes(32))
         _new_log_key()

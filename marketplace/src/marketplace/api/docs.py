@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
-import flask_openapi3_swagger
 from flask import Response, make_response, send_from_directory
-from flask_openapi3 import OpenAPI
+from flask_openapi3.openapi import OpenAPI
 from werkzeug.exceptions import NotFound
 
-_ASSETS = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
+_ASSETS = Path(str(files("flask_openapi3_swagger"))) / "templates" / "swagger"
 _SERVED = frozenset({"css/swagger-ui.css", "js/swagger-ui-bundle.js"})
 
 _PAGE = """<!doctype html>

@@ -56,7 +56,7 @@ class _Client(ClientMixin):  # type: ignore[misc]
         return endpoint == "token" and method in ("client_secret_basic", "client_secret_post")
 
     def check_grant_type(self, grant_type: str) -> bool:
-        return grant_type == ClientCredentialsGrant.GRANT_TYPE
+        return grant_type == "client_credentials"
 
     def check_response_type(self, response_type: str) -> bool:
         return False
@@ -171,7 +171,7 @@ def register(app: Flask) -> None:
 
     @app.post("/oauth/token", endpoint="oauth_token")
     @app.post("/api/v1/oauth/token", endpoint="oauth_token_v1")
-    @limiter.shared_limit(TOKEN_LIMIT, scope="oauth-token")
+    @limiter.shared_limit(TOKEN_LIMIT, scope="oauth-token")  # type: ignore[untyped-decorator]
     def issue() -> Response:
         """Errors here have the form of RFC 6749, section 5.2, which OAuth clients understand."""
         if request.mimetype != "application/x-www-form-urlencoded":

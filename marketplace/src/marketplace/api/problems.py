@@ -7,6 +7,7 @@ The one body: ``{type, title, status, detail, code, request_id, errors?: [{field
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import structlog
@@ -182,7 +183,7 @@ def register_error_handlers(app: Flask) -> None:
             return make_response(error.response)
         if error.code is not None and error.code < 400:
             return make_response(error.get_response())
-        known = {
+        known: dict[int, Callable[[], ProblemError]] = {
             404: lambda: ProblemError("not_found", what="地址" if language() == "zh" else "address"),
             405: lambda: ProblemError(WRONG_METHOD, method=request.method),
             413: lambda: ProblemError(TOO_LARGE, maximum=app.config["MAX_CONTENT_LENGTH"]),
@@ -192,14 +193,14 @@ def register_error_handlers(app: Flask) -> None:
             429: lambda: ProblemError(errors.RATE_LIMITED, limit=error.description or ""),
             503: lambda: ProblemError("unavailable"),
         }
-        make = known.get(error.code or 500, lambda: ProblemError(BAD_REQUEST))
         if (error.code or 500) >= 500 and error.code != 503:
             return _answer(ProblemError("internal_error", reference=g.get("request_id", "")))
         extra = {}
         if error.code == 405:
-            allowed = dict(error.get_headers()).get("Allow")
-            extra = {"Allow": allowed} if allowed else {}
-        return _answer(make(), extra)
+            allowed = getattr(error, "valid_methods", None)
+            extra = {"Allow": ", ".join(sorted(allowed))} if allowed else {}
+        make = known.get(error.code or 400)
+        return _answer(make() if make else ProblemError(BAD_REQUEST), extra)
 
     @app.errorhandler(Exception)
     def _unexpected(error: Exception) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import JSON, DateTime, String, text
@@ -14,7 +14,7 @@ from marketplace.tables import metadata
 _LOCK = 7239471
 
 
-def render_item(kind: str, item: Any, autogen: Any) -> str | bool:
+def render_item(kind: str, item: Any, autogen: Any) -> str | Literal[False]:
     """Write our column types with stock SQLAlchemy ones, so that a revision never changes with our code."""
     if kind != "type":
         return False
