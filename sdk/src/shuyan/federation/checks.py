@@ -5,7 +5,6 @@ Signature, term and revocation of the grant are checked before (``shuyan.trust``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,13 +76,7 @@ def check_task(
     if installed.manifest.output_form not in grant.output_forms:
         raise ProblemError(problems.GRANT_WIDENED, what=installed.manifest.output_form)
     app = installed.load()
-    try:
-        raw = json.loads(request.params_json)
-    except ValueError:
-        raw = None
-    if not isinstance(raw, dict):
-        raise ProblemError(problems.BAD_PARAMS, field="params", where="params")
-    params = app.params(raw)
+    params = app.params(request.params_json)
     resource = str(params.resource)
     columns = check_columns(app.needs(params), dict(getattr(params, "domains", {})), resource, grant, node_id, schemas)
     specs = egress.check_question(

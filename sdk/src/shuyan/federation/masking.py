@@ -68,7 +68,8 @@ def question_digest(
     Nodes bind masks to it, and refuse to answer the same question together with a different set of departments.
     """
     return "sha256:" + sha256(rfc8785.dumps({
-        "grant": grant_digest, "app": app_name, "app_digest": app_digest, "purpose": purpose, "params": params_json,
+        "grant": grant_digest, "app": app_name, "app_digest": app_digest, "purpose": purpose,
+        "params": sha256(params_json.encode()).hexdigest(),
         "message_type": message_type, "content": content_digest,
     })).hexdigest()
 

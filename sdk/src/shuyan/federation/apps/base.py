@@ -6,6 +6,7 @@ only, which their administrator allowed by name and digest; nothing is ever ship
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,18 +109,18 @@ class FederatedApp:
 
         return _flower.run_server_app(self.server_app, grid)
 
-    def params(self, raw: Mapping[str, Any]) -> Any:
-        """Validate job parameters as they arrived.
+    def params(self, raw: Mapping[str, Any] | str) -> Any:
+        """Validate job parameters: a mapping, or JSON text as it crossed the link.
 
         Raises:
             ProblemError: ``bad_params``, naming the field.
         """
         try:
-            return self.params_model.model_validate_json(rfc8785.dumps(dict(raw)))
+            return self.params_model.model_validate_json(raw if isinstance(raw, str) else json.dumps(raw, allow_nan=False))
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "params"
             raise ProblemError(problems.BAD_PARAMS, field=where, where=where) from None
-        except (rfc8785.CanonicalizationError, RecursionError):
+        except (ValueError, TypeError, RecursionError):
             raise ProblemError(problems.BAD_PARAMS, field="params", where="params") from None
 
 
