@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import secrets
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -53,8 +54,7 @@ def save_public_key(path: Path, key: PublicKey) -> None:
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     # Complete before it gets its name, so that a crash leaves no half-written key and no two writers both win.
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -121,7 +121,7 @@ def b64url_decode(text: str) -> bytes:
     """
     try:
         data = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except UnicodeEncodeError as error:
+    except ValueError as error:  # also binascii.Error and UnicodeEncodeError
         raise ValueError("not base64url") from error
     if b64url(data) != text:
         raise ValueError("not canonical base64url")

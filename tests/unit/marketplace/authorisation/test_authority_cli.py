@@ -26,7 +26,7 @@ from shuyan.trust.grants import verify_revocations
 
 from . import market as city
 
-SECRET = "a secret long enough for a test"  # noqa: S105
+SECRET = "a secret long enough for a test"
 
 
 class Desk:
