@@ -64,6 +64,7 @@ class Engine:
         DBOS.launch()
         self._take_up()
         self._thread.start()
+        threading.Thread(target=_load_apps, name="app-load", daemon=True).start()
 
     def stop(self) -> None:
         """Stop polling and running; jobs under way are taken up by the next start."""
@@ -142,6 +143,13 @@ class Engine:
                 following = runs.interrupted(session, job_id, attempt)
             if following is not None:
                 start_attempt(job_id, following)
+
+
+def _load_apps() -> None:
+    """Import Flower and the apps while nobody waits, so that the first job does not have to."""
+    from shuyan.federation import apps, grid  # noqa: F401
+
+    apps.installed()
 
 
 def start_attempt(job_id: str, attempt: int) -> None:

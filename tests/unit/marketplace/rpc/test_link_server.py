@@ -43,6 +43,12 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
             await asyncio.sleep(0.01)
 
 
+async def knock(stranger: Any, c: Any) -> None:
+    async with dial(stranger, c.root_pem, c.port) as node:
+        await node.ended.wait()
+        await node.send(pb.NodeFrame(heartbeat=pb.Heartbeat()))
+
+
 def task(node_id: str, number: int = 1, size: int = 10, deadline_ms: int = 30_000) -> TaskRequest:
     return TaskRequest(
         task_id=f"run/{number}/1/{node_id}", node_id=node_id, run_id="run", round=number, attempt=1, grant="g",
@@ -79,9 +85,7 @@ def test_without_a_certificate_of_ours_there_is_no_link(coordinated: Coordinated
         for key, chain in ((stranger.tls_key, stranger.tls_chain), (b"", b"")):
             stranger.tls_key, stranger.tls_chain = key, chain
             with pytest.raises(grpc.RpcError):
-                async with dial(stranger, c.root_pem, c.port) as node:
-                    await node.ended.wait()
-                    await node.send(pb.NodeFrame(heartbeat=pb.Heartbeat()))
+                await knock(stranger, c)
         assert c.transport.connected() == set()
 
     coordinated(scenario)
