@@ -9,7 +9,7 @@ from typing import Any
 
 import shuyan
 from demo import scenes
-from demo.commands import run
+from demo.commands import CommandFailed, run
 from demo.data import District
 from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, write_private
 from demo.market import DemoMarket
@@ -41,6 +41,7 @@ class Chain:
         if self.made.get("complete"):
             self.screen.heading("启动已有的市场", "Starting the market that is here")
             self.start_again()
+            self.follow_update()
             self.fresh_job()
         else:
             self.screen.heading("建立市场", "Setting up a market")
@@ -75,7 +76,7 @@ class Chain:
             for district in market.districts:
                 card = market.layout.department(district) / "card.json"
                 market.node_command(district, "card", "--out", card)
-                market.authority_command("nodes", "trust", card)
+                market.authority_command("nodes", "trust", card, "--yes")
             # Nodes take no task without a fresh list of what is revoked, empty as it may be.
             market.authority_command("revocations", "renew")
 
@@ -86,18 +87,27 @@ class Chain:
             self.market.initialise()
             self.market.start_all()
             self.market.wait_connected()
+        with self.screen.step("续签撤销清单", "Revocation list renewed"):
+            self.market.authority_command("revocations", "renew")
 
     def register(self, district: District) -> None:
         """What a department's administrator types."""
         folder = self.market.layout.department(district)
-        have = {source["name"] for source in self.market.node_json(district, "source", "list")}
         for scene in scenes.SCENES:
             offer = scene.resource
-            if offer.name not in have:
+            try:
                 self.market.node_command(district, "source", "add", offer.name, folder / "data" / offer.file)
+            except CommandFailed:
+                # An interrupted first start may have come this far.
+                if offer.name not in {source["name"] for source in self.market.node_json(district, "source", "list")}:
+                    raise
             self.market.node_command(district, "resource", "register", offer.name, *_declaration(offer))
-        for app in self.market.node_json(district, "app", "list"):
-            self.market.node_command(district, "app", "allow", app["name"])
+        self.allow_apps(district)
+
+    def allow_apps(self, district: District) -> None:
+        """Let the apps that the scenes use run on a department's node."""
+        for app in sorted({plan.app for scene in scenes.SCENES for plan in scene.products}):
+            self.market.node_command(district, "app", "allow", app)
 
     def resources(self) -> list[shuyan.Resource]:
         """What the catalogue shows; waits until every node's resources have arrived."""
@@ -112,8 +122,8 @@ class Chain:
         """From the scenario to an invoice."""
         step = self.screen.step
         with step("提出场景和数据需求，主管部门签发授权凭证", "Scenario and demand put forward, grant signed by the authority") as now:
-            grant = self._once(f"{scene.key}.grant", lambda: self.grant(scene))
-            now.note = grant
+            grant = now.note = self._once(f"{scene.key}.grant", lambda: self.grant(scene))
+            self._remember("apps", self._digests())
         for plan in scene.products:
             with step("联邦计算：{title}", "Federated job: {title}", title=self._job_name(plan)) as now:
                 job = self._once(f"{plan.key}.job", lambda plan=plan: self.submit(plan, grant).id)
@@ -137,7 +147,7 @@ class Chain:
         demand = developer.demands.submit(
             scenario.id, wanted, [*dict.fromkeys(plan.app for plan in scene.products)],
             output_forms=["statistics", "model"], minimum_cohort=scene.minimum_cohort, minimum_participants=3, term_days=90)
-        self.market.authority_command("issue", demand.id)
+        self.market.authority_command("issue", demand.id, "--yes")
         return next(g.id for g in developer.grants.list() if g.demand_id == demand.id)
 
     def submit(self, plan: ProductPlan, grant: str) -> shuyan.Job:
@@ -150,7 +160,8 @@ class Chain:
         if job.status not in ("reviewing", "completed"):
             lines = job.log()
             raise RuntimeError(lines[-1].text if lines else job.status)
-        step.note = t("{n} 轮", "{n} rounds", n=job.rounds or job.round)
+        rounds = job.rounds or job.round
+        step.note = t("{n} 轮", "{n} round" if rounds == 1 else "{n} rounds", n=rounds)
 
     def approve(self, job_id: str) -> None:
         """The data authority decides; whoever granted the use reviews what leaves."""
@@ -209,6 +220,19 @@ class Chain:
         return t("{n} 次调用，¥{total:,.2f} = {parts}", "{n} calls, ¥{total:,.2f} = {parts}", n=made, total=total / 100, parts=parts)
 
     # -- afterwards -------------------------------------------------------------------------------------------------
+
+    def follow_update(self) -> None:
+        """Grants name apps by digest: after an update the departments allow the new ones, and new grants are signed."""
+        if self.made.get("apps") == self._digests():
+            return
+        with self.screen.step("计算程序已更新：各部门重新许可，重新签发授权", "The apps were updated: allowed and granted anew"):
+            self.market.in_parallel(self.allow_apps)
+            for scene in scenes.SCENES:
+                self._remember(f"{scene.key}.grant", self.grant(scene))
+            self._remember("apps", self._digests())
+
+    def _digests(self) -> dict[str, str]:
+        return {app.name: app.digest for app in self.market.connect(DEVELOPER).apps.list()}
 
     def fresh_job(self) -> None:
         """A new federated job under an existing grant."""

@@ -30,7 +30,8 @@ class Screen:
     """The terminal, or a plain log of the same lines."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        shown = sys.stdout.isatty()
+        self.console = Console(highlight=False, soft_wrap=not shown, width=None if shown else 200)
         self.started = time.monotonic()
         self.steps: list[tuple[str, float]] = []
 
@@ -57,10 +58,12 @@ class Screen:
     def heading(self, zh: str, en: str) -> None:
         self.console.print(f"\n[bold]{t(zh, en)}[/bold]")
 
-    def table(self, rows: list[tuple[str, ...]], headings: tuple[str, ...] = ()) -> None:
+    def table(self, rows: list[tuple[str, ...]], headings: tuple[str, ...] = (), *, whole: int = 2) -> None:
+        """A table whose last ``whole`` columns are never cut or folded: addresses and passwords are copied."""
         table = Table(box=None, pad_edge=True, show_header=bool(headings), header_style="dim")
-        for position in range(len(rows[0])):
-            table.add_column(headings[position] if headings else "", no_wrap=True)
+        columns = len(rows[0])
+        for position in range(columns):
+            table.add_column(headings[position] if headings else "", no_wrap=position >= columns - whole, overflow="fold")
         for row in rows:
             table.add_row(*row)
         self.console.print(table)

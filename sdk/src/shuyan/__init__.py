@@ -6,39 +6,45 @@
 ...     print(resource.title, resource.row_count)
 """
 
-from shuyan._audit import verify_evidence
-from shuyan._client import Job, Market, Product, connect
-from shuyan._errors import (
-    ConfigurationError,
-    Conflict,
-    ConnectionFailed,
-    FieldError,
-    InvalidInput,
-    JobFailed,
-    NotAllowed,
-    NotFound,
-    NotSignedIn,
-    ProblemResponse,
-    RateLimited,
-    ShuyanError,
-    Unavailable,
-    VerificationFailed,
-)
-from shuyan._models import (
-    App,
-    Column,
-    Demand,
-    Entitlement,
-    LogLine,
-    Node,
-    Order,
-    Permission,
-    Record,
-    Resource,
-    Review,
-    Scenario,
-)
-from shuyan.trust.bundle import Verified
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shuyan._audit import verify_evidence
+    from shuyan._client import Job, Market, Product, connect
+    from shuyan._errors import (
+        ConfigurationError,
+        Conflict,
+        ConnectionFailed,
+        FieldError,
+        InvalidInput,
+        JobFailed,
+        NotAllowed,
+        NotFound,
+        NotSignedIn,
+        ProblemResponse,
+        RateLimited,
+        ShuyanError,
+        Unavailable,
+        VerificationFailed,
+    )
+    from shuyan._models import (
+        App,
+        Column,
+        Demand,
+        Entitlement,
+        LogLine,
+        Node,
+        Order,
+        Permission,
+        Record,
+        Resource,
+        Review,
+        Scenario,
+    )
+    from shuyan.trust.bundle import Verified
 
 __version__ = "0.1.0"
 
@@ -77,7 +83,26 @@ __all__ = [
     "verify_evidence",
 ]
 
-# Show the public names as members of this module, not of the private ones they are written in.
-for _name in __all__:
-    if globals()[_name].__module__.startswith("shuyan._"):
-        globals()[_name].__module__ = "shuyan"
+# Loaded when first asked for: whoever only needs shuyan.problems or shuyan.trust, as a node does, pays for no HTTP client.
+_HOMES = {
+    "_audit": ("verify_evidence",),
+    "_client": ("Job", "Market", "Product", "connect"),
+    "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
+    "_models": ("App", "Column", "Demand", "Entitlement", "LogLine", "Node", "Order", "Permission", "Record", "Resource", "Review", "Scenario"),
+    "trust.bundle": ("Verified",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'shuyan' has no attribute {name!r}")
+    value: object = getattr(import_module(f"shuyan.{_HOME[name]}"), name)
+    if _HOME[name].startswith("_"):
+        value.__module__ = "shuyan"  # a member of this module, not of the private one it is written in
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -23,7 +23,8 @@ def verify(
     context: typer.Context,
     file: Annotated[Path | None, typer.Argument(help=t("存证包文件。", "Bundle file."), exists=True, dir_okay=False, metavar="FILE")] = None,
     product: Annotated[str | None, typer.Option("--product", "--subject", help=t(
-        "产品（或任务、凭证、订单）编号。", "Id of a product, or of a job, grant or order."))] = None,
+        "产品（或任务、凭证、订单）编号：从市场取证；与文件同用时，核对文件说的就是它。",
+        "Id of a product, or of a job, grant or order: fetch its evidence; with a file, what the file must be about."))] = None,
     key: Annotated[str | None, typer.Option(help=t(
         "存证日志的公钥（vkey）或其文件；应从市场以外的渠道取得。", "The log's public key (vkey), or a file with it, had from elsewhere."))] = None,
     since: Annotated[Path | None, typer.Option(help=t(
@@ -34,8 +35,8 @@ def verify(
         "把核验过的检查点存为文件，供下次 --since 使用。", "Keep the checked checkpoint in this file, for --since next time."))] = None,
     as_json: AsJson = False,
 ) -> None:
-    if (file is None) == (product is None):
-        raise usage_error(t("请给出存证包文件或 --product 之一。", "Give either a bundle file or --product."))
+    if file is None and product is None:
+        raise usage_error(t("请给出存证包文件或 --product。", "Give a bundle file or --product."))
     if key is not None and Path(key).is_file():
         key = Path(key).read_text(encoding="utf-8").strip()
     kept = None if since is None else since.read_text(encoding="utf-8")
