@@ -7,8 +7,10 @@ without one, errors outside the API are plain text.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+import threading
 import time
 
 import structlog
@@ -95,7 +97,15 @@ def serve_app() -> OpenAPI:
 
     app = create_app()
     Collector().start()
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
     return app
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this worker when its supervisor is gone, however it went, so that no old worker keeps the port."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _secret_key(settings: Settings) -> bytes:

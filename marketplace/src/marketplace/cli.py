@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from marketplace import db
@@ -152,6 +154,7 @@ def audit_check() -> None:
         from marketplace.metering import service as metering
         from marketplace.trust import service as trust
 
+        _need_database()
         with db.reading() as session:
             report = trust.check_database(session)
             broken = metering.broken_seals(session)
@@ -173,6 +176,7 @@ def serve() -> None:
         from sqlalchemy import text
 
         session.execute(text("SELECT 1 FROM organisation LIMIT 1"))
+    _check_port(configuration.web_host, configuration.web_port)
     server = Server(
         "marketplace.app:serve_app", factory=True, interface=Interfaces.WSGI,
         address=configuration.web_host, port=configuration.web_port, workers=configuration.web_workers,
@@ -181,6 +185,22 @@ def serve() -> None:
     )
     typer.echo(t("市场已在 {url} 运行。", "The market is at {url}.", url=configuration.public_url), err=True)
     server.serve()
+
+
+def _need_database() -> None:
+    with db.reading() as session:
+        session.execute(text("SELECT 1 FROM organisation LIMIT 1"))
+
+
+def _check_port(host: str, port: int) -> None:
+    """Fail if somebody listens there: the server shares ports, so it would not notice itself."""
+    try:
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return
+    except OSError as error:
+        _fail(t("无法监听 {host}:{port}（{reason}）。请停止占用该端口的程序，或设置 SHUYAN_WEB_PORT。",
+                "Cannot listen on {host}:{port} ({reason}). Stop the program that uses the port, or set SHUYAN_WEB_PORT.",
+                host=host, port=port, reason=os.strerror(error.errno or 0)), REFUSED)
 
 
 def main() -> None:

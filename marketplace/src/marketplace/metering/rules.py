@@ -36,11 +36,12 @@ class Outcome(Enum):
 
 def timestamp(at: dt.datetime) -> str:
     """An instant as usage files and seals write it: UTC, always with microseconds."""
-    return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(dt.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def parse_timestamp(text: str) -> dt.datetime:
-    return dt.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=dt.UTC)
+    """The instant :func:`timestamp` wrote."""
+    return dt.datetime.fromisoformat(text)
 
 
 def seal_digest(batch: Iterable[Usage]) -> str:

@@ -1,0 +1,99 @@
+"""``shuyan-market`` as an operator uses it: set up, seed, check, and clear sentences when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner, Result
+
+from marketplace import db
+from marketplace.cli import app
+from marketplace.settings import settings
+from shuyan import _text
+
+SEED = {"organisations": [{"id": "org_operator", "kind": "operator", "name_zh": "运营", "name_en": "Operator",
+                           "clients": [{"client_id": "op-app", "name": "app", "scope": "read operate"}]}]}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("SHUYAN_DATA_DIR", str(tmp_path / "market"))
+    monkeypatch.delenv("SHUYAN_DATABASE_URL", raising=False)
+    settings.cache_clear()
+    db._engines.cache_clear()
+    _text.set_language("en")
+    yield tmp_path
+    for engine in db._engines(settings().resolved_database_url):
+        engine.dispose()
+    _text.set_language(None)
+    settings.cache_clear()
+    db._engines.cache_clear()
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_init_can_be_repeated_and_keeps_the_keys(folder: Path) -> None:
+    assert run("init").exit_code == 0
+    key = folder / "market" / "keys" / "web.key"
+    before = key.read_bytes()
+    again = run("init")
+    assert (again.exit_code, key.read_bytes()) == (0, before)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert "Ready" in again.output
+    assert run("db", "upgrade").exit_code == 0
+
+
+def test_seed_prints_new_secrets_once(folder: Path) -> None:
+    run("init")
+    file = folder / "seed.json"
+    file.write_text(json.dumps(SEED))
+    first, again = run("seed", str(file)), run("seed", str(file))
+    assert "Added 1 organisations, 0 members, 1 programs." in first.output
+    assert "op-app " in first.output
+    assert "op-app " not in again.output
+    file.write_text("{")
+    assert run("seed", str(file)).exit_code == 2
+    file.write_text('{"organisations": [{"id": "x"}]}')
+    assert run("seed", str(file)).exit_code == 1
+
+
+def test_audit_check_detects_an_edited_database(folder: Path) -> None:
+    run("init")
+    (folder / "seed.json").write_text(json.dumps(SEED))
+    run("seed", str(folder / "seed.json"))
+    assert run("audit", "check").exit_code == 0
+    with db.transaction() as session:
+        session.execute(text("UPDATE audit_event SET leaf = replace(leaf, 'operator', 'OPERATOR')"))
+    assert run("audit", "check").exit_code == 1
+
+
+def test_without_a_database_it_says_what_to_do(folder: Path) -> None:
+    for command in (["serve"], ["audit", "check"]):
+        result = run(*command)
+        assert result.exit_code == 3
+        assert "shuyan-market init" in result.output
+
+
+def test_a_taken_port_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("init")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("SHUYAN_WEB_PORT", str(taken.getsockname()[1]))
+        settings.cache_clear()
+        result = run("serve")
+    assert result.exit_code == 1
+    assert "SHUYAN_WEB_PORT" in result.output
+
+
+def test_an_invitation_needs_a_known_organisation(folder: Path) -> None:
+    run("init")
+    result = run("node", "invite", "--organisation", "org_none", "--name", "n")
+    assert result.exit_code == 1
+    assert "organisation" in result.output
