@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +108,11 @@ class Authority:
         return grant
 
     def sign(self, grant: Grant) -> str:
-        """The grant as a compact JWS."""
-        return sign_grant(grant, self.key)
+        """The grant as a compact JWS. Raises ``authority_draft_invalid`` if it is larger than nodes take."""
+        try:
+            return sign_grant(grant, self.key)
+        except ValueError as error:
+            raise ProblemError(errors.DRAFT_INVALID) from error
 
     # --- revocations ---
 
@@ -154,7 +158,7 @@ class Authority:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text + "\n")

@@ -29,9 +29,16 @@ class _Registry(JWSRegistry):
 
 
 def sign(payload: dict[str, Any], typ: str, key: Ed25519PrivateKey) -> str:
-    """The compact JWS over the canonical JSON (RFC 8785) of ``payload``."""
+    """The compact JWS over the canonical JSON (RFC 8785) of ``payload``.
+
+    Raises:
+        ValueError: it would be larger than anybody would take.
+    """
     header = {"alg": "EdDSA", "typ": typ}
-    return jws.serialize_compact(header, rfc8785.dumps(payload), OKPKey.import_key(key), registry=_Registry())
+    compact = jws.serialize_compact(header, rfc8785.dumps(payload), OKPKey.import_key(key), registry=_Registry())
+    if len(compact) > MAX_BYTES:
+        raise ValueError("too large")
+    return compact
 
 
 def verify(compact: str, typ: str, key: Ed25519PublicKey) -> bytes:

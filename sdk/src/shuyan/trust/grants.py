@@ -116,7 +116,7 @@ class RevocationList(_Statement):
 
 
 def sign_grant(grant: Grant, private_key: Ed25519PrivateKey) -> str:
-    """The grant as a compact JWS."""
+    """The grant as a compact JWS. Raises :class:`ValueError` above 512 KiB."""
     return _jws.sign(grant.model_dump(mode="json"), GRANT_TYPE, private_key)
 
 
@@ -130,7 +130,7 @@ def verify_grant(jws: str, public_key: Ed25519PublicKey) -> Grant:
 
 
 def sign_revocations(revocations: RevocationList, private_key: Ed25519PrivateKey) -> str:
-    """The revocation list as a compact JWS."""
+    """The revocation list as a compact JWS. Raises :class:`ValueError` above 512 KiB."""
     return _jws.sign(revocations.model_dump(mode="json"), REVOCATIONS_TYPE, private_key)
 
 
