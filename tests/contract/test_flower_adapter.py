@@ -48,8 +48,7 @@ def test_nothing_outside_the_adapter_touches_flowers_inside() -> None:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else (
                 [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
             strangers += [(path.name, name) for name in names if name.split(".")[0] == "flwr" and name not in PUBLIC]
-    # A Grid's own signature names Run, so the grid may as well.
-    assert strangers == [("grid.py", "flwr.supercore.run")]
+    assert strangers == []
 
 
 def test_telemetry_and_update_checks_are_off() -> None:

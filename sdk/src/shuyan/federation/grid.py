@@ -21,7 +21,6 @@ from typing import Any, Final
 import rfc8785
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
-from flwr.supercore.run import Run
 
 from shuyan.federation import _flower, masking, problems, ring
 from shuyan.federation.apps.base import InstalledApp, Progress
@@ -172,7 +171,8 @@ class SecureGrid(Grid):  # type: ignore[misc]
         segments = layout(specs, expect)
         outgoing = _flower.Outgoing(content, message_type, self._run_id, self._round)
         attempt = 1
-        self._drop([NodeLost(node) for node in self._participants if node not in self._transport.connected()])
+        connected = self._transport.connected()
+        self._drop([NodeLost(node) for node in self._participants if node not in connected])
         self.tell("round_started", departments=len(self._participants))
         while True:
             try:
@@ -293,12 +293,12 @@ class SecureGrid(Grid):  # type: ignore[misc]
 
     # --- flwr.serverapp.Grid -------------------------------------------------------------------------------------
 
-    def set_run(self, run: Run) -> None:
+    def set_run(self, run: _flower.Run) -> None:
         """Set the Flower run shown by :attr:`run`."""
         self._run = run
 
     @property
-    def run(self) -> Run:
+    def run(self) -> _flower.Run:
         """The Flower run."""
         return self._run
 

@@ -78,16 +78,29 @@ class Inputs:
         memory_mb: int = 1024, threads: int = 1,
     ) -> Inputs:
         """Like :meth:`from_sql`, over equally long columns in memory; ``None`` is a null."""
-        frame = {name: values if isinstance(values, np.ndarray) else np.array(values, dtype=object)
-                 for name, values in arrays.items()}
+        # Under plain names, nulls apart: objects in an array are slow to scan, and masked arrays are not read at all.
+        frame: dict[str, np.ndarray[Any, Any]] = {}
+        renamed = []
+        for place, name in enumerate(name for name in columns if name in arrays):
+            frame[f"v{place}"], nulls = _without_nulls(arrays[name])
+            value = f"v{place}"
+            if nulls is not None:
+                frame[f"n{place}"] = nulls
+                value = f"CASE WHEN n{place} THEN NULL ELSE v{place} END"
+            renamed.append(f"{value} AS {quote(name)}")
+        if not frame:
+            frame["one"] = np.ones(max((len(values) for values in arrays.values()), default=0))
         connection = _connect(memory_mb, threads)
-        connection.execute(f"CREATE TABLE data AS SELECT {_projection(schema, columns)} FROM frame")  # noqa: S608
-        del frame
+        source = f"(SELECT {', '.join(renamed) or 'one'} FROM frame)"  # noqa: S608
+        try:
+            connection.execute(f"CREATE TABLE data AS SELECT {_projection(schema, columns)} FROM {source}")  # noqa: S608
+        except BaseException:
+            connection.close()
+            raise
         return cls._locked(connection, schema, columns)
 
     @classmethod
     def _locked(cls, connection: duckdb.DuckDBPyConnection, schema: Schema, columns: Sequence[str]) -> Inputs:
-        connection.execute("SET temp_directory = ''")
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -119,6 +132,7 @@ def _connect(memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={
         "threads": threads, "memory_limit": f"{memory_mb}MB", "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false", "allow_community_extensions": "false",
+        "temp_directory": "",  # rows never spill to a disk; too much data is an error instead
     })
 
 
@@ -127,3 +141,17 @@ def _projection(schema: Schema, columns: Sequence[str]) -> str:
         raise ProblemError(problems.UNKNOWN_COLUMN, column=missing[0])
     # A relation needs a column; a question about none (row counts only) gets a constant.
     return ", ".join(f"CAST({quote(name)} AS {_TYPES[schema[name].type]}) AS {quote(name)}" for name in columns) or "1 AS one"
+
+
+def _without_nulls(
+    values: Sequence[Any] | np.ndarray[Any, Any],
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """A column as a typed array and, where it has any, the places of its nulls (``None``)."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return values, None
+    nulls = np.fromiter((value is None for value in values), dtype=bool, count=len(values))
+    if not nulls.any():
+        return np.array(list(values)), None
+    example = next((value for value in values if value is not None), 0.0)
+    filler = "" if isinstance(example, str) else type(example)(0)
+    return np.array([filler if value is None else value for value in values]), nulls

@@ -21,6 +21,7 @@ from shuyan.federation import _flower, problems
 from shuyan.federation.apps.base import InstalledApp, installed
 from shuyan.federation.checks import CheckedTask, check_task
 from shuyan.federation.egress import check_output
+from shuyan.federation.failures import code_for
 from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.masking import AgreementKey, MaskContext, mask_vectors
@@ -100,7 +101,10 @@ class LocalNode:
         schemas = {name: resource.schema for name, resource in self.resources.items()}
         task = check_task(request, question, grant, self.node_id, self.apps, schemas)
         self.book.check(request.run_id, request.round, request.attempt, task.question, request.participants)
-        plain = _flower.answer(task.app, request.flower_message, task.params, self._read(request, task))
+        try:
+            plain = _flower.answer(task.app, request.flower_message, task.params, self._read(request, task))
+        except Exception as error:
+            raise ProblemError(code_for(error)) from error
         words = check_output(task.specs, task.expect, plain.vectors, plain.cohort, minimum_cohort=grant.minimum_cohort)
         context = MaskContext(request.run_id, request.round, request.attempt, request.participants, task.question)
         peers = {node.node_id: b64url_decode(node.agreement_key) for node in grant.nodes}
@@ -190,8 +194,6 @@ class LocalTransport(Transport):
             reply = handle(request)
         except ProblemError as error:
             raise NodeFailure(node_id, error.code, error.args_) from None
-        except Exception:
-            raise NodeFailure(node_id, problems.APP_FAILED) from None
         if self._record:
             self.carried.append(reply)
         return reply

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuyan.federation.answers import PlainAnswer
@@ -23,6 +23,7 @@ def test_what_it_holds_is_not_printed() -> None:
     assert repr(ANSWER) == "PlainAnswer()"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.integers(0, 200).map(lambda cut: ANSWER.to_bytes()[:cut]))
 def test_garbage_is_refused(data: bytes) -> None:
     if data == ANSWER.to_bytes():

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuyan.federation import moments, ring
@@ -52,6 +52,7 @@ def test_variance_keeps_its_digits_however_large_the_mean(centre: float, spread:
     assert found.variance == pytest.approx(float(variance), rel=1e-13)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-1000, 1000), max_size=20), min_size=1, max_size=5))
 def test_pooling_equals_the_pooled_numbers(parts: list[list[int]]) -> None:
     values = np.array([value for part in parts for value in part], dtype=float)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuyan.federation.release import withheld
@@ -18,6 +18,7 @@ def test_empty_cells_give_nothing_away() -> None:
     assert withheld([50, 0, 30], 10) == {1}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=20), st.integers(1, 20))
 def test_nothing_small_is_shown_and_nothing_small_can_be_worked_out(counts: list[int], minimum: int) -> None:
     out = withheld(counts, minimum)

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuyan.federation import ring
@@ -18,6 +18,7 @@ def fixed(value: float, fraction_bits: int) -> int:
     return round(Fraction(value) * (1 << fraction_bits))
 
 
+@settings(deadline=None)
 @given(LIMBS, st.integers(0, 60), st.lists(st.floats(-4.0, 4.0), max_size=20))
 def test_encoding_is_the_nearest_multiple_and_reads_back(limbs: int, fraction_bits: int, values: list[float]) -> None:
     words = ring.encode(np.array(values), limbs, fraction_bits)
@@ -28,6 +29,7 @@ def test_encoding_is_the_nearest_multiple_and_reads_back(limbs: int, fraction_bi
     np.testing.assert_allclose(decoded, values, rtol=2**-52, atol=math.ldexp(0.5, -fraction_bits))
 
 
+@settings(deadline=None)
 @given(st.integers(2, 4), st.lists(st.floats(-1e15, 1e15), min_size=2, max_size=30))
 def test_sums_are_exact(limbs: int, values: list[float]) -> None:
     total = ring.encode(np.array([0.0]), limbs, 60)
@@ -37,6 +39,7 @@ def test_sums_are_exact(limbs: int, values: list[float]) -> None:
     assert ring.integers(total) == [sum(fixed(value, 60) for value in values)]
 
 
+@settings(deadline=None)
 @given(LIMBS, st.data())
 def test_addition_and_subtraction_are_those_of_the_ring(limbs: int, data: st.DataObject) -> None:
     words = st.lists(st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**64 - 1]), min_size=limbs, max_size=limbs)
@@ -59,6 +62,7 @@ def test_what_does_not_fit_is_refused(value: float) -> None:
         ring.encode(np.array([0.0, value]), 1, 0)
 
 
+@settings(deadline=None)
 @given(LIMBS, st.integers(0, 100), st.integers(-40, 200), st.integers(1, 5000))
 def test_capacity_is_refused_exactly_where_a_sum_could_wrap(limbs: int, bits: int, exponent: int, parties: int) -> None:
     bound = 2.0**exponent
