@@ -293,7 +293,8 @@ def _products(session: Session, scene: Scene) -> None:
 
 
 def play(scene: Scene, name: str, rounds: int, content: dict[str, Any], pause: float = 0.4) -> None:
-    """Carry a queued job through its rounds while somebody watches; stops quietly when it was cancelled."""
+    """Carry a queued job, by its name in the scene or its id, through its rounds while somebody watches."""
+    scene.jobs.setdefault(name, name)
     with transaction() as session:
         begin(session, scene, name)
     for round_ in range(1, rounds + 1):

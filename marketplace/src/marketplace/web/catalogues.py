@@ -53,12 +53,13 @@ def main() -> int:
     """Collect, merge, compile; the number of messages still to translate decides the exit code."""
     template = collect()
     with (TRANSLATIONS / "messages.pot").open("wb") as file:
-        write_po(file, template, no_location=True, sort_output=True, omit_header=False, width=110)
+        write_po(file, template, no_location=True, sort_output=True, omit_header=True, width=110)
     left = 0
     for path in sorted(TRANSLATIONS.glob("*/LC_MESSAGES/messages.po")):
         locale = path.parts[-3]
         catalog = read(locale)
-        catalog.update(template, no_fuzzy_matching=True)
+        template.creation_date = catalog.creation_date  # else every run would be a change
+        catalog.update(template, no_fuzzy_matching=True, update_header_comment=False)
         catalog.obsolete.clear()
         catalog.fuzzy = False
         with path.open("wb") as file:

@@ -46,7 +46,8 @@ def both(row: Any, name: str) -> str:
     """A bilingual field of a row or mapping: ``name_zh``/``name_en``, the other language where one is empty."""
     first, second = ("en", "zh") if language() == "en" else ("zh", "en")
     for suffix in (f"{name}_{first}", f"{name}_{second}", name):
-        value = row.get(suffix) if isinstance(row, dict) else getattr(row, suffix, "")
+        values: Any = row if isinstance(row, dict) else vars(row)
+        value = values.get(suffix)
         if value:
             return str(value)
     return ""
@@ -54,9 +55,8 @@ def both(row: Any, name: str) -> str:
 
 def title_of(resource: Any) -> str:
     """The title of a data resource, whose Chinese title has no suffix."""
-    if language() == "en" and getattr(resource, "title_en", ""):
-        return str(resource.title_en)
-    return str(resource.title)
+    english: str = getattr(resource, "title_en", None) or ""
+    return english if english and language() == "en" else str(resource.title)
 
 
 def money(fen: int | None) -> str:

@@ -1,7 +1,7 @@
 // Draws every <div class="chart" data-chart='{"kind": …}'>. The numbers are also in a table beside it.
 (function () {
   "use strict";
-  var palette = ["#0b5c8a", "#d98200", "#1a8f4b", "#8b4fb3", "#c62f2f", "#4a6572", "#2aa3c0", "#a3701b"];
+  var palette = ["#0b5c8a", "#b86a00", "#1a8f4b", "#8b4fb3", "#c62f2f", "#4a6572", "#2aa3c0", "#a3701b"];
 
   function ink(element) { return getComputedStyle(element).color; }
 
@@ -42,7 +42,7 @@
     option.tooltip = { trigger: "item", renderMode: "richText", confine: true, formatter: "{b}: {d}%" };
     option.legend = { bottom: 0, type: "scroll", textStyle: { color: colour } };
     option.series = [{ type: "pie", radius: ["45%", "72%"], center: ["50%", "44%"], data: spec.data,
-      label: { formatter: "{d}%", color: colour } }];
+      label: { position: "inside", formatter: "{d}%", color: "#fff" }, labelLine: { show: false } }];
     return option;
   }
 

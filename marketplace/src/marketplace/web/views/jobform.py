@@ -109,6 +109,8 @@ def defaults(form: JobForm) -> dict[str, list[str]]:
         out[f"lower-{name}"] = [_plain(column.get("lower"))]
         out[f"upper-{name}"] = [_plain(column.get("upper"))]
         out[f"bins-{name}"] = ["10"]
+        if column["type"] == "boolean":
+            out[f"lower-{name}"], out[f"upper-{name}"], out[f"bins-{name}"] = ["0"], ["1"], ["2"]
     return out
 
 

@@ -1,0 +1,144 @@
+"""A real market in a process of its own, and a real Chromium to look at it with."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.browser.scene import PASSWORD, Scene, email
+
+ROOT = Path(__file__).resolve().parents[2]
+ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--no-first-run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(item.path).parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.needs_browser)
+
+
+@dataclass
+class Site:
+    """The running market: where it is, what is in it, and a way to let a job run while somebody watches."""
+
+    url: str
+    scene: Scene
+    environment: dict[str, str]
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def play(self, name: str) -> None:
+        """Run a queued job in the background, round after round."""
+        self.started.append(subprocess.Popen([sys.executable, "-m", "tests.browser.server", "play", name], cwd=ROOT,
+                                             env=self.environment))
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium, or the test is skipped."""
+    found = os.environ.get("SHUYAN_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which(
+        "google-chrome")
+    if not found:
+        pytest.skip("no Chromium on this machine: the pages are not looked at in a browser")
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A market with the scene in it, served by the real application server."""
+    folder, port = tmp_path_factory.mktemp("market"), _free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, "SHUYAN_DATA_DIR": str(folder), "SHUYAN_WEB_PORT": str(port), "SHUYAN_PUBLIC_URL": url}
+    log = (folder / "web.log").open("wb")
+    server = subprocess.Popen([sys.executable, "-m", "tests.browser.server", "serve"], cwd=ROOT, env=environment,
+                              stdout=log, stderr=log)
+    market = Site(url, Scene(), environment)
+    try:
+        _wait(url, server, folder / "web.log")
+        market.scene = pickle.loads((folder / "scene.pickle").read_bytes())
+        yield market
+    finally:
+        for process in (*market.started, server):
+            process.terminate()
+        for process in (*market.started, server):
+            process.wait(20)
+        log.close()
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + 90
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    pytest.fail(f"the market did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        yield running
+        running.close()
+
+
+@dataclass
+class Visitor:
+    """One person's browser window. ``troubles`` collects console errors, script errors and refused content."""
+
+    page: Any
+    site: Site
+    locale: str
+    troubles: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.site.url + path)
+
+    def sign_in(self, role: str) -> None:
+        self.open("/sign-in")
+        self.page.fill("input[name=email]", email(role))
+        self.page.fill("input[name=password]", PASSWORD)
+        self.page.click("main form button[type=submit]")
+        self.page.wait_for_url(re.compile(r"^(?!.*/sign-in)"))
+
+    def say(self, zh: str, en: str) -> str:
+        """Of two texts the one this visitor reads."""
+        return zh if self.locale == "zh" else en
+
+
+@pytest.fixture(params=["zh", "en"])
+def visitor(request: pytest.FixtureRequest, browser: Any, site: Site) -> Iterator[Visitor]:
+    """A new visitor whose browser asks for the language; whatever goes wrong on a page fails the test."""
+    context = browser.new_context(locale={"zh": "zh-CN", "en": "en-GB"}[request.param], timezone_id="Asia/Shanghai",
+                                  viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    somebody = Visitor(page, site, request.param)
+    page.on("console", lambda message: somebody.troubles.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: somebody.troubles.append(str(error)))
+    yield somebody
+    context.close()
+    assert somebody.troubles == []

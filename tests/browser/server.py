@@ -1,0 +1,37 @@
+"""The process behind the browser tests: ``serve`` builds the scene and serves it, ``play NAME`` runs one of its jobs."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+
+from tests.browser import scene
+
+from marketplace import cli
+from marketplace.settings import settings
+
+
+def market(*arguments: str) -> None:
+    """One ``shuyan-market`` command in this process."""
+    sys.argv = ["shuyan-market", *arguments]
+    try:
+        cli.main()
+    except SystemExit as done:
+        if done.code:
+            raise
+
+
+def main(arguments: list[str]) -> None:
+    """See the module."""
+    kept = settings().data_dir / "scene.pickle"
+    if arguments[0] == "serve":
+        market("init")
+        kept.write_bytes(pickle.dumps(scene.build()))
+        market("serve")
+    else:
+        name = arguments[1]
+        scene.play(pickle.loads(kept.read_bytes()), name, 6, scene.statistics_content())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,177 @@
+"""The main ways through the pages, in a real browser, in both languages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from tests.browser.conftest import Visitor
+from tests.browser.scene import PASSWORD, email
+
+
+def _expect(locator: Any) -> Any:
+    from playwright.sync_api import expect
+
+    return expect(locator)
+
+
+def test_a_visitor_reads_the_language_their_browser_asks_for_and_can_switch(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.open("/?q=xyz")
+    assert page.get_attribute("html", "lang") == visitor.say("zh-CN", "en")
+    page.get_by_role("link", name=visitor.say("English", "中文"), exact=True).click()
+    assert page.get_attribute("html", "lang") == visitor.say("en", "zh-CN")
+    assert "q=xyz" in page.url  # still where they were
+    visitor.open("/audit")
+    assert page.get_attribute("html", "lang") == visitor.say("en", "zh-CN")
+
+
+def test_signing_in_with_a_wrong_password_says_so_and_a_right_one_leads_back(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.open("/orders")
+    assert "/sign-in" in page.url
+    page.fill("input[name=email]", email("consumer"))
+    page.fill("input[name=password]", "not this one")
+    page.click("main form button[type=submit]")
+    _expect(page.get_by_role("alert")).to_contain_text(visitor.say("邮箱或密码不正确", "is wrong"))
+    visitor.troubles.clear()  # the browser reports the 401 itself
+    page.fill("input[name=password]", PASSWORD)
+    page.click("main form button[type=submit]")
+    page.wait_for_url("**/orders")
+    page.get_by_role("button", name="赵磊").click()
+    page.get_by_role("button", name=visitor.say("退出登录", "Sign out")).click()
+    _expect(page.get_by_role("status")).to_contain_text(visitor.say("已退出登录", "signed out"))
+    visitor.open("/orders")
+    assert "/sign-in" in page.url
+
+
+def test_from_the_storefront_to_a_paid_order(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_in("consumer")
+    visitor.open("/")
+    page.fill("input[name=q]", visitor.say("住院", "inpatient"))
+    page.get_by_role("button", name=visitor.say("搜索", "Search")).click()
+    page.get_by_role("link", name=visitor.say("区域住院费用统计", "Inpatient cost by district")).click()
+    _expect(page.locator("#provenance")).to_contain_text(visitor.say("第一人民医院", "First People's Hospital"))
+    page.get_by_role("button", name=re.compile(visitor.say("购买", "Buy"))).click()
+    page.get_by_role("dialog").get_by_role("button", name=visitor.say("提交订单", "Place order")).click()
+    page.wait_for_url("**/orders/ord_*")
+    order, number = page.url, (page.locator("h1").text_content() or "").split()[-1]
+    _expect(page.locator("main")).to_contain_text(visitor.say("转账附言", "Remark on the transfer"))
+
+    page.context.clear_cookies(name="shuyan")
+    visitor.sign_in("operator")
+    page.locator("tr", has_text=number).get_by_role("button").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("[name=bank_reference]").fill(f"REF-{number}")
+    dialog.locator("[name=amount]").fill("12800")
+    dialog.get_by_role("button", name=visitor.say("登记收款", "Record payment")).click()
+    _expect(page.get_by_role("status")).to_contain_text(number)
+
+    page.context.clear_cookies(name="shuyan")
+    visitor.sign_in("consumer")
+    page.goto(order)
+    _expect(page.locator("#curl")).to_contain_text("/calls")
+    page.get_by_role("button", name=visitor.say("调用", "Call"), exact=True).click()
+    _expect(page.locator("#answer table").first).to_be_visible()
+    _expect(page.locator(".chart canvas").first).to_be_visible()
+
+
+def test_a_job_shows_its_progress_live_and_then_its_chart(visitor: Visitor) -> None:
+    page, scene = visitor.page, visitor.site.scene
+    visitor.sign_in("developer")
+    visitor.open(f"/jobs/new?grant={scene.grant}&app=statistics&resource=inpatients")
+    page.fill("input[name=title]", f"cost {visitor.locale}")
+    page.check("input[name=columns][value=cost]")
+    page.check("input[name=group][value=district]")
+    page.check("input[name=histogram][value=systolic]")
+    page.get_by_role("button", name=visitor.say("提交任务", "Submit job")).click()
+    page.wait_for_url("**/jobs/job_*")
+    _expect(page.locator("#progress")).to_contain_text(visitor.say("排队", "queued"))
+    mine = page.url.rsplit("/", 1)[1]
+    visitor.site.play(mine)
+    _expect(page.locator("#progress progress[value]")).to_be_visible()
+    _expect(page.locator("#progress")).to_contain_text(re.compile(visitor.say("第 [1-6] 轮，共 6 轮", "Round [1-6] of 6")))
+    # the page moves on by itself when the computation is done
+    _expect(page.locator("#progress .state")).to_have_text(visitor.say("出域审核中", "In egress review"))
+
+    page.context.clear_cookies(name="shuyan")
+    visitor.sign_in("authority")
+    page.get_by_role("link", name=f"cost {visitor.locale}").click()
+    _expect(page.locator(".chart canvas").first).to_be_visible()
+    page.get_by_role("button", name=visitor.say("同意出域", "Approve egress")).click()
+    _expect(page.get_by_role("status")).to_be_visible()
+
+    page.context.clear_cookies(name="shuyan")
+    visitor.sign_in("developer")
+    visitor.open(f"/jobs/{mine}")
+    _expect(page.locator(".chart canvas").first).to_be_visible()
+    _expect(page.locator("table").first).to_contain_text("cost")
+
+
+def test_a_queued_job_can_be_cancelled_after_being_asked(visitor: Visitor) -> None:
+    page, scene = visitor.page, visitor.site.scene
+    visitor.sign_in("developer")
+    visitor.open(f"/jobs/new?grant={scene.grant}&app=regression&resource=inpatients")
+    page.fill("input[name=title]", "risk")
+    page.select_option("select[name=target]", "readmitted")
+    page.check("input[name=features][value=age]")
+    page.get_by_role("button", name=visitor.say("提交任务", "Submit job")).click()
+    page.wait_for_url("**/jobs/job_*")
+    page.get_by_role("button", name=visitor.say("取消任务", "Cancel job")).click()
+    page.get_by_role("dialog").get_by_role("button", name=visitor.say("取消任务", "Cancel job")).click()
+    _expect(page.locator("#progress .state")).to_have_text(visitor.say("已取消", "Cancelled"))
+
+
+PAGES: dict[str | None, list[str]] = {
+    None: ["/", "/?q=nothing", "/sign-in", "/products/{table}", "/products/{model}", "/resources", "/resources/{resource}",
+           "/audit", "/audit/{model}"],
+    "consumer": ["/orders", "/orders/{order_open}", "/orders/{order_paid}"],
+    "developer": ["/jobs", "/jobs/{job_table}", "/jobs/{job_model}", "/jobs/{job_running}", "/jobs/{job_failed}", "/jobs/new",
+                  "/jobs/new?grant={grant}&app=statistics", "/jobs/new?grant={grant}&app=regression", "/my/products",
+                  "/my/products/new", "/my/products/{draft}", "/demands/{demand}", "/grants/{grant}"],
+    "authority": ["/reviews", "/reviews/{review}", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
+    "operator": ["/desk/orders?status=", "/desk/products", "/my/products/{draft}", "/nodes", "/nodes/{node}"],
+    "first": ["/nodes", "/resources"],
+}
+
+
+@pytest.mark.parametrize("role", PAGES, ids=lambda role: role or "public")
+def test_every_page_fits_every_width_and_is_clean(visitor: Visitor, role: str | None) -> None:
+    page, scene = visitor.page, visitor.site.scene
+    ids = {**scene.products, "resource": scene.resources[0], "order_open": scene.orders["table"],
+           "order_paid": scene.orders["model"], "grant": scene.grant, "demand": scene.open_demand,
+           "review": scene.reviews["waiting"], "node": scene.nodes[0],
+           **{f"job_{name}": job for name, job in scene.jobs.items()}}
+    if role:
+        visitor.sign_in(role)
+    for path in PAGES[role]:
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            answer = page.goto(visitor.site.url + path.format(**ids))
+            assert answer.status == 200, path
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}"
+        _check_accessible(page, path)
+
+
+def _check_accessible(page: Any, path: str) -> None:
+    """Every field has a name, every page one headline and a title, every button a text, and no id stands twice."""
+    wrong = page.evaluate("""() => {
+      const out = [];
+      const named = e => e.labels && e.labels.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby');
+      document.querySelectorAll('input:not([type=hidden]), select, textarea').forEach(e => { if (!named(e)) out.push('no label: ' + e.outerHTML.slice(0, 90)); });
+      document.querySelectorAll('button, a').forEach(e => { if (!e.textContent.trim() && !e.getAttribute('aria-label')) out.push('no text: ' + e.outerHTML.slice(0, 90)); });
+      const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+      ids.filter((id, at) => ids.indexOf(id) !== at).forEach(id => out.push('id twice: ' + id));
+      if (document.querySelectorAll('h1').length !== 1) out.push('headlines: ' + document.querySelectorAll('h1').length);
+      return out; }""")
+    assert wrong == [], path
+    assert page.title()
+
+
+def test_the_page_of_something_unknown_says_what_to_do(visitor: Visitor) -> None:
+    visitor.open("/products/prod_unknown")
+    _expect(visitor.page.locator("h1")).to_have_text(visitor.say("没有找到", "Not found"))
+    _expect(visitor.page.get_by_role("link", name=visitor.say("返回产品列表", "To the product list"))).to_be_visible()
+    visitor.troubles.clear()  # the browser reports the 404 itself
