@@ -9,6 +9,8 @@ from flask import Response, make_response, send_from_directory
 from flask_openapi3.openapi import OpenAPI
 from werkzeug.exceptions import NotFound
 
+from shuyan.problems import get
+
 _ASSETS = Path(str(files("flask_openapi3_swagger"))) / "templates" / "swagger"
 _SERVED = frozenset({"css/swagger-ui.css", "js/swagger-ui-bundle.js"})
 
@@ -42,6 +44,16 @@ def register(app: OpenAPI) -> None:
     def start() -> Response:
         response = make_response(_START)
         response.content_type = "text/javascript; charset=utf-8"
+        return response
+
+    @app.route("/problems/<code>", endpoint="problem_type")
+    def problem_type(code: str) -> Response:
+        """What a problem's ``type`` leads to: its sentence in both languages."""
+        found = get(code)
+        if found.code != code:
+            raise NotFound
+        response = make_response(f"{code} (HTTP {found.status})\n\n{found.zh}\n{found.en}\n")
+        response.content_type = "text/plain; charset=utf-8"
         return response
 
     @app.route("/openapi/assets/<path:name>", endpoint="openapi_asset")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,7 @@ def assert_problem(response: TestResponse, status: int, code: str, field: str | 
     assert set(body) - {"errors"} == {"type", "title", "status", "detail", "code", "request_id"}
     assert (body["status"], body["code"]) == (status, code)
     assert body["type"].endswith(f"/problems/{code}")
+    assert body["type"].startswith("http")
     assert body["request_id"] == response.headers["X-Request-Id"]
     for item in body.get("errors", []):
         assert set(item) == {"field", "detail"}
@@ -314,6 +316,12 @@ def test_a_seller_brings_a_product_to_market(market: Market) -> None:
     assert_problem(seller("POST", f"{path}/suspend"), 409, "wrong_state")
 
 
+def test_a_problems_type_leads_to_its_explanation(market: Market) -> None:
+    page = market.client.get("/problems/price_invalid")
+    assert (page.status_code, page.mimetype) == (200, "text/plain")
+    assert market.client.get("/problems/nothing").status_code == 404
+
+
 def test_health_metrics_and_headers(market: Market) -> None:
     health = market.client.get("/healthz", headers={"X-Request-Id": "abcdefgh-1"})
     assert (health.status_code, health.json) == (200, {"status": "ok"})
@@ -335,6 +343,10 @@ def test_the_description_is_openapi_and_whole(market: Market) -> None:
         for rule in market.client.application.url_map.iter_rules() if rule.rule.startswith("/api/v1/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}}
     assert served <= described
+    manual = (Path(__file__).parents[4] / "docs" / "api.md").read_text(encoding="utf-8")
+    for method, path in described:
+        if path.startswith("/api/v1/"):
+            assert f"`{method} {path.removeprefix('/api/v1')}`" in manual, f"docs/api.md lacks {method} {path}"
     page = market.client.get("/openapi")
     assert page.status_code == 200
     assert "<script>" not in page.text
