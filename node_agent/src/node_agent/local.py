@@ -52,6 +52,7 @@ def _servicer(admin: Admin) -> Any:
                 _log.exception("administrator's call failed")
                 code, detail = grpc.StatusCode.INTERNAL, _pack(ProblemError("internal_error", reference="node.log"))
             await context.abort(code, detail)
+            return None
 
         return serve
 
