@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -27,6 +28,7 @@ def main() -> int:
     options = _options()
     if options.lang:
         set_language(options.lang)
+        os.environ["SHUYAN_LANG"] = options.lang  # for every command and process started from here
     layout = Layout(Path(options.dir).resolve(), Ports(options.port, options.port + 1, options.port + 2))
     screen = Screen()
     signal.signal(signal.SIGTERM, _interrupt)

@@ -117,7 +117,7 @@ class Layout:
         """Settings of the operator's processes and commands."""
         return {
             "SHUYAN_DATA_DIR": str(self.market), "SHUYAN_WEB_PORT": str(self.ports.web), "SHUYAN_PUBLIC_URL": self.url,
-            "SHUYAN_LINK_PORT": str(self.ports.link), "SHUYAN_ENROL_PORT": str(self.ports.enrol),
+            "SHUYAN_CITY_CODE": "YC", "SHUYAN_LINK_PORT": str(self.ports.link), "SHUYAN_ENROL_PORT": str(self.ports.enrol),
         }
 
     def authority_environment(self) -> dict[str, str]:
