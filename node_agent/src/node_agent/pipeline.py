@@ -199,7 +199,7 @@ class TaskPipeline:
         try:
             question = _flower.read_question(request.flower_message)
         except ValueError:
-            raise ProblemError(problems.BAD_PARAMS, field="flower_message") from None
+            raise ProblemError(problems.BAD_PARAMS, field="flower_message", where="flower_message") from None
         registered = self._resources.by_name
         task = check_task(asked, question, grant, self._node_id, self._programs.installed,
                           {name: item.schema for name, item in registered.items()})
@@ -321,7 +321,7 @@ def _check_canonical(params_json: str) -> None:
             return
     except (ValueError, RecursionError):
         pass
-    raise ProblemError(problems.BAD_PARAMS, field="params")
+    raise ProblemError(problems.BAD_PARAMS, field="params", where="params")
 
 
 def _as_failure(problem: ProblemError) -> link_pb2.Failure:
