@@ -33,10 +33,8 @@ class Rows:
 def query_moments(message: Message, context: Context) -> Message:
     """Sums and squares of every input."""
     rows = _rows(context.inputs, context.params)
-    mean, centred = _moments(rows.inputs)
-    count = np.full(mean.size, float(len(rows.target)))
-    shift = np.array([moments.shift_of(value) for value in mean.tolist()])
-    rest = (rows.inputs - shift).sum(axis=0)
+    shift, rest, centred = _moments(rows.inputs)
+    count = np.full(shift.size, float(len(rows.target)))
     vectors = {
         "sum": moments.sum_terms(count, shift, rest), "square": moments.square_terms(count, shift, rest, centred),
     }
@@ -121,7 +119,8 @@ def _standardised(inputs: Inputs, params: RegressionParams, arrays: dict[str, Fl
     rows = _rows(inputs, params)
     mean, sd = arrays["mean"], arrays["sd"]
     if params.standardise == "department" and len(rows.target):
-        mean, centred = _moments(rows.inputs)
+        shift, rest, centred = _moments(rows.inputs)
+        mean = shift + rest / len(rows.target)
         sd = scale(centred / len(rows.target))
     design = np.empty((len(rows.target), rows.inputs.shape[1] + 1))
     np.subtract(rows.inputs, mean, out=design[:, :-1])
@@ -138,11 +137,14 @@ def scale(variance: Floats) -> Floats:
     return np.where(sd > 0, sd, 1.0)
 
 
-def _moments(matrix: Floats) -> tuple[Floats, Floats]:
-    """Column means, and sums of squared deviations from them."""
-    mean = matrix.sum(axis=0) / max(len(matrix), 1)
-    deviation = matrix - mean
-    return mean, np.einsum("ij,ij->j", deviation, deviation)
+def _moments(matrix: Floats) -> tuple[Floats, Floats, Floats]:
+    """By column: a shift near the mean, the sum of what exceeds it, and the sum of squared deviations from the mean."""
+    count = max(len(matrix), 1)
+    shift = np.array([moments.shift_of(mean) for mean in (matrix.sum(axis=0) / count).tolist()])
+    deviation = matrix - shift
+    rest = deviation.sum(axis=0)
+    deviation -= rest / count
+    return shift, rest, np.einsum("ij,ij->j", deviation, deviation)
 
 
 def _plain(values: np.ndarray) -> Floats:
