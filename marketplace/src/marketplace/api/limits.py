@@ -7,7 +7,8 @@ from flask_limiter.util import get_remote_address
 
 limiter = Limiter(key_func=get_remote_address, storage_uri="memory://", headers_enabled=True, default_limits=[])
 
-TOKEN_LIMIT = "60 per minute"  # noqa: S105  (a rate, no secret)
+TOKEN_LIMIT = "600 per minute"  # noqa: S105  (a rate, no secret)
+FAILED_TOKEN_LIMIT = "30 per minute"  # noqa: S105  (a rate, no secret)
 LOGIN_LIMIT = "10 per minute"
 
 HEADERS = {

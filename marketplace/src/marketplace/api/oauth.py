@@ -19,7 +19,7 @@ from flask import Flask, Request, Response, make_response, request
 
 from marketplace import db
 from marketplace.actor import Actor
-from marketplace.api.limits import TOKEN_LIMIT, limiter
+from marketplace.api.limits import FAILED_TOKEN_LIMIT, TOKEN_LIMIT, limiter
 from marketplace.db import utc_now
 from marketplace.delivery.cache import TtlCache
 from marketplace.errors import SCOPE_MISSING, TOKEN_INVALID, TOKEN_MISSING
@@ -172,6 +172,8 @@ def register(app: Flask) -> None:
     @app.post("/oauth/token", endpoint="oauth_token")
     @app.post("/api/v1/oauth/token", endpoint="oauth_token_v1")
     @limiter.shared_limit(TOKEN_LIMIT, scope="oauth-token")  # type: ignore[untyped-decorator]
+    @limiter.shared_limit(FAILED_TOKEN_LIMIT, scope="oauth-token-failed",  # type: ignore[untyped-decorator]
+                          deduct_when=lambda response: response.status_code == 401)
     def issue() -> Response:
         """Errors here have the form of RFC 6749, section 5.2, which OAuth clients understand."""
         if request.mimetype != "application/x-www-form-urlencoded":

@@ -56,10 +56,11 @@ def place_order(session: Session, actor: Actor, *, product_id: str, idempotency_
         if found is None:
             raise
         return found
+    entitlement = _entitle(session, row) if row.amount_fen == 0 else None
     trust.append(session, Tag.ORDER_PLACED, actor, row.id, related=[product_id, version.id, buyer],
                  data={"amount_fen": row.amount_fen, "currency": row.currency, "price_plan": plan.id})
-    if row.amount_fen == 0:
-        _fulfil(session, actor, row)
+    if entitlement is not None:
+        _tell_granted(session, actor, entitlement)
     return row
 
 
@@ -93,17 +94,18 @@ def record_payment(session: Session, actor: Actor, order_id: str, *, bank_refere
             session.add(row)
     except IntegrityError:
         raise ProblemError(REFERENCE_USED, field="bank_reference") from None
-    trust.append(session, Tag.PAYMENT_RECEIVED, actor, row.id, related=[order_id, order.product_id],
-                 data={"amount_fen": amount_fen, "currency": order.currency, "reference_digest": digest(reference)})
     # revenue stays owed to those who share it until a settlement pays it out
     settlement.post(session, idempotency_key=f"payment:{row.id}", narration=f"payment for order {order.number}",
                     postings=[Posting("assets:bank", amount_fen),
                               Posting(f"liabilities:unsettled:{order.product_id}", -amount_fen)])
-    _fulfil(session, actor, order)
+    entitlement = _entitle(session, order)
+    trust.append(session, Tag.PAYMENT_RECEIVED, actor, row.id, related=[order_id, order.product_id],
+                 data={"amount_fen": amount_fen, "currency": order.currency, "reference_digest": digest(reference)})
+    _tell_granted(session, actor, entitlement)
     return order
 
 
-def _fulfil(session: Session, actor: Actor, order: Order) -> Entitlement:
+def _entitle(session: Session, order: Order) -> Entitlement:
     plan = pricing.get_plan(session, order.price_plan_id)
     now = utc_now()
     order.status, order.paid_at = "paid", now
@@ -112,11 +114,14 @@ def _fulfil(session: Session, actor: Actor, order: Order) -> Entitlement:
                       starts_at=now, ends_at=now + dt.timedelta(days=plan.term_days))
     session.add_all([order, row])
     session.flush()
-    trust.append(session, Tag.ENTITLEMENT_GRANTED, actor, row.id,
-                 related=[order.id, order.product_id, order.organisation_id],
-                 data={"included_calls": row.included_calls, "call_fee_fen": row.call_fee_fen,
-                       "term_days": plan.term_days})
     return row
+
+
+def _tell_granted(session: Session, actor: Actor, row: Entitlement) -> None:
+    trust.append(session, Tag.ENTITLEMENT_GRANTED, actor, row.id,
+                 related=[row.order_id, row.product_id, row.organisation_id],
+                 data={"included_calls": row.included_calls, "call_fee_fen": row.call_fee_fen,
+                       "term_days": (row.ends_at - row.starts_at).days})
 
 
 def cancel_order(session: Session, actor: Actor, order_id: str) -> Order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,11 @@ class Collector:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def collect(self, *, seal: bool = True) -> None:
-        """One round; with ``seal`` every record without a seal gets one. Does nothing if another process collects."""
+    def collect(self, *, seal: bool = True, wait: float = 0) -> None:
+        """One round; with ``seal`` every record without a seal gets one.
+
+        While another collector is at work this waits up to ``wait`` seconds for it, then leaves the work to it.
+        """
         with self._busy:
             if db.writer_engine().dialect.name == "postgresql":
                 if seal:
@@ -79,9 +83,8 @@ class Collector:
                 return
             folder = settings().data_dir / "usage"
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                lock = files.FileLock(folder / "collector.lock")
-            except OSError:
+            lock = _lock(folder / "collector.lock", wait)
+            if lock is None:
                 return
             try:
                 for path in sorted(folder.glob("usage-*.sqlite")):
@@ -134,9 +137,20 @@ def collect_now() -> None:
     """Collect and seal at once, from a process that has no collector of its own running or does not want to wait."""
     collector = Collector()
     try:
-        collector.collect()
+        collector.collect(wait=5)
     finally:
         collector.close()
+
+
+def _lock(path: Path, wait: float) -> files.FileLock | None:
+    end = time.monotonic() + wait
+    while True:
+        try:
+            return files.FileLock(path)
+        except OSError:
+            if time.monotonic() >= end:
+                return None
+            time.sleep(0.02)
 
 
 def seal_all() -> int:

@@ -107,7 +107,7 @@ def may_administer(actor: Actor, organisation_id: str) -> bool:
 
 
 def check_delegation(actor: Actor, scope: str) -> None:
-    """A program may make others, but none that can do more than itself.
+    """A program may make and revoke others, but none that can do more than itself.
 
     Raises:
         ProblemError: ``scope_not_allowed``.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
@@ -39,7 +40,7 @@ def register_organisation(session: Session, actor: Actor, *, kind: str, name_zh:
     Raises:
         ProblemError: ``not_allowed``, ``unknown_party``, ``bad_credit_code``, ``already_taken``.
     """
-    if actor.party not in ("system", "operator", "data_authority"):
+    if actor.party not in ("system", "operator", "data_authority") or actor.scopes is not None:
         raise ProblemError("not_allowed")
     rules.check_kind(kind)
     code = rules.check_credit_code(credit_code) if credit_code else None
@@ -96,6 +97,7 @@ def revoke_client(session: Session, actor: Actor, client_id: str) -> ApiClient:
     row = session.exec(select(ApiClient).where(ApiClient.client_id == client_id).with_for_update()).first()
     if row is None or not rules.may_administer(actor, row.organisation_id):
         raise ProblemError("not_found", what="client")
+    rules.check_delegation(actor, row.scope)
     if row.revoked_at is None:
         row.revoked_at = utc_now()
         session.add(row)
@@ -168,6 +170,7 @@ def issue_token(session: Session, *, client_id: str, token: str, scope: str, sec
     if row is None or row.revoked_at is not None:
         raise ProblemError(WRONG_CREDENTIALS)
     now = utc_now()
+    session.execute(delete(AccessToken).where(col(AccessToken.client_id) == client_id, col(AccessToken.expires_at) < now))
     session.add(AccessToken(token_hash=rules.hash_secret(token), client_id=client_id, scope=scope, issued_at=now,
                             expires_at=now + dt.timedelta(seconds=seconds)))
 

@@ -263,7 +263,7 @@ def test_the_token_endpoint(market: Market) -> None:
     assert granted.json["token_type"] == "Bearer"
     assert (granted.json["expires_in"], granted.json["scope"]) == (3600, "deliver read")
     assert granted.headers["Cache-Control"] == "no-store"
-    assert int(granted.headers["RateLimit-Remaining"]) < int(granted.headers["RateLimit-Limit"])
+    assert 0 < int(granted.headers["RateLimit-Remaining"]) <= int(granted.headers["RateLimit-Limit"])
     token = granted.json["access_token"]
     assert Caller(market.client, token)("GET", "/me").json["client_id"] == row.client_id
     with db.reading() as session:
@@ -279,6 +279,8 @@ def test_the_token_endpoint(market: Market) -> None:
     posted = market.client.post("/api/v1/oauth/token", data={
         "grant_type": "client_credentials", "client_id": row.client_id, "client_secret": secret})
     assert posted.status_code == 200
+    for _ in range(60):
+        assert ask(basic).status_code == 200  # good credentials are not held back with the bad ones
     while (answer := ask(wrong)).status_code == 401:
         pass
     assert_problem(answer, 429, "rate_limited")
@@ -293,6 +295,8 @@ def test_programs_are_managed_over_rest(market: Market) -> None:
     assert_problem(owner("POST", "/clients", {"name": "x", "scope": "deliver"}), 422, "scope_not_allowed", "scope")
     assert owner("POST", f"/clients/{made['client_id']}/revoke").json["revoked_at"]
     assert_problem(market.program("other", "read")("POST", f"/clients/{made['client_id']}/revoke"), 404, "not_found")
+    mine = owner("GET", "/me").json["client_id"]
+    assert_problem(market.program("consumer", "read")("POST", f"/clients/{mine}/revoke"), 422, "scope_not_allowed")
 
 
 def test_a_seller_brings_a_product_to_market(market: Market) -> None:

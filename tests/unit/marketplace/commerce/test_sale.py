@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
@@ -255,3 +256,40 @@ def test_pages_of_the_storefront_do_not_overlap(sqlite_database: Any) -> None:
             assert sorted(seen) == sorted(made)
         with refused("bad_cursor"):
             products.storefront(session, cursor="xx")
+
+
+def test_sales_and_listings_at_the_same_time_do_not_lock_each_other(database: Any) -> None:
+    with database.transaction() as session:
+        city = make_city(session)
+        product_id = make_product(session, city)
+    failures: list[BaseException] = []
+    fees = itertools.count(1)
+
+    def repeat(work: Any) -> None:
+        try:
+            for _ in range(8):
+                with database.transaction() as session:
+                    work(session)
+        except BaseException as error:
+            failures.append(error)
+
+    def reprice(session: Any) -> None:
+        pricing.set_price(session, city["developer"], product_id, access_fee_fen=next(fees), call_fee_fen=1,
+                          included_calls=0)
+
+    def relist(session: Any) -> None:
+        products.suspend_product(session, city["operator"], product_id)
+        products.list_product(session, city["developer"], product_id)
+
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in (
+        lambda session: buy(session, city, product_id), reprice, relist,
+        lambda session: buy(session, city, product_id, "other"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with database.reading() as session:
+        assert settlement.unbalanced(session) == []
+        total = sum(order.amount_fen for order in commerce.list_orders(session, city["operator"], limit=100).items)
+        assert settlement.balance(session, "assets:bank") == total
