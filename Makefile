@@ -3,7 +3,7 @@ PYTHON ?= python3
 ARGS ?=
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types bench compose-check protos docs clean
+.PHONY: help install demo test lint types bench chaos compose-check protos docs clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,10 @@ types: install ## mypy, strict
 	$(RUN) -m mypy protos/src sdk/src node_agent/src marketplace/src demo
 
 bench: install ## Measure rounds, queries, training and metered calls
-	$(RUN) tests/bench/run.py $(ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m tests.bench $(ARGS)
+
+chaos: install ## Kill processes at random while the main job is played; ARGS="--kills 100 --seed 1"
+	@$(RUN) -m tests.chaos $(ARGS)
 
 compose-check: install ## Play the chain against docker compose and break it on the way
 	scripts/compose_check.sh $(ARGS)

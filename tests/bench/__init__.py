@@ -1,0 +1,1 @@
+"""Measurements: ``make bench``. They print what they saw and never judge it."""

@@ -1,0 +1,150 @@
+"""A market of real processes with whatever departments and raw files a test brings, set up as its people would.
+
+The processes, commands and folders are the demo's (:mod:`demo.market`); only the departments differ.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.data import DISTRICTS, District
+from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, PARTIES, Layout, Ports
+from demo.market import DemoMarket
+from demo.processes import free_ports
+
+import shuyan
+
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+RESULT_WITHIN = 180.0  # seconds; for a test to end rather than hang
+
+
+def department(slug: str, name: str) -> District:
+    """A department; only its name and slug matter here."""
+    return District(slug, "990199", name, name, name, name, 0.0, 0)
+
+
+@dataclass(frozen=True)
+class TownLayout(Layout):
+    """The demo's layout with departments of a test's own."""
+
+    departments: tuple[District, ...] = ()
+
+    def seed(self) -> dict[str, Any]:
+        seed = super().seed()
+        known = {organisation["id"] for organisation in seed["organisations"]}
+        seed["organisations"] += [
+            {"id": f"org_{d.slug}", "kind": "source_department", "name_zh": d.name_zh, "name_en": d.name_en}
+            for d in self.departments if f"org_{d.slug}" not in known]
+        return seed
+
+
+class Town(DemoMarket):
+    """A market whose departments all offer one resource. Use :func:`town`."""
+
+    def __init__(self, layout: TownLayout) -> None:
+        super().__init__(layout, layout.departments)
+
+    def enrol_all(self) -> None:
+        """Everything up to linked nodes whose keys the data authority trusts."""
+        self.initialise()
+        self.start_centre()
+        self.in_parallel(self.enrol)
+        self.start_nodes()
+        self.wait_connected()
+        for one in self.districts:
+            card = self.layout.department(one) / "card.json"
+            self.node_command(one, "card", "--out", card)
+            self.authority_command("nodes", "trust", card, "--yes")
+        self.authority_command("revocations", "renew")  # nodes take no task without a fresh list
+
+    def offer(self, name: str, files: Mapping[str, Path], columns: Sequence[str], dimensions: Sequence[str] = (), *,
+              sector: str = "environment", grade: int = 2) -> list[shuyan.Resource]:
+        """Register ``files`` (by department) as resource ``name``; waits until the catalogue shows them.
+
+        Dimensions are columns whose values the node measures and publishes.
+        """
+        declared = ["--sector", sector, "--grade", str(grade), "--approval", "automatic", "--title", name]
+        for column in (*columns, *dimensions):
+            declared += ["--column", column]
+        for column in dimensions:
+            declared += ["--dimension", column]
+
+        def register(one: District) -> None:
+            self.node_command(one, "source", "add", name, files[one.slug])
+            self.node_command(one, "resource", "register", name, "--source", name, *declared)
+            for app in self.node_json(one, "app", "list"):
+                if not app.get("allowed"):
+                    self.node_command(one, "app", "allow", app["name"])
+
+        self.in_parallel(register)
+        developer = self.connect(DEVELOPER)
+
+        def offered() -> list[shuyan.Resource] | None:
+            found = [resource for resource in developer.resources.list() if resource.name == name]
+            return found if len(found) == len(self.districts) else None
+
+        return self.wait_for(offered, f"{len(self.districts)} resources {name}")
+
+    def grant(self, resources: Iterable[shuyan.Resource], columns: Sequence[str], *, apps: Sequence[str] = ("statistics",),
+              minimum_cohort: int = 10, minimum_participants: int = 3) -> str:
+        """Scenario, demand and the authority's signature; returns the grant's id."""
+        developer = self.connect(DEVELOPER)
+        scenario = developer.scenarios.propose("城市数据统计", "为城市治理提供汇总统计，不涉及任何原始记录。", "urban_governance")
+        demand = developer.demands.submit(
+            scenario.id, {resource.id: [*columns] for resource in resources}, [*apps],
+            output_forms=["statistics", "model"], minimum_cohort=minimum_cohort,
+            minimum_participants=minimum_participants, term_days=30)
+        self.authority_command("issue", demand.id, "--yes")
+        return next(grant.id for grant in developer.grants.list() if grant.demand_id == demand.id)
+
+    def compute(self, grant: str, app: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a job up to its approved result and return the result's content."""
+        job = self.connect(DEVELOPER).jobs.submit(grant, app, params, title="测试任务")
+        job.wait(timeout=RESULT_WITHIN, until=("reviewing",), poll=0.05)
+        if job.status not in ("reviewing", "completed"):
+            raise AssertionError(f"job {job.status}: {[line.text for line in job.log()]}")
+        self.approve(job.id)
+        answer = job.refresh().result()
+        content: dict[str, Any] = answer.get("content", answer)
+        return content
+
+    def approve(self, job_id: str) -> None:
+        """The data authority lets a job's output out."""
+        authority = self.connect(AUTHORITY)
+        for review in authority.reviews.list():
+            if review.job_id == job_id and review.status == "pending":
+                authority.reviews.approve(review.id, "符合授权用途。")
+
+
+@contextmanager
+def town(departments: Iterable[District] = DISTRICTS, kind: Callable[[TownLayout], Town] = Town) -> Iterator[Town]:
+    """A market in a folder of its own, gone afterwards; with a short path, for Unix sockets allow no long one."""
+    web, link, enrol = free_ports(3)
+    root = Path(tempfile.mkdtemp(prefix="shuyan-"))
+    try:
+        with kind(TownLayout(root, Ports(web, link, enrol), tuple(departments))) as market:
+            yield market
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def until(look: Callable[[], bool], within: float) -> bool:
+    """Look again and again until it is so; whether it was in time."""
+    end = time.monotonic() + within
+    while not look():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+__all__ = ["AUTHORITY", "DEVELOPER", "OPERATOR", "PARTIES", "SHARED_DATA", "Town", "TownLayout", "department", "town",
+           "until"]
