@@ -20,12 +20,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from node_toyapps import DIGEST, INSTALLED
 
 from node_agent.admin import Admin
 from node_agent.agent import Agent
 from node_agent.config import Identity, NodeDir, write_private
 from node_agent.keys import NodeKeys
-from node_toyapps import DIGEST, INSTALLED
 from shuyan.federation import _flower
 from shuyan.trust.grants import (
     Grant,

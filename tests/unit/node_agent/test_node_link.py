@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_harness import Coordinator, World, events, one_node, patients, running, runs
 
@@ -187,6 +187,7 @@ async def test_a_coordinator_with_another_certificate_is_not_spoken_to(place):
     await coordinator.stop()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=5000), st.integers(300, 2000))
 def test_chunks_put_together_are_the_frame(data, limit):
     frame = link_pb2.NodeFrame(task_reply=link_pb2.TaskReply(task_id="t", flower_message=data))
@@ -203,6 +204,7 @@ def test_chunks_put_together_are_the_frame(data, limit):
     assert parts[-1].chunk.sha256 == hashlib.sha256(whole).digest()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6))
 def test_no_bytes_crash_the_assembler(messages):
     assembler = Assembler(1000)
