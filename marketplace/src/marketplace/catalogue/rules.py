@@ -44,12 +44,12 @@ def clean_resource(resource: Mapping[str, Any]) -> dict[str, Any]:
     need(_NAME.fullmatch(name) is not None, "name")
     texts = {key: str(resource.get(key, "")) for key in ("title", "title_en", "description")}
     for key, text in texts.items():
-        need(len(text) <= _MAX_TEXT, f"{name}.{key}")
-    need(resource.get("sector") in SECTORS, f"{name}.sector")
+        need(len(text) <= _MAX_TEXT and _storable(text), f"{name}.{key}")
+    need(str(resource.get("sector")) in SECTORS, f"{name}.sector")
     grade, rows = resource.get("grade"), resource.get("row_count")
-    need(isinstance(grade, int) and 1 <= grade <= 4, f"{name}.grade")
-    need(isinstance(rows, int) and 0 <= rows < 1 << 62, f"{name}.row_count")
-    need(resource.get("approval") in ("automatic", "manual"), f"{name}.approval")
+    need(type(grade) is int and 1 <= grade <= 4, f"{name}.grade")
+    need(type(rows) is int and 0 <= rows < 1 << 62, f"{name}.row_count")
+    need(str(resource.get("approval")) in ("automatic", "manual"), f"{name}.approval")
     columns = [_clean_column(name, column, need) for column in resource.get("columns", ())]
     need(1 <= len(columns) <= _MAX_COLUMNS, f"{name}.columns")
     need(len({column["name"] for column in columns}) == len(columns), f"{name}.columns")
@@ -61,9 +61,10 @@ def _clean_column(resource: str, column: Mapping[str, Any], need: Any) -> dict[s
     name = str(column.get("name", ""))
     field = f"{resource}.{name}"
     need(1 <= len(name) <= 128 and name.isprintable(), f"{resource}.columns")
-    need(column.get("type") in TYPES, field)
+    need(str(column.get("type")) in TYPES, field)
     domain = [str(value) for value in column.get("domain", ())]
     need(len(domain) <= _MAX_DOMAIN and len(set(domain)) == len(domain), field)
+    need(all(map(_storable, [*domain, str(column.get("title", "")), str(column.get("unit", ""))])), field)
     out: dict[str, Any] = {
         "name": name, "type": column["type"], "title": str(column.get("title", ""))[:_MAX_TEXT],
         "identifier": bool(column.get("identifier", False)), "domain": domain, "unit": str(column.get("unit", ""))[:64],
@@ -73,6 +74,10 @@ def _clean_column(resource: str, column: Mapping[str, Any], need: Any) -> dict[s
         need(value is None or (isinstance(value, int | float) and math.isfinite(value)), field)
     need(out["lower"] is None or out["upper"] is None or out["lower"] <= out["upper"], field)
     return out
+
+
+def _storable(text: str) -> bool:
+    return "\x00" not in text  # PostgreSQL has no such text
 
 
 def description(row: DataResource) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
         return _same_or_mismatch(earlier, digest)
     checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
     job = Job(id=new_id("job"), organisation_id=actor.organisation_id, submitted_by=actor.label, grant_id=grant_id,
-              title=title.strip()[:200], app_name=app, app_digest=checked.app_digest, params=checked.params,
+              title=rules.clean_text(title.strip(), 200), app_name=app, app_digest=checked.app_digest, params=checked.params,
               idempotency_key=idempotency_key, request_digest=digest)
     try:
         with session.begin_nested():

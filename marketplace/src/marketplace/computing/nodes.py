@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import or_, update
 from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM, Actor
 from marketplace.computing import rules
-from marketplace.computing.errors import INVITATION_REFUSED, NODE_NAME_INVALID, PKI_MISSING
+from marketplace.computing.errors import INVITATION_REFUSED, NODE_KEYS_IN_USE, NODE_NAME_INVALID, PKI_MISSING
 from marketplace.computing.models import Node, NodeInvitation
 from marketplace.db import utc_now
 from marketplace.events import Tag
@@ -106,10 +106,17 @@ def consume_invitation(session: Session, code: str) -> ConsumedInvitation:
 
 def enrol_node(session: Session, invitation: ConsumedInvitation, *, node_id: str, certificate_pem: str,
                certificate_serial: str, signing_key: bytes, agreement_key: bytes, software_version: str) -> Node:
-    """Record an enrolled node. ``signing_key`` and ``agreement_key`` are raw 32-byte public keys."""
+    """Record an enrolled node. ``signing_key`` and ``agreement_key`` are raw 32-byte public keys.
+
+    Raises:
+        ProblemError: ``node_keys_in_use``: an active node has one of them; two such nodes could not share a grant.
+    """
+    same_keys = or_(col(Node.signing_key) == _b64(signing_key), col(Node.agreement_key) == _b64(agreement_key))
+    if session.exec(select(Node.id).where(Node.status == "active", same_keys)).first():
+        raise ProblemError(NODE_KEYS_IN_USE)
     row = Node(id=node_id, organisation_id=invitation.organisation_id, name=invitation.node_name,
                certificate_pem=certificate_pem, certificate_serial=certificate_serial, signing_key=_b64(signing_key),
-               agreement_key=_b64(agreement_key), software_version=software_version[:64])
+               agreement_key=_b64(agreement_key), software_version=rules.clean_text(software_version, 64))
     session.add(row)
     session.flush()
     trust.append(session, Tag.NODE_ENROLLED, SYSTEM, row.id, related=[row.organisation_id], data={
@@ -181,8 +188,9 @@ def node_connected(session: Session, node_id: str, *, software_version: str, app
     if row is None or row.status != "active":
         return None
     row.connected, row.connected_at, row.last_seen_at = True, utc_now(), utc_now()
-    row.software_version = software_version[:64]
-    row.apps = [{"name": app["name"], "digest": app["digest"]} for app in apps]
+    row.software_version = rules.clean_text(software_version, 64)
+    row.apps = [{"name": rules.clean_text(app["name"], 64), "digest": rules.clean_text(app["digest"], 80)}
+                for app in apps[:100]]
     row.revocations_seen = revocations_seen
     session.add(row)
     return row

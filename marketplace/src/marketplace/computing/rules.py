@@ -71,3 +71,8 @@ def may_see_reviews(actor: Actor) -> bool:
     if actor.party == "system":
         return True
     return actor.party in REVIEWERS and (actor.scopes is None or bool(actor.scopes & {"egress", "read"}))
+
+
+def clean_text(text: str, limit: int) -> str:
+    """What another organisation's machine sent as text, fit for storing: printable, at most ``limit`` characters."""
+    return "".join(character for character in text[:limit] if character.isprintable())

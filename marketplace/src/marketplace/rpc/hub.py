@@ -10,6 +10,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from marketplace.computing.rules import clean_text
 from marketplace.logging import get_logger
 from marketplace.workflows.execution import RunTransport
 from shuyan.federation import problems
@@ -221,7 +222,7 @@ def _failure(node_id: str, failure: pb.Failure) -> NodeFailure:
     """What a node says went wrong, as far as the catalogue knows it: no other text is let in."""
     if get(failure.code).code != failure.code:
         return NodeFailure(node_id, problems.INTERNAL, retryable=False)
-    args = {key[:40]: value[:_MAX_ARGUMENT] for key, value in list(failure.args.items())[:8]}
+    args = {clean_text(key, 40): clean_text(value, _MAX_ARGUMENT) for key, value in list(failure.args.items())[:8]}
     return NodeFailure(node_id, failure.code, args, retryable=failure.retryable)
 
 

@@ -32,7 +32,7 @@ async def arrived(node_id: str, serial: str, hello: pb.Hello) -> bool:
         node = nodes.nodes_by_id(session, [node_id]).get(node_id)
         if node is None or node.certificate_serial != serial:
             return False
-        apps = [{"name": app.name[:64], "digest": app.digest[:80]} for app in hello.apps[:100]]
+        apps = [{"name": app.name, "digest": app.digest} for app in hello.apps]
         return nodes.node_connected(session, node_id, software_version=hello.software_version, apps=apps,
                                     revocations_seen=min(hello.revocations_number, 2**31 - 1)) is not None
 

@@ -86,6 +86,15 @@ class NodeLinks:
 
     async def connect(self, _requests: Any, context: Any) -> None:
         """One link's life: who is it, hello, then frames both ways until one side ends it."""
+        try:
+            await self._connect(context)
+        except (grpc.RpcError, grpc.aio.UsageError):  # the node is gone
+            pass
+        except Exception as error:  # gRPC would tell the node its text
+            log.error("link failed", error=type(error).__name__)
+            await context.abort(grpc.StatusCode.INTERNAL, "internal_error")
+
+    async def _connect(self, context: Any) -> None:
         certificate = context.auth_context().get("x509_pem_cert", [b""])[0]
         identity = node_of(certificate)
         if identity is None:

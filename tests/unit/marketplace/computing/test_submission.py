@@ -1,0 +1,141 @@
+"""What is checked before a job is queued, and that nothing is queued twice."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from sqlmodel import select
+from tests.factories.federation import PARAMS, Zone
+
+from marketplace import db
+from marketplace.actor import Actor
+from marketplace.authorisation.models import GrantRecord
+from marketplace.catalogue.models import DataResource
+from marketplace.computing import service as computing
+from marketplace.computing.models import Job
+from marketplace.computing.submission import field_of
+from marketplace.trust import service as trust
+from shuyan.problems import ProblemError
+
+MODEL: dict[str, Any] = {"resource": "air", "family": "linear", "target": "pm25", "features": ["year", "wind"]}
+
+
+def submit(market: Zone, *, params: dict[str, Any] | None = None, app: str = "statistics", key: str = "k",
+           actor: Actor | None = None, **changes: Any) -> Job:
+    with db.transaction() as session:
+        return computing.submit_job(session, actor or market.developer, grant_id=changes.get("grant_id", market.grant_id),
+                                    app=app, params=PARAMS if params is None else params, idempotency_key=key,
+                                    title=changes.get("title", ""))
+
+
+def refused(market: Zone, **options: Any) -> ProblemError:
+    with pytest.raises(ProblemError) as refusal:
+        submit(market, **options)
+    with db.reading() as session:
+        assert session.exec(select(Job)).all() == []
+    return refusal.value
+
+
+def test_a_good_job_is_queued_with_the_departments_domains_and_leaves_a_trace(small_market: Zone) -> None:
+    market = small_market
+    job = submit(market)
+    assert (job.status, job.organisation_id) == ("queued", market.developer.organisation_id)
+    assert job.params["domains"] == {"year": ["2013", "2014"]}
+    with db.reading() as session:
+        (event,) = trust.events_for(session, job.id)
+        assert event.tag == "computing:job:submitted"
+        assert [e.index for e in trust.events_for(session, market.grant_id)][-1] == event.index
+        assert [line.code for line in computing.job_log(session, market.developer, job.id)] == ["job_queued"]
+
+
+def test_words_become_categories_and_numbers_stay_numbers(small_market: Zone) -> None:
+    job = submit(small_market, app="regression", params=MODEL)
+    assert job.params["domains"] == {"wind": ["N", "S"]}
+    assert job.params["l2"] == 1.0
+
+
+def test_the_developer_does_not_choose_the_domains(small_market: Zone) -> None:
+    job = submit(small_market, params={**PARAMS, "domains": {"year": ["2013"]}})
+    assert job.params["domains"] == {"year": ["2013", "2014"]}
+
+
+@pytest.mark.parametrize(("params", "code", "field"), [
+    ({**PARAMS, "columns": ["pm10"]}, "unknown_column", "params.columns.0"),
+    ({**PARAMS, "columns": ["pm25", "remark"]}, "wrong_type", "params.columns.1"),
+    ({**PARAMS, "columns": ["sensor"]}, "column_not_granted", "params.columns.0"),
+    ({**PARAMS, "group_by": [[], ["remark"]]}, "not_a_dimension", "params.group_by.1.0"),
+    ({**PARAMS, "group_by": [["pm25"]]}, "not_a_dimension", "params.columns.0"),
+    ({**PARAMS, "resource": "water"}, "resource_not_granted", "params.resource"),
+    ({"columns": ["pm25"]}, "param_missing", "params.resource"),
+    ({**PARAMS, "limit": 3}, "param_unknown", "params.limit"),
+    ({**PARAMS, "columns": "pm25"}, "param_wrong_type", "params.columns"),
+    ({**PARAMS, "columns": [False]}, "param_wrong_type", "params.columns.0"),
+    ({**PARAMS, "histograms": [{"column": "pm25", "lower": 0.0, "upper": 1.0, "bins": 0}]}, "param_invalid",
+     "params.histograms.0.bins"),
+    ({**PARAMS, "columns": [float("nan")]}, "param_invalid", "params"),
+])
+def test_bad_parameters_name_the_field(small_market: Zone, params: dict[str, Any], code: str, field: str) -> None:
+    problem = refused(small_market, params=params)
+    assert (problem.code, problem.field) == (code, field)
+    assert "?" not in problem.text("zh") + problem.text("en")
+
+
+def test_departments_must_agree_on_a_dimension(small_market: Zone) -> None:
+    with db.transaction() as session:
+        row = session.get_one(DataResource, small_market.departments[0].resource_id)
+        row.columns = [{**column, "domain": ["2013"]} if column["name"] == "year" else column for column in row.columns]
+    assert refused(small_market).code == "domains_differ"
+
+
+def test_departments_must_agree_on_a_type(small_market: Zone) -> None:
+    with db.transaction() as session:
+        row = session.get_one(DataResource, small_market.departments[0].resource_id)
+        row.columns = [{**column, "type": "string"} if column["name"] == "pm25" else column for column in row.columns]
+    assert refused(small_market).code == "column_types_differ"
+
+
+def test_a_withdrawn_resource_is_named_with_its_department(small_market: Zone) -> None:
+    with db.transaction() as session:
+        session.get_one(DataResource, small_market.departments[1].resource_id).status = "withdrawn"
+    problem = refused(small_market)
+    assert (problem.code, problem.args_["node"]) == ("resource_unavailable", "监测站1")
+
+
+def test_the_grant_must_be_ones_own_and_usable(small_market: Zone) -> None:
+    other = Actor("developer", "org_operator", member_id="mem_x")
+    assert refused(small_market, actor=other).code == "grant_not_yours"
+    assert refused(small_market, grant_id="grant_none").code == "not_found"
+    assert refused(small_market, app="guess").code == "app_not_offered"
+    assert refused(small_market, actor=Actor("public")).code == "not_allowed"
+    read_only = Actor("developer", "org_developer", client_id="c", scopes=frozenset({"read"}))
+    assert refused(small_market, actor=read_only).code == "not_allowed"
+    with db.transaction() as session:
+        session.get_one(GrantRecord, small_market.grant_id).status = "revoked"
+    assert refused(small_market).code == "grant_revoked"
+
+
+def test_the_same_key_is_the_same_job_and_another_body_is_refused(market: Zone) -> None:
+    first = submit(market)
+    assert submit(market).id == first.id
+    with pytest.raises(ProblemError, match="idempotency_mismatch"):
+        submit(market, title="other")
+    assert submit(market, key="k2").id != first.id
+
+
+def test_of_many_at_once_one_job_comes(market: Zone) -> None:
+    ids: list[str] = []
+    threads = [threading.Thread(target=lambda: ids.append(submit(market).id)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ids) == 6
+    assert len(set(ids)) == 1
+
+
+def test_fields_are_found_in_nested_parameters() -> None:
+    params = {"resource": "x", "histograms": [{"column": "a"}, {"column": "b"}], "domains": {"b": ["b"]}}
+    assert field_of(params, "b") == "params.histograms.1.column"
+    assert field_of(params, "x") == "params"
