@@ -13,6 +13,7 @@ from tests.browser.scene import PASSWORD, email
 def _expect(locator: Any) -> Any:
     from playwright.sync_api import expect
 
+    expect.set_options(timeout=30_000)  # a process has to start on a busy machine
     return expect(locator)
 
 
