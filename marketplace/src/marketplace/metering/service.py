@@ -182,10 +182,8 @@ def seal_all() -> int:
 
 def broken_seals(session: Session) -> list[int]:
     """The audit events whose usage records are no longer what was sealed: changed, removed or added to."""
-    sealed: dict[int, list[Usage]] = {}
-    for row in session.exec(select(UsageRecord).where(col(UsageRecord.seal_index).is_not(None))):
-        sealed.setdefault(row.seal_index or 0, []).append(_usage(row))
     broken = []
+    claimed = set(session.exec(select(UsageRecord.seal_index).where(col(UsageRecord.seal_index).is_not(None)).distinct()))
     after = -1
     while events := trust.events_for(session, None, after, 500):
         after = events[-1].index
@@ -193,10 +191,13 @@ def broken_seals(session: Session) -> list[int]:
             if event.tag != Tag.USAGE_SEALED:
                 continue
             stated = json.loads(event.leaf)["data"]
-            batch = sealed.pop(event.index, [])
+            batch = [_usage(row) for row in session.exec(select(UsageRecord).where(
+                UsageRecord.seal_index == event.index))]
+            claimed.discard(event.index)
             if (stated["count"], stated["digest"]) != (len(batch), seal_digest(batch)):
                 broken.append(event.index)
-    return sorted([*broken, *sealed])
+            session.expunge_all()
+    return sorted([*broken, *(index for index in claimed if index is not None)])
 
 
 def _usage(row: UsageRecord | Row[Any]) -> Usage:

@@ -138,6 +138,10 @@ def test_sealing_and_tampering(database: Any, sold: tuple[str, str, str]) -> Non
         session.execute(text("DELETE FROM usage_record WHERE idempotency_key = 'k3'"))
     with database.reading() as session:
         assert metering.broken_seals(session) == [sealed[0].index]
+    with database.transaction() as session:
+        session.execute(text("UPDATE usage_record SET seal_index = 0 WHERE idempotency_key = 'later'"))
+    with database.reading() as session:
+        assert metering.broken_seals(session)[:2] == [0, sealed[0].index]
 
 
 def test_what_cannot_be_recorded_is_not_delivered(sqlite_database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
