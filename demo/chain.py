@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import shuyan
-from demo import scenes
-from demo.commands import CommandFailed, run
+from demo import department, scenes
+from demo.commands import run
 from demo.data import District
 from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, write_private
 from demo.market import DemoMarket
-from demo.scenes import ProductPlan, ResourceOffer, Scene
+from demo.scenes import ProductPlan, Scene
 from demo.screen import Screen, Step
 from shuyan._text import language, t
 
@@ -92,22 +92,11 @@ class Chain:
 
     def register(self, district: District) -> None:
         """What a department's administrator types."""
-        folder = self.market.layout.department(district)
-        for scene in scenes.SCENES:
-            offer = scene.resource
-            try:
-                self.market.node_command(district, "source", "add", offer.name, folder / "data" / offer.file)
-            except CommandFailed:
-                # An interrupted first start may have come this far.
-                if offer.name not in {source["name"] for source in self.market.node_json(district, "source", "list")}:
-                    raise
-            self.market.node_command(district, "resource", "register", offer.name, *_declaration(offer))
-        self.allow_apps(district)
+        department.register(self.market.layout.department(district) / "data", self.market.layout.node(district))
 
     def allow_apps(self, district: District) -> None:
         """Let the apps that the scenes use run on a department's node."""
-        for app in sorted({plan.app for scene in scenes.SCENES for plan in scene.products}):
-            self.market.node_command(district, "app", "allow", app)
+        department.allow_apps(self.market.layout.node(district))
 
     def resources(self) -> list[shuyan.Resource]:
         """What the catalogue shows; waits until every node's resources have arrived."""
@@ -304,15 +293,3 @@ class Chain:
     @staticmethod
     def _name(plan: ProductPlan) -> str:
         return plan.buyer.name_zh if language() == "zh" else plan.buyer.name_en
-
-
-def _declaration(offer: ResourceOffer) -> list[str]:
-    """The options with which a department declares its resource."""
-    options = ["--source", offer.name, "--sector", offer.sector, "--grade", str(offer.grade), "--title", offer.title_zh,
-               "--title-en", offer.title_en, "--description", offer.description, "--approval", "automatic"]
-    for column in offer.columns:
-        options += ["--column", column.name, "--column-title", f"{column.name}={column.title}"]
-        options += ["--unit", f"{column.name}={column.unit}"] if column.unit else []
-        options += ["--identifier", column.name] if column.identifier else []
-        options += ["--dimension", column.name] if column.dimension else []
-    return options

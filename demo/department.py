@@ -7,15 +7,13 @@ for instance; the demo on one machine calls :func:`register` for each.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 
 from demo import data, scenes
-from demo.commands import run, run_json
+from demo.commands import CommandFailed, run, run_json
 from demo.data import DISTRICTS, District
-from demo.layout import write_private
 from demo.processes import socket_ready
 from demo.scenes import ResourceOffer
 
@@ -33,23 +31,34 @@ def write_raw_data(district: District, folder: Path) -> None:
 
 def register(folder: Path, node: Path) -> None:
     """Add the sources in ``folder`` to the agent of the directory ``node``, register the resources, allow the apps."""
-    have = {source["name"] for source in run_json("shuyan-node", "--dir", node, "source", "list")}
     for scene in scenes.SCENES:
         offer = scene.resource
-        if offer.name not in have:
+        try:
             run("shuyan-node", "--dir", node, "source", "add", offer.name, folder / offer.file)
-        declaration = folder.parent / f"{offer.name}.json"
-        write_private(declaration, json.dumps(_declaration(offer), ensure_ascii=False, indent=2))
-        run("shuyan-node", "--dir", node, "resource", "register", declaration, "--source", offer.name)
-    for app in run_json("shuyan-node", "--dir", node, "app", "list"):
-        run("shuyan-node", "--dir", node, "app", "allow", app["name"])
+        except CommandFailed:
+            # An interrupted first start may have come this far.
+            if offer.name not in {source["name"] for source in run_json("shuyan-node", "--dir", node, "source", "list")}:
+                raise
+        run("shuyan-node", "--dir", node, "resource", "register", offer.name, *_declaration(offer))
+    allow_apps(node)
 
 
-def _declaration(offer: ResourceOffer) -> dict[str, object]:
-    columns = [{"name": c.name, "title": c.title, "identifier": c.identifier, "unit": c.unit,
-                "domain": ["*"] if c.dimension else []} for c in offer.columns]
-    return {"name": offer.name, "title": offer.title_zh, "title_en": offer.title_en, "description": offer.description,
-            "sector": offer.sector, "grade": offer.grade, "approval": "automatic", "columns": columns}
+def allow_apps(node: Path) -> None:
+    """Let the apps that the scenes use run on a department's node."""
+    for app in sorted({plan.app for scene in scenes.SCENES for plan in scene.products}):
+        run("shuyan-node", "--dir", node, "app", "allow", app)
+
+
+def _declaration(offer: ResourceOffer) -> list[str]:
+    """The options with which a department declares its resource."""
+    options = ["--source", offer.name, "--sector", offer.sector, "--grade", str(offer.grade), "--title", offer.title_zh,
+               "--title-en", offer.title_en, "--description", offer.description, "--approval", "automatic"]
+    for column in offer.columns:
+        options += ["--column", column.name, "--column-title", f"{column.name}={column.title}"]
+        options += ["--unit", f"{column.name}={column.unit}"] if column.unit else []
+        options += ["--identifier", column.name] if column.identifier else []
+        options += ["--dimension", column.name] if column.dimension else []
+    return options
 
 
 def main() -> int:

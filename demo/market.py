@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import shuyan
-from demo import data
+from demo import department
 from demo.commands import executable, run, run_json
 from demo.data import DISTRICTS, District
 from demo.layout import OPERATOR, Layout, Party, write_private
@@ -102,14 +102,8 @@ class DemoMarket:
 
     def write_raw_data(self) -> None:
         """The departments' own files."""
-        wanted = [d for d in self.districts if not (self.layout.department(d) / "data" / "enterprises.csv").exists()]
-        if not wanted:
-            return
-        patients = dict(zip((d.slug for d in DISTRICTS), data.patients(), strict=True))
-        for district in wanted:
-            folder = self.layout.department(district) / "data"
-            data.write_csv(folder / "breast_cancer.csv", patients[district.slug])
-            data.write_csv(folder / "enterprises.csv", [*data.enterprises(district)])
+        for district in self.districts:
+            department.write_raw_data(district, self.layout.department(district) / "data")
 
     # -- processes --------------------------------------------------------------------------------------------------
 
