@@ -115,7 +115,13 @@ class Agent:
             task.cancel()
 
     def received(self, frame: link_pb2.CoordinatorFrame) -> None:
-        """Dispatch one frame."""
+        """Dispatch one frame; a fault of ours in one must not cost the link."""
+        try:
+            self._dispatch(frame)
+        except Exception:
+            _log.exception("frame not handled", kind=frame.WhichOneof("body"))
+
+    def _dispatch(self, frame: link_pb2.CoordinatorFrame) -> None:
         kind = frame.WhichOneof("body")
         if kind == "task_request":
             self._spawn(self._task(frame.task_request))

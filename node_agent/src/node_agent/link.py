@@ -27,6 +27,7 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0  # seconds
 _WELCOME_SECONDS = 10.0
 _STEADY_SECONDS = 2.0  # a link that lasted this long was a good one: the next attempt starts fast again
 _MISSED_HEARTBEATS = 3
+_MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # whatever Welcome says
 
 # Goodbyes after which dialling again is pointless until somebody acts.
 _FINAL_GOODBYES = frozenset({"node_revoked", "protocol_version", "superseded"})
@@ -115,6 +116,9 @@ class Link:
                 self._journal.append("link:fault", reason=fault.reason)
             except (grpc.RpcError, OSError, TimeoutError) as error:
                 _log.info("link lost", address=self._address, reason=_reason(error))
+            except Exception:
+                # Whatever it was (a full disk, say): a node that stops dialling needs a person, so it does not stop.
+                _log.exception("link failed")
             finally:
                 self._call = None
             if time.monotonic() - started > _STEADY_SECONDS:
@@ -174,7 +178,7 @@ class Link:
         hello = link_pb2.NodeFrame(hello=self._handler.hello())
         await asyncio.wait_for(call.write(hello.SerializeToString()), _WELCOME_SECONDS)
         welcome = await self._welcome(call)
-        assembler = Assembler(welcome.max_message_bytes or MAX_FRAME_BYTES)
+        assembler = Assembler(min(welcome.max_message_bytes or MAX_FRAME_BYTES, _MAX_MESSAGE_BYTES))
         self._max_chunk = welcome.max_chunk_bytes or MAX_FRAME_BYTES
         self._call = call
         self.state = "connected"

@@ -40,6 +40,8 @@ FORBIDDEN_GRADE = 4  # core data: no grant makes it available
 # Vectors longer than this are masked in a thread, so that heartbeats go on meanwhile.
 _LONG_VECTOR = 20_000
 _REMEMBERED_RUNS = 10_000
+_MAX_ID = 200
+_MAX_PARAMS = 1024 * 1024
 
 _log = structlog.get_logger("node.pipeline")
 
@@ -141,6 +143,9 @@ class TaskPipeline:
 
     async def answer(self, request: link_pb2.TaskRequest) -> link_pb2.TaskReply:
         """The reply to a task: masked, or a failure by code. A task id is answered once; then the answer is repeated."""
+        if not (0 < len(request.task_id) <= _MAX_ID and 0 < len(request.run_id) <= _MAX_ID
+                and len(request.params_json) <= _MAX_PARAMS):
+            return _failure(request.task_id[:_MAX_ID], ProblemError(problems.BAD_PARAMS, field="task_id"))
         digest = request_digest(request)
         underway = self._underway.get(request.task_id)
         if underway is not None:

@@ -113,10 +113,10 @@ class TaskBook:
         """The answered task that an opening speaks of.
 
         Raises:
-            ProblemError: ``task_unknown``.
+            ProblemError: ``task_unknown``, also when its run is over and the seed was dropped.
         """
         row = self._state.one("SELECT * FROM task WHERE task_id = ? AND answered", (request.task_id,))
-        if row is None or (row["run_id"], row["round"], row["attempt"]) != (
+        if row is None or row["seed"] is None or (row["run_id"], row["round"], row["attempt"]) != (
                 request.run_id, request.round, request.attempt):
             raise ProblemError(problems.TASK_UNKNOWN)
         return Answered(row["task_id"], row["run_id"], row["round"], row["attempt"], row["grant_digest"],

@@ -28,7 +28,7 @@ from shuyan import _text
 from shuyan._text import t
 from shuyan.problems import ProblemError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, help=t(
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=t(
     "数堰节点：部门的数据留在本地，只回答经授权的计算。",
     "The Shuyan node: a department's data stays here and answers authorised computations only."))
 app.add_typer(data.sources, name="source")

@@ -155,6 +155,11 @@ class Worker:
             _log.warning("worker died", code=code, error=type(error).__name__)
             self.warm()
             raise WorkerFailureError(code) from None
+        except WorkerFailureError as failure:
+            if failure.code == problems.WORKER_MEMORY:  # what it could not have it may still be holding
+                await self._kill("memory")
+                self.warm()
+            raise
         except asyncio.CancelledError:
             await self._kill("stopped")
             raise
