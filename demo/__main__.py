@@ -112,14 +112,19 @@ def _goodbye(screen: Screen, layout: Layout, chain: Chain) -> None:
 
 def _stay(screen: Screen, market: DemoMarket) -> int:
     screen.say("\n按 Ctrl-C 停止。", "\nPress Ctrl-C to stop.")
-    while True:
-        time.sleep(0.5)
-        for failure in market.processes.ended():
-            screen.say("进程 {name} 意外退出，正在重新启动。", "{name} ended unexpectedly; it is started again.", name=failure.name)
-            try:
-                market.processes.restart(failure.name)
-            except ProcessFailed as again:
-                raise LinkBroken(failure.name, str(again)) from again
+    try:
+        while True:
+            time.sleep(0.5)
+            for failure in market.processes.ended():
+                screen.say("进程 {name} 意外退出，正在重新启动。", "{name} ended unexpectedly; it is started again.",
+                           name=failure.name)
+                try:
+                    market.processes.restart(failure.name)
+                except ProcessFailed as again:
+                    raise LinkBroken(failure.name, str(again)) from again
+    except KeyboardInterrupt:
+        screen.say("\n正在停止 …", "\nStopping …")
+        return 0
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class DemoMarket:
         self._lock_file: Any = None
 
     def __enter__(self) -> Self:
-        self.layout.root.mkdir(parents=True, exist_ok=True)
+        self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock_file = (self.layout.root / "lock").open("w")
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -25,11 +25,11 @@ from shuyan.trust.keys import fingerprint, generate_signing_key, save_private_ke
 
 REFUSED, USAGE, CANNOT_CONNECT, NOT_SIGNED_IN = 1, 2, 3, 4
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
                   help=t("数据主管部门：核验节点、签发和撤销授权凭证。签名密钥只在本命令中使用。",
                          "The data authority: trust nodes, issue and revoke grants. The signing key is used here only."))
-nodes_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=t("受信节点。", "Trusted nodes."))
-revocations_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help=t("撤销清单。", "The revocation list."))
+nodes_app = typer.Typer(no_args_is_help=True, help=t("受信节点。", "Trusted nodes."))
+revocations_app = typer.Typer(no_args_is_help=True, help=t("撤销清单。", "The revocation list."))
 app.add_typer(nodes_app, name="nodes")
 app.add_typer(revocations_app, name="revocations")
 
