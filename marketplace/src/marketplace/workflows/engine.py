@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dbos import DBOS, SetWorkflowID
@@ -32,6 +33,9 @@ MAX_PARALLEL: Final = 4
 """Jobs run at once: each holds a thread, and the sums of one round in memory."""
 
 POLL_SECONDS: Final = 0.15
+TAKE_UP_SECONDS: Final = 3.0
+"""How often jobs are looked for that nobody runs any more."""
+
 _STOP_SECONDS: Final = 5.0
 _OVER: Final = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
@@ -72,7 +76,11 @@ class Engine:
         self._thread.join(_STOP_SECONDS)
         for watched in self._current_runs():
             watched.stop("shutting_down")
-        DBOS.destroy(workflow_completion_timeout_sec=_STOP_SECONDS)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while self._current_runs() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        # without a time-out of its own, which costs a second even if nothing runs
+        DBOS.destroy(workflow_completion_timeout_sec=0)
         Engine.current = None
 
     # --- called by the workflow ---
@@ -93,9 +101,13 @@ class Engine:
     # --- polling ---
 
     def _work(self) -> None:
+        taken_up = time.monotonic()
         while not self._stopping.wait(POLL_SECONDS):
             for step in (self._start_queued, self._stop_cancelled, self._flush):
                 self._guarded(step)
+            if time.monotonic() - taken_up > TAKE_UP_SECONDS:
+                self._guarded(self._take_up)
+                taken_up = time.monotonic()
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -132,10 +144,13 @@ class Engine:
             return list(self._watched.values())
 
     def _take_up(self) -> None:
-        """Jobs that are running in the tables but not in DBOS: stopped politely, or its database is a new one."""
+        """Jobs that run in the tables but not in DBOS: the coordinator was stopped politely, the database was away when
+        a run ended, or DBOS's own is a new one."""
         with reading() as session:
             left = runs.running_jobs(session)
         for job_id, attempt in left.items():
+            if any(watched.job_id == job_id for watched in self._current_runs()):
+                continue
             status = DBOS.get_workflow_status(_workflow_id(job_id, max(attempt, 1)))
             if status is not None and status.status not in _OVER:
                 continue  # DBOS has taken it up itself

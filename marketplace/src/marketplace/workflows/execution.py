@@ -98,9 +98,15 @@ class Watched:
         with self._writing:
             with self._lock:
                 lines, self._lines = self._lines, []
-            if lines:
+            if not lines:
+                return
+            try:
                 with transaction() as session:
                     runs.record_progress(session, self.job_id, lines)
+            except Exception:
+                with self._lock:
+                    self._lines[:0] = lines
+                raise
 
     def _add(self, line: runs.ProgressLine) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from dbos import DBOS
 from sqlmodel import col, select
 from tests.factories.federation import PARAMS, RunTransport, Zone, eventually, zone
 
@@ -136,6 +137,51 @@ def test_a_job_left_running_by_a_coordinator_is_run_again(any_town: Zone, engine
     assert attempts(job_id) == [(1, "interrupted"), (2, "finished")]
     with db.reading() as session:
         assert len(session.exec(select(JobOutput)).all()) == 1
+
+
+def test_a_job_under_a_coordinator_that_died_is_run_again_and_a_late_answer_changes_nothing(
+    town: Zone, engines: list[Engine]
+) -> None:
+    held = Held([one.local for one in town.departments])
+    dead = start(town, engines, held)
+    job_id = submit(town)
+    held.asked.wait(20)
+    dead._stopping.set()  # as far as a process can die without ending: nothing is recorded, no run is stopped
+    dead._thread.join()
+    DBOS.destroy(workflow_completion_timeout_sec=0)
+    Engine.current = None
+    assert attempts(job_id) == [(1, "running")]
+
+    start(town, engines, town.transport())
+    assert eventually(ended(job_id)).status == "reviewing"
+    assert attempts(job_id) == [(1, "interrupted"), (2, "finished")]
+    held.go.set()
+    eventually(lambda: not dead._current_runs())
+    assert attempts(job_id) == [(1, "interrupted"), (2, "finished")]
+    with db.reading() as session:
+        assert len(session.exec(select(JobOutput)).all()) == 1
+        assert trust.check_database(session).ok
+
+
+def test_a_run_whose_end_could_not_be_written_is_run_again(town: Zone, engines: list[Engine],
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    def away_once(name: str) -> None:
+        use_case, times = getattr(runs, name), iter([OSError("the database is away")])
+
+        def patched(*args: Any, **options: Any) -> Any:
+            if error := next(times, None):
+                raise error
+            return use_case(*args, **options)
+
+        monkeypatch.setattr(runs, name, patched)
+
+    away_once("finish")
+    away_once("fail")
+    monkeypatch.setattr("marketplace.workflows.engine.TAKE_UP_SECONDS", 0.1)
+    start(town, engines, town.transport())
+    job_id = submit(town)
+    assert eventually(ended(job_id)).status == "reviewing"
+    assert attempts(job_id) == [(1, "interrupted"), (2, "finished")]
 
 
 def test_a_job_is_given_up_after_three_interruptions(town: Zone, engines: list[Engine]) -> None:
