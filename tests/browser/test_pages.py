@@ -108,7 +108,7 @@ def test_a_job_shows_its_progress_live_and_then_its_chart(visitor: Visitor) -> N
     visitor.sign_in("developer")
     visitor.open(f"/jobs/{mine}")
     _expect(page.locator(".chart canvas").first).to_be_visible()
-    _expect(page.locator("table").first).to_contain_text("cost")
+    _expect(page.locator("table").first).to_contain_text(visitor.say("住院费用", "cost"))
 
 
 def test_a_queued_job_can_be_cancelled_after_being_asked(visitor: Visitor) -> None:

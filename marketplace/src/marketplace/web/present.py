@@ -7,6 +7,7 @@ tables and histograms, or ``model`` with coefficients and metrics. Chart specifi
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,9 @@ from flask_babel import gettext as _
 
 from marketplace.web.i18n import number
 from marketplace.web.labels import known, label
+
+Names = Mapping[str, str]
+"""Column name → what the departments call it."""
 
 MAXIMUM_CHARTS = 6
 MAXIMUM_BARS = 60
@@ -32,25 +36,27 @@ class Section:
     suppressed: int = 0
 
 
-def sections(content: dict[str, Any]) -> list[Section]:
-    """The sections of any result; an unknown kind gives none."""
+def sections(content: dict[str, Any], names: Names | None = None) -> list[Section]:
+    """The sections of any result, columns called by ``names``; an unknown kind gives none."""
+    names = names or {}
     if content.get("kind") == "statistics":
-        return _statistics(content)
+        return _statistics(content, names)
     if content.get("kind") == "model":
-        return _model(content)
+        return _model(content, names)
     return []
 
 
-def _statistics(content: dict[str, Any]) -> list[Section]:
-    out = [_grouped(table) for table in content.get("tables", [])]
-    return out + [_histogram(histogram) for histogram in content.get("histograms", [])]
+def _statistics(content: dict[str, Any], names: Names) -> list[Section]:
+    out = [_grouped(table, names) for table in content.get("tables", [])]
+    return out + [_histogram(histogram, names) for histogram in content.get("histograms", [])]
 
 
-def _grouped(table: dict[str, Any]) -> Section:
+def _grouped(table: dict[str, Any], names: Names) -> Section:
     dimensions = [str(name) for name in table.get("group_by", [])]
-    title = _("By %(dimensions)s", dimensions=_(" and ").join(dimensions)) if dimensions else _("Overall")
+    called = [names.get(name, name) for name in dimensions]
+    title = _("By %(dimensions)s", dimensions=_(" and ").join(called)) if dimensions else _("Overall")
     measures = ["count", "mean", "sd", "sum"]
-    section = Section(title, [*dimensions, _("Records"), _("Column"), *(label("measure", name) for name in measures)],
+    section = Section(title, [*called, _("Records"), _("Column"), *(label("measure", name) for name in measures)],
                       [False] * len(dimensions) + [True, False] + [True] * len(measures),
                       suppressed=int(table.get("suppressed", 0)))
     cells = table.get("cells", [])
@@ -62,22 +68,23 @@ def _grouped(table: dict[str, Any]) -> Section:
         if not values:
             section.rows.append([*group, number(cell.get("rows")), "–", *["–"] * len(measures)])
         for name, measured in values.items():
-            section.rows.append([*group, number(cell.get("rows")), name,
+            section.rows.append([*group, number(cell.get("rows")), names.get(name, name),
                                  *(number(measured.get(measure)) for measure in measures)])
     if dimensions:
-        section.charts = _group_charts(dimensions, cells, columns)
+        section.charts = _group_charts(dimensions, cells, columns, names)
     return section
 
 
-def _group_charts(dimensions: list[str], cells: list[dict[str, Any]], columns: list[str]) -> list[tuple[str, dict[str, Any]]]:
+def _group_charts(dimensions: list[str], cells: list[dict[str, Any]], columns: list[str],
+                  names: Names) -> list[tuple[str, dict[str, Any]]]:
     charts = []
     first = list(dict.fromkeys(str(cell["group"].get(dimensions[0], "")) for cell in cells))[:MAXIMUM_BARS]
     others = list(dict.fromkeys(_rest(cell, dimensions) for cell in cells))
     for name in columns[:MAXIMUM_CHARTS]:
         means = {(str(cell["group"].get(dimensions[0], "")), _rest(cell, dimensions)):
                  (cell.get("columns", {}).get(name) or {}).get("mean") for cell in cells}
-        series = [{"name": other or name, "values": [means.get((group, other)) for group in first]} for other in others]
-        charts.append((_("Mean of %(column)s", column=name), {"kind": "bar", "categories": first, "series": series}))
+        series = [{"name": other or names.get(name, name), "values": [means.get((group, other)) for group in first]} for other in others]
+        charts.append((_("Mean of %(column)s", column=names.get(name, name)), {"kind": "bar", "categories": first, "series": series}))
     if not columns:
         rows = {(str(cell["group"].get(dimensions[0], "")), _rest(cell, dimensions)): cell.get("rows") for cell in cells}
         series = [{"name": other or _("Records"), "values": [rows.get((group, other)) for group in first]}
@@ -90,10 +97,11 @@ def _rest(cell: dict[str, Any], dimensions: list[str]) -> str:
     return " · ".join(str(cell["group"].get(name, "")) for name in dimensions[1:])
 
 
-def _histogram(histogram: dict[str, Any]) -> Section:
+def _histogram(histogram: dict[str, Any], names: Names) -> Section:
     edges, counts = histogram.get("edges", []), histogram.get("counts", [])
     bins = [f"{number(low)} – {number(high)}" for low, high in pairwise(edges)]
-    title = _("Distribution of %(column)s", column=histogram.get("column", ""))
+    column = str(histogram.get("column", ""))
+    title = _("Distribution of %(column)s", column=names.get(column, column))
     section = Section(title, [_("Range"), _("Observations")], [False, True],
                       [[name, number(count) if count is not None else _("withheld")]
                        for name, count in zip(bins, counts, strict=False)],
@@ -103,12 +111,12 @@ def _histogram(histogram: dict[str, Any]) -> Section:
     return section
 
 
-def _model(content: dict[str, Any]) -> list[Section]:
+def _model(content: dict[str, Any], names: Names) -> list[Section]:
     logistic = content.get("family") == "logistic"
     terms, values = list(content.get("terms", [])), list(content.get("coefficients", []))
     section = Section(_("Coefficients"), [_("Model term"), _("Coefficient"), *([_("Odds ratio")] if logistic else [])],
                       [False, True, *([True] if logistic else [])])
-    rows = [(_term(term), value) for term, value in zip(terms, values, strict=False)]
+    rows = [(_term(term, names), value) for term, value in zip(terms, values, strict=False)]
     intercept = content.get("intercept")
     named = [*([(_("Intercept"), intercept)] if intercept is not None else []), *rows]
     for term, value in named:
@@ -122,35 +130,33 @@ def _model(content: dict[str, Any]) -> list[Section]:
     return [section]
 
 
-def _term(term: Any) -> str:
-    """A model's term by name: a column, or a column and one of its levels."""
-    if isinstance(term, dict):
-        parts = [str(term[key]) for key in ("feature", "name", "level") if term.get(key) is not None]
-        return " = ".join(dict.fromkeys(parts))
-    return " = ".join(str(part) for part in term if part is not None) if isinstance(term, list) else str(term)
+def _term(term: Any, names: Names) -> str:
+    """A model's term by name: a column, or ``column=level`` for one level of a category."""
+    column, equals, level = str(term).partition("=")
+    return names.get(column, column) + equals + level
 
 
-def facts(content: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(content: dict[str, Any], names: Names | None = None) -> list[tuple[str, str]]:
     """The figures worth a line of their own: how much data, how good the model is."""
     out = [(_("Records"), number(content.get("rows"))), (_("Departments taking part"), number(content.get("departments")))]
     if content.get("kind") == "model":
-        out += [(_("Model"), label("family", content.get("family"))), (_("Target"), str(content.get("target", ""))),
+        out += [(_("Model"), label("family", content.get("family"))), (_("Target"), (names or {}).get(str(content.get("target", "")), str(content.get("target", "")))),
                 (_("Rounds"), number(content.get("rounds"))),
                 (_("Converged"), _("Yes") if content.get("converged") else _("No"))]
-        names = known("metric")
+        known_metrics = known("metric")
         for name, value in (content.get("metrics") or {}).items():
             if isinstance(value, int | float) and not isinstance(value, bool):
-                out.append((label("metric", name) if name in names else str(name), number(value)))
+                out.append((label("metric", name) if name in known_metrics else str(name), number(value)))
     elif content.get("minimum_cohort"):
         out.append((_("Smallest group shown"), number(content["minimum_cohort"])))
     return out
 
 
-def sample_section(sample: dict[str, Any]) -> Section:
+def sample_section(sample: dict[str, Any], names: Names | None = None) -> Section:
     """The sample of a statistics product as one table; an empty section for a model, whose sample is a request."""
     if not sample.get("cells"):
         return Section("")
-    return _grouped({"group_by": sample.get("group_by", []), "cells": sample["cells"]})
+    return _grouped({"group_by": sample.get("group_by", []), "cells": sample["cells"]}, names or {})
 
 
 def check_sentence(check: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from sqlmodel import Session
 from marketplace.catalogue import service as catalogue
 from marketplace.ids import new_id
 from marketplace.parties import service as parties
-from marketplace.web.i18n import both, number, title_of
+from marketplace.web.i18n import both, language, number, title_of
 from marketplace.web.labels import label
 from shuyan.problems import ProblemError
 
@@ -118,6 +118,17 @@ def _shown(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return number(value) if isinstance(value, int) else str(value)
+
+
+def column_titles(db: Session, node_ids: Iterable[str], resource: object) -> dict[str, str]:
+    """What the departments call the columns of a resource; they do so in Chinese, so in English names stay as they are."""
+    if language() != "zh":
+        return {}
+    for node_id in node_ids:
+        for row in catalogue.resources_of_node(db, node_id):
+            if row.name == resource:
+                return {column["name"]: column["title"] for column in row.columns if column.get("title")}
+    return {}
 
 
 def resource_rows(db: Session, items: Iterable[Any], node_names: dict[str, str] | None = None) -> list[dict[str, Any]]:

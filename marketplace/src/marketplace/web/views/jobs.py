@@ -17,7 +17,15 @@ from marketplace.web.errors import say
 from marketplace.web.i18n import language
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views import jobform
-from marketplace.web.views._common import PAGE, app_titles, cursor, form_key, new_key, param_lines
+from marketplace.web.views._common import (
+    PAGE,
+    app_titles,
+    column_titles,
+    cursor,
+    form_key,
+    new_key,
+    param_lines,
+)
 from shuyan.problems import ProblemError
 
 MOVING = ("queued", "running")
@@ -36,19 +44,21 @@ def jobs() -> Any:
 def job(job_id: str) -> Any:
     actor = current_actor()
     content: dict[str, Any] = {}
+    names: dict[str, str] = {}
     with reading() as db:
         row = computing.get_job(db, actor, job_id)
         context = _progress(db, row)
         if row.status == "completed":
             try:
-                content = computing.job_result(db, actor, job_id).content
+                output = computing.job_result(db, actor, job_id)
+                content, names = output.content, column_titles(db, output.participants, row.params.get("resource"))
             except ProblemError as problem:  # those who oversee a job need not see its result
                 if problem.problem.status >= 500:
                     raise
         actions = computing.job_actions(actor, row)
     return render_template("web/job.html", **context, actions=actions, app_title=app_titles().get(row.app_name, row.app_name),
-                           params=param_lines(row.params), parts=present.sections(content),
-                           figures=present.facts(content) if content else [],
+                           params=param_lines(row.params), parts=present.sections(content, names),
+                           figures=present.facts(content, names) if content else [],
                            usable=bool(content) and row.organisation_id == actor.organisation_id)
 
 

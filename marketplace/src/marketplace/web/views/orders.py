@@ -22,7 +22,7 @@ from marketplace.web.i18n import both
 from marketplace.web.labels import label
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views._common import PAGE, cursor, decimal, new_key, organisation_names, yuan_to_fen
-from marketplace.web.views.store import input_fields
+from marketplace.web.views.store import input_fields, version_titles
 from shuyan.problems import ProblemError
 
 
@@ -48,6 +48,7 @@ def order(order_id: str) -> Any:
         row = commerce.get_order(db, actor, order_id)
         product = products.products_by_id(db, [row.product_id])[row.product_id]
         version = products.versions_by_id(db, [row.version_id])[row.version_id]
+        titles = version_titles(db, version)
         preview = settlement.invoice_preview(db, actor, order_id)
         payment = commerce.payment_of_order(db, order_id)
         entitlement = commerce.entitlement_of_order(db, order_id)
@@ -58,7 +59,7 @@ def order(order_id: str) -> Any:
         "web/order.html", order=row, product=product, buyer=buyer, payee=both(operators[0], "name") if operators else "–",
         payment=payment, entitlement=entitlement, preview=preview, actions=commerce.order_actions(row, actor),
         own=row.organisation_id == actor.organisation_id, curl=_curl(product.id, json.dumps(example, ensure_ascii=False)), python=_python(product.id, example),
-        fields=input_fields(version), example=example.get("features", {}), chart=_share_chart(preview),
+        fields=input_fields(version, titles), example=example.get("features", {}), chart=_share_chart(preview),
         lines=[(_line(item.kind), item) for item in preview.lines])
 
 
@@ -108,6 +109,7 @@ def try_order(order_id: str) -> Any:
     with reading() as db:
         row = commerce.get_order(db, actor, order_id)
         version = products.versions_by_id(db, [row.version_id])[row.version_id]
+        titles = version_titles(db, version)
     try:
         answer = delivery.deliver(actor, row.product_id, _call_body(version), new_key())
     except ProblemError as problem:
@@ -115,7 +117,7 @@ def try_order(order_id: str) -> Any:
     content = answer.content
     return render_template("web/_answer.html", problem=None, answer=answer,
                            score=content.get("score") if "score" in content else None, outcome=content.get("label"),
-                           parts=present.sections(content), raw=json.dumps(content, ensure_ascii=False, indent=2))
+                           parts=present.sections(content, titles), raw=json.dumps(content, ensure_ascii=False, indent=2))
 
 
 def _call_body(version: Any) -> dict[str, Any]:

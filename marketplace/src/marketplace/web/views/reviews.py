@@ -12,7 +12,7 @@ from marketplace.db import reading, transaction
 from marketplace.web import present
 from marketplace.web.blueprint import web
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import PAGE, cursor, organisation_names, param_lines
+from marketplace.web.views._common import PAGE, column_titles, cursor, organisation_names, param_lines
 
 
 @web.get("/reviews")
@@ -40,6 +40,7 @@ def review(review_id: str) -> Any:
     with reading() as db:
         detail = computing.get_review(db, actor, review_id)
         names = organisation_names(db, [detail.job.organisation_id])
+        titles = column_titles(db, detail.output.participants, detail.job.params.get("resource"))
     content = detail.output.content
     return render_template(
         "web/review.html", review=detail.review, job=detail.job, title=detail.job.title or detail.job.id,
@@ -47,7 +48,7 @@ def review(review_id: str) -> Any:
         checks=[{"text": present.check_sentence(check), "passed": bool(check.get("passed"))}
                 for check in detail.review.checks],
         actions=computing.review_actions(actor, detail), params=param_lines(detail.job.params),
-        parts=present.sections(content), figures=present.facts(content) if content else [])
+        parts=present.sections(content, titles), figures=present.facts(content, titles) if content else [])
 
 
 @web.post("/reviews/<review_id>")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from marketplace.commerce import service as commerce
+from marketplace.computing import service as computing
 from marketplace.db import reading, transaction
 from marketplace.products import service as products
 from marketplace.web import labels
@@ -16,7 +18,14 @@ from marketplace.web.blueprint import web
 from marketplace.web.i18n import both
 from marketplace.web.present import Section, sample_section
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import app_titles, cursor, form_key, new_key, organisation_names
+from marketplace.web.views._common import (
+    app_titles,
+    column_titles,
+    cursor,
+    form_key,
+    new_key,
+    organisation_names,
+)
 
 PER_PAGE = 12
 
@@ -50,24 +59,33 @@ def product(product_id: str) -> Any:
         page = products.product_page(db, actor, product_id)
         version = page.current or (page.versions[0] if page.versions else None)
         names = organisation_names(db, departments(version)) if version else {}
+        titles = version_titles(db, version)
         owned = commerce.list_entitlements(db, actor, product_id=product_id) if actor.organisation_id else []
         orders = commerce.list_orders(db, actor, product_id=product_id, limit=1).items if owned else []
     return render_template(
         "web/product.html", page=page, product=page.product, version=version, price=page.plan,
         seller=both(page.organisation, "name"), departments=list(names.values()), key=new_key(),
-        sample=sample_section(version.sample) if version else Section(""), fields=input_fields(version),
+        sample=sample_section(version.sample, titles) if version else Section(""), fields=input_fields(version, titles),
         request_example=json.dumps(version.sample.get("request", {}), ensure_ascii=False, indent=2) if version else "",
         owned=bool(owned), order=orders[0] if orders else None, apps=app_titles(),
         mine=actor.organisation_id == page.product.organisation_id)
 
 
-def input_fields(version: Any) -> list[dict[str, Any]]:
-    """The fields a call may carry, flat: name, type, allowed values."""
+def version_titles(db: Any, version: Any) -> dict[str, str]:
+    """What the departments behind a version call its columns."""
+    job = computing.find_job(db, version.job_id) if version else None
+    if job is None:
+        return {}
+    return column_titles(db, [item["node_id"] for item in version.manifest["participants"]], job.params.get("resource"))
+
+
+def input_fields(version: Any, titles: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """The fields a call may carry, flat: name, title, type, allowed values."""
     if version is None:
         return []
     schema = version.manifest.get("input_schema", {}).get("properties", {})
     inner = schema.get("features") or schema.get("group") or {}
-    return [{"name": name, "type": field.get("type", "string"), "values": field.get("enum") or [],
+    return [{"name": name, "title": (titles or {}).get(name, ""), "type": field.get("type", "string"), "values": field.get("enum") or [],
              "required": name in inner.get("required", [])} for name, field in inner.get("properties", {}).items()]
 
 
