@@ -40,7 +40,7 @@ class Needles:
     def _aligned(self) -> dict[int, str]:
         doubles = np.array([*self.numbers], dtype="<f8").view("<u8")
         return dict(zip(doubles.tolist(), self.numbers.values(), strict=True)) | {
-            word: what for word, what in self.words.items() if word > 1 << 32}
+            word: what for word, what in self.words.items() if _telling(word)}
 
     def in_memory(self, regions: Iterable[bytes]) -> set[str]:
         """Which are in large aligned regions: as native float64 or ring words, or written out as decimals."""
@@ -60,6 +60,11 @@ class Needles:
             if word.to_bytes(8, "little") in data or word.to_bytes(8, "big") in data:
                 seen.add(what)
         return seen
+
+
+def _telling(word: int) -> bool:
+    """Whether a word is not one that anything could be: 0x3333340000000000 ends many a decimal fraction."""
+    return sum(byte > 0 for byte in word.to_bytes(8, "little")) >= 6
 
 
 def _decimals_in(data: bytes, wanted: dict[bytes, str]) -> set[str]:

@@ -69,11 +69,11 @@ class Town(DemoMarket):
               sector: str = "environment", grade: int = 2) -> list[shuyan.Resource]:
         """Register ``files`` (by department) as resource ``name``; waits until the catalogue shows them.
 
-        Dimensions are columns whose values the node measures and publishes.
+        Dimensions are columns whose values are published: measured by the node, or named here as ``column=a,b,c``.
         """
         declared = ["--sector", sector, "--grade", str(grade), "--approval", "automatic", "--title", name]
         for column in (*columns, *dimensions):
-            declared += ["--column", column]
+            declared += ["--column", column.partition("=")[0]]
         for column in dimensions:
             declared += ["--dimension", column]
 
