@@ -181,7 +181,7 @@ def test_the_invoice_counts_calls_once_and_shares_all_of_it(market: DemoMarket, 
     before = market.connect(BANK).orders.preview(order)
     product = played.made["credit-score.product"]
     for _ in range(3):
-        market.connect(BANK).products.call(product, **scenes.CREDIT.products[1].call, key="the same call")
+        market.connect(BANK).products.call(product, **scenes.CREDIT.products[1].call, key="the-same-call")
     after = market.connect(BANK).orders.preview(order)
     assert after["calls"] == before["calls"] + 1
     assert sum(share["amount_fen"] for share in after["shares"]) == after["total_fen"]

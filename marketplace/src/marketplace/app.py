@@ -7,9 +7,12 @@ without one, errors outside the API are plain text.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
 import secrets
+import signal
 import threading
 import time
 
@@ -102,7 +105,13 @@ def serve_app() -> OpenAPI:
 
 
 def _end_with_parent(parent: int) -> None:
-    """End this worker when its supervisor is gone, however it went, so that no old worker keeps the port."""
+    """End this worker when its supervisor is gone, however it went, so that no old worker keeps the port.
+
+    Linux does it at once (``PR_SET_PDEATHSIG``), so that a restarted supervisor never meets an old worker; looking
+    now and then is for other systems, and for a supervisor that went before this was asked.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
