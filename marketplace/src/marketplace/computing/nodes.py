@@ -9,7 +9,6 @@ import json
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import or_, update
 from sqlmodel import Session, col, select
@@ -220,12 +219,6 @@ def revocations_seen(session: Session, node_id: str, number: int) -> None:
 def active_nodes(session: Session) -> set[str]:
     """Ids of the nodes that may be linked."""
     return set(session.exec(select(Node.id).where(Node.status == "active")))
-
-
-def node_description(node: Node) -> dict[str, Any]:
-    """A node as programs see it."""
-    return {"id": node.id, "organisation_id": node.organisation_id, "name": node.name, "status": node.status,
-            "connected": node.connected, "apps": node.apps, "software_version": node.software_version}
 
 
 def new_node_id() -> str:
