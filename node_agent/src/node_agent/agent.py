@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from shuyan.federation.apps import InstalledApp
 
 _PRUNE_SECONDS = 3600.0
+_IDLE_RUN_SECONDS = 120.0
 
 _log = structlog.get_logger("node.agent")
 
@@ -82,9 +85,13 @@ class Agent:
         self.worker.warm()
         link = asyncio.create_task(self.link.run())
         try:
+            pruned = -math.inf
             while True:
-                self.tasks.prune()
-                await asyncio.sleep(_PRUNE_SECONDS)
+                if time.monotonic() - pruned >= _PRUNE_SECONDS:
+                    self.tasks.prune()
+                    pruned = time.monotonic()
+                await asyncio.sleep(_IDLE_RUN_SECONDS / 4)
+                await self.worker.forget_idle(_IDLE_RUN_SECONDS)
         finally:
             link.cancel()
             for task in list(self._background):

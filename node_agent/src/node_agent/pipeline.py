@@ -145,7 +145,7 @@ class TaskPipeline:
         """The reply to a task: masked, or a failure by code. A task id is answered once; then the answer is repeated."""
         if not (0 < len(request.task_id) <= _MAX_ID and 0 < len(request.run_id) <= _MAX_ID
                 and len(request.params_json) <= _MAX_PARAMS):
-            return _failure(request.task_id[:_MAX_ID], ProblemError(problems.BAD_PARAMS, field="task_id"))
+            return _failure(request.task_id[:_MAX_ID], ProblemError(problems.BAD_PARAMS, where="task_id"))
         digest = request_digest(request)
         underway = self._underway.get(request.task_id)
         if underway is not None:

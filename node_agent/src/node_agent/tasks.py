@@ -14,6 +14,7 @@ from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2
 
 _KEEP_TASKS_MS = 7 * 86_400_000
+_KEEP_ANSWERS_MS = 3_600_000
 _RESEND_MS = 600_000
 
 
@@ -176,8 +177,10 @@ class TaskBook:
             self._state.execute("UPDATE task SET reply = NULL, seed = NULL WHERE run_id = ? AND answered", (run_id,))
 
     def prune(self) -> None:
-        """Drop tasks of more than a week ago; openings and questions stay for good."""
+        """Drop answers and seeds of an hour ago, tasks of a week ago; openings and questions stay for good."""
         with self._state.transaction():
+            self._state.execute("UPDATE task SET reply = NULL, seed = NULL WHERE answered AND reply IS NOT NULL"
+                                " AND at_ms < ?", (_now_ms() - _KEEP_ANSWERS_MS,))
             self._state.execute("DELETE FROM task WHERE at_ms < ?", (_now_ms() - _KEEP_TASKS_MS,))
 
 

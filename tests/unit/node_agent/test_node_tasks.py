@@ -299,3 +299,25 @@ async def test_the_worker_is_shut_in(place, mode, monkeypatch):
         totals = PlainAnswer.from_bytes(seen[0]).vectors["totals"]
         expected = {"environment": 0.0, "files": 7.0, "stray": float(sum(range(30, 50)))}[mode]
         np.testing.assert_array_equal(totals.ravel(), [expected])
+
+
+@runs
+async def test_the_worker_keeps_a_run_warm_and_forgets_it(place):
+    async with one_node(place) as (world, _, agent, session):
+        seen = []
+        original = agent.worker.run
+
+        async def listen(work, deadline):
+            answer = await original(work, deadline)
+            seen.append(PlainAnswer.from_bytes(answer).vectors["totals"].ravel()[0])
+            return answer
+
+        agent.worker.run = listen
+        jws = world.signed()
+        for round_ in (1, 2):
+            assert (await session.ask(world.task(jws, round_=round_, mode="rounds"))).HasField("flower_message")
+        await agent.worker.forget_idle(0)
+        for round_ in (3, 4):
+            assert (await session.ask(world.task(jws, round_=round_, mode="rounds"))).HasField("flower_message")
+        assert (await session.ask(world.task(jws, run="run_2", mode="rounds"))).HasField("flower_message")
+        assert seen == [1, 2, 1, 2, 1]

@@ -91,6 +91,7 @@ class Worker:
         self._starting: asyncio.Task[None] | None = None
         self._current = ""
         self._cancelled: set[str] = set()
+        self._used: dict[str, float] = {}  # run id -> time.monotonic() of its last task
 
     @property
     def pid(self) -> int | None:
@@ -133,6 +134,7 @@ class Worker:
             return await self._run(work, deadline)
         finally:
             self._current = ""
+            self._used[work.run_id] = time.monotonic()
             self._waiting -= 1
             self._turn.release()
 
@@ -178,8 +180,15 @@ class Worker:
         header, body = await read_frame(self._reader, max_body=48 * work.max_values + 65_536)
         return _answer(header, body)
 
+    async def forget_idle(self, seconds: float) -> None:
+        """Drop what the worker keeps for runs that asked nothing for so long: most ends of runs are not announced."""
+        before = time.monotonic() - seconds
+        for run_id in [run_id for run_id, used in self._used.items() if used < before]:
+            await self.forget(run_id)
+
     async def forget(self, run_id: str) -> None:
         """The run is over: drop what the worker keeps for it."""
+        self._used.pop(run_id, None)
         if self.pid is None or self._writer is None or self._starting is not None:
             return
         async with self._turn:
