@@ -31,7 +31,7 @@ chaos: install ## Kill processes at random while the main job is played; ARGS="-
 	@$(RUN) -m tests.chaos $(ARGS)
 
 compose-check: install ## Play the chain against docker compose and break it on the way
-	scripts/compose_check.sh $(ARGS)
+	@$(RUN) -m demo.containers $(ARGS)
 
 protos: install ## Generate the gRPC code again
 	protos/generate.sh

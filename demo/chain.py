@@ -253,7 +253,7 @@ class Chain:
                 self.screen.console.print(f"     {said.strip().splitlines()[-1]}", style="dim", markup=False)
         checkpoint.write_text(self.market.connect(DEVELOPER).audit.checkpoint(), encoding="utf-8")
         with self.screen.step("核对数据库与存证日志", "The database agrees with the log"):
-            run("shuyan-market", "audit", "check", environment=self.market.layout.market_environment())
+            self.market.market_command("audit", "check")
 
     def suggestions(self) -> list[str]:
         """Commands and pages to try."""

@@ -149,6 +149,10 @@ class DemoMarket:
     def node_json(self, district: District, *arguments: str | Path) -> Any:
         return run_json("shuyan-node", "--dir", self.layout.node(district), *arguments)
 
+    def market_command(self, *arguments: str | Path) -> str:
+        """Run ``shuyan-market`` as the operator."""
+        return run("shuyan-market", *arguments, environment=self.layout.market_environment())
+
     def authority_command(self, *arguments: str | Path) -> str:
         """Run ``shuyan-authority`` as the data authority."""
         return run("shuyan-authority", *arguments, environment=self.layout.authority_environment())
@@ -158,8 +162,8 @@ class DemoMarket:
         folder = self.layout.node(district)
         invitation = self.layout.department(district) / "invitation.txt"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        run("shuyan-market", "node", "invite", "--organisation", f"org_{district.slug}",
-            "--name", f"{district.name_zh}节点", "--out", invitation, environment=self.layout.market_environment())
+        self.market_command("node", "invite", "--organisation", f"org_{district.slug}",
+                            "--name", f"{district.name_zh}节点", "--out", invitation)
         if not (folder / "config.toml").exists():
             self.node_command(district, "init")
         self.node_command(district, "enrol", "--invitation", invitation,

@@ -9,6 +9,8 @@ shuyan-market init
 shuyan-coordinator init
 accounts=$SHUYAN_DATA_DIR/accounts
 if [ ! -e "$accounts/seeded" ]; then
+  mkdir -p "$accounts/clients"
+  cp /secrets/authority-client.secret "$accounts/clients/authority.secret"
   python3 docker/first_accounts.py "$accounts"
   shuyan-market seed "$accounts/seed.json"
   rm "$accounts/seed.json"
