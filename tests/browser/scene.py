@@ -193,7 +193,8 @@ def model_content() -> dict[str, Any]:
     numbers = [("age", 54.2, 17.3), ("systolic", 131.6, 17.9), ("cholesterol", 4.91, 1.02)]
     return {"kind": "model", "family": "logistic", "target": "readmitted",
             "features": [{"name": name, "type": "number", "levels": [], "mean": mean, "sd": sd} for name, mean, sd in numbers]
-            + [{"name": "district", "type": "category", "levels": DISTRICTS, "mean": None, "sd": None}],
+            + [{"name": "district", "type": "category", "levels": DISTRICTS,
+                  "mean": [0.24, 0.26, 0.28], "sd": [0.427, 0.4386, 0.449]}],
             "terms": ["age", "systolic", "cholesterol", *(f"district={name}" for name in DISTRICTS[1:])],
             "coefficients": [0.8125, 0.4411, 0.1932, -0.1204, 0.0877, 0.2519], "intercept": -1.9034, "l2": 1.0,
             "rows": 9540, "departments": 4, "rounds": 7, "converged": True,

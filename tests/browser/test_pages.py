@@ -79,6 +79,17 @@ def test_from_the_storefront_to_a_paid_order(visitor: Visitor) -> None:
     _expect(page.locator(".chart canvas").first).to_be_visible()
 
 
+def test_a_model_is_tried_from_the_order(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_in("consumer")
+    visitor.open(f"/orders/{visitor.site.scene.orders['model']}")
+    page.get_by_role("button", name=visitor.say("调用", "Call"), exact=True).click()
+    _expect(page.locator("#answer")).to_contain_text(visitor.say("评分", "Score"))
+    page.locator("[name=x-age]").fill("old")
+    page.get_by_role("button", name=visitor.say("调用", "Call"), exact=True).click()
+    _expect(page.locator("#answer").get_by_role("alert")).to_be_visible()
+
+
 def test_a_job_shows_its_progress_live_and_then_its_chart(visitor: Visitor) -> None:
     page, scene = visitor.page, visitor.site.scene
     visitor.sign_in("developer")

@@ -114,7 +114,7 @@ def _histogram(histogram: dict[str, Any], names: Names) -> Section:
 def _model(content: dict[str, Any], names: Names) -> list[Section]:
     logistic = content.get("family") == "logistic"
     terms, values = list(content.get("terms", [])), list(content.get("coefficients", []))
-    section = Section(_("Coefficients"), [_("Model term"), _("Coefficient"), *([_("Odds ratio")] if logistic else [])],
+    section = Section(_("Coefficients, per standard deviation"), [_("Model term"), _("Coefficient"), *([_("Odds ratio")] if logistic else [])],
                       [False, True, *([True] if logistic else [])])
     rows = [(_term(term, names), value) for term, value in zip(terms, values, strict=False)]
     intercept = content.get("intercept")

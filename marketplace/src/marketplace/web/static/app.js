@@ -59,5 +59,17 @@
     if (event.persisted) document.querySelectorAll("form[data-sent]").forEach(function (form) { delete form.dataset.sent; });
   });
   document.addEventListener("htmx:afterSwap", function (event) { everything(event.detail.target.parentNode || document); });
+  // a fragment that could not be had is said where it would have stood; a poll just tries again
+  function failed(event) {
+    var target = event.detail.target;
+    if (!target || event.detail.elt.hasAttribute("hx-get")) return;
+    var note = document.createElement("div");
+    note.className = "alert alert-danger m-3";
+    note.setAttribute("role", "alert");
+    note.textContent = document.body.dataset.failed;
+    target.replaceChildren(note);
+  }
+  document.addEventListener("htmx:responseError", failed);
+  document.addEventListener("htmx:sendError", failed);
   everything(document);
 })();
