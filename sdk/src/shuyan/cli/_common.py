@@ -24,7 +24,8 @@ REFUSED, USAGE, CANNOT_CONNECT, NOT_SIGNED_IN = 1, 2, 3, 4
 AsJson = Annotated[bool, typer.Option("--json", help=t("输出 JSON。", "Print JSON."))]
 Limit = Annotated[int, typer.Option(help=t("最多显示多少条。", "Show this many at most."), min=1)]
 
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+# Piped output is read by programs and eyes with longer lines than a terminal: nothing is folded there.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
 
 
 @dataclass(frozen=True)
