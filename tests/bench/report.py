@@ -54,7 +54,7 @@ def machine() -> str:
 
 def show(lines: Sequence[Line], save: Path | None = None) -> None:
     """Print the table; ``save`` keeps the figures as JSON too."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=160)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("what", "measured", "beside it", "", "ratio", "goal"):
         table.add_column(heading, justify="right" if heading in ("measured", "beside it", "ratio") else "left", no_wrap=True)

@@ -174,7 +174,7 @@ def _audit(findings: Findings, database: sqlite3.Connection, ledger: Ledger, wat
     findings.require(sealed == recorded, "seals", f"{sealed} calls sealed, {recorded} records carry a seal")
     leaves = _column(database, 'SELECT leaf FROM audit_event ORDER BY "index"')
     for checkpoint in watcher.seen:
-        root = merkle.root_of(leaf.encode() for leaf in leaves[: checkpoint.size])
+        root = merkle.root_of(merkle.leaf_hash(leaf.encode()) for leaf in leaves[: checkpoint.size])
         findings.require(root == checkpoint.root, "checkpoint kept", f"checkpoint {checkpoint.size} was rewritten")
 
 
