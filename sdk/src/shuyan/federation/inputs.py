@@ -37,6 +37,7 @@ class Inputs:
         self.connection = connection
         self.schema = schema
         self.cache: dict[str, Any] = {}
+        self._rows: int | None = None
 
     @classmethod
     def from_sql(
@@ -118,9 +119,11 @@ class Inputs:
         return found
 
     def row_count(self) -> int:
-        """Rows of ``data``."""
-        row = self.connection.execute("SELECT count(*) FROM data").fetchone()
-        return int(row[0]) if row else 0
+        """Rows of ``data``, counted once: every round asks, and the rows stay the same."""
+        if self._rows is None:
+            row = self.connection.execute("SELECT count(*) FROM data").fetchone()
+            self._rows = int(row[0]) if row else 0
+        return self._rows
 
     def close(self) -> None:
         """Give the memory back."""
