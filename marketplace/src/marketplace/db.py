@@ -48,11 +48,15 @@ def utc_now() -> dt.datetime:
 
 
 def make_engine(url: str, *, writer: bool) -> Engine:
-    """An engine with our transaction rules; ``writer`` decides how SQLite transactions begin."""
+    """An engine with our transaction rules; ``writer`` decides how SQLite transactions begin.
+
+    Parameters are hidden in errors: they end up in logs, and may be personal or secret.
+    """
     if not url.startswith("sqlite"):
         return create_engine(url.replace("postgresql://", "postgresql+psycopg://"), pool_pre_ping=True,
-                             pool_size=10, max_overflow=10, pool_recycle=1800)
-    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": 30, "check_same_thread": False})
+                             pool_size=10, max_overflow=10, pool_recycle=1800, hide_parameters=True)
+    engine = create_engine(url, connect_args={"isolation_level": None, "timeout": 30, "check_same_thread": False},
+                           hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _record: object) -> None:
