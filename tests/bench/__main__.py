@@ -28,7 +28,7 @@ from tests.bench.report import Line, median, percentile, show
 from tests.factories.town import Town, town
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = ("memory", "queries", "training", "calls", "rounds")
+SECTIONS = ("memory", "queries", "training", "calls", "rounds", "used")
 
 
 @dataclass(frozen=True)
@@ -90,15 +90,26 @@ class Bench:
     # --- measurements ----------------------------------------------------------------------------------------------
 
     def memory(self) -> None:
-        """Resident memory after everything has been used once and fallen idle."""
+        """Resident memory of processes that have just started and wait."""
+        for one in DISTRICTS:
+            self.market.processes.restart(one.slug)
+        self.market.wait_connected()
+        self._resident("idle")
+
+    def used(self) -> None:
+        """The same after everything above."""
+        self._resident("idle again after all this")
+
+    def _resident(self, when: str) -> None:
         processes = self.market.processes
         time.sleep(3)  # idle: nothing is waited for here
         nodes = [resident(processes.pid(one.slug)) for one in DISTRICTS]
-        self.add("idle node agent with its worker", max(sum(parts.values()) for parts in nodes), "MB", goal="≤ 250")
+        self.add(f"node agent with its worker, {when}", max(sum(parts.values()) for parts in nodes), "MB", goal="≤ 250")
         for name, size in max(nodes, key=lambda parts: sum(parts.values())).items():
             self.add(f"  {name}", size, "MB")
         market, coordinator = (resident(processes.pid(name)) for name in ("marketplace", "coordinator"))
-        self.add("marketplace and coordinator", sum(market.values()) + sum(coordinator.values()), "MB", goal="≤ 600")
+        self.add(f"marketplace and coordinator, {when}", sum(market.values()) + sum(coordinator.values()), "MB",
+                 goal="≤ 600")
         for label, parts in (("marketplace", market), ("coordinator", coordinator)):
             self.add(f"  {label}", sum(parts.values()), "MB")
 
