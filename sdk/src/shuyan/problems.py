@@ -54,9 +54,14 @@ class _Arguments(dict[str, object]):
 
 
 def describe(code: str, args: dict[str, object] | None = None, language: Language = "zh") -> str:
-    """The public sentence of a problem in ``language`` ("zh" or "en")."""
+    """The public sentence of a problem in ``language`` ("zh" or "en"); lists among ``args`` are told as lists of names."""
     problem = get(code)
-    return (problem.zh if language == "zh" else problem.en).format_map(_Arguments(args or {}))
+    told = _Arguments({name: _listed(value, language) for name, value in (args or {}).items()})
+    return (problem.zh if language == "zh" else problem.en).format_map(told)
+
+
+def _listed(value: object, language: Language) -> object:
+    return ("、" if language == "zh" else ", ").join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 class ProblemError(Exception):

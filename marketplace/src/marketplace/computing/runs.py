@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM
@@ -43,17 +44,23 @@ class Order:
     departments: dict[str, str]
 
 
-def queued_jobs(session: Session, limit: int = 50) -> list[str]:
-    """Ids of jobs waiting to be run, oldest first."""
-    return list(session.exec(select(Job.id).where(Job.status == "queued").order_by(col(Job.id)).limit(limit)))
+def queued_jobs(session: Session, limit: int = 50) -> dict[str, int]:
+    """Jobs waiting to be run, oldest first, and the number of the attempt that is due."""
+    jobs = list(session.exec(select(Job.id).where(Job.status == "queued").order_by(col(Job.id)).limit(limit)))
+    return {job_id: attempt + 1 for job_id, attempt in _latest_attempts(session, jobs).items()}
 
 
 def running_jobs(session: Session) -> dict[str, int]:
     """Jobs under way and their latest attempt (0: none recorded)."""
-    jobs = list(session.exec(select(Job.id).where(Job.status == "running").order_by(col(Job.id))))
-    attempts = dict.fromkeys(jobs, 0)
-    for run in session.exec(select(Run).where(col(Run.job_id).in_(jobs))):
-        attempts[run.job_id] = max(attempts[run.job_id], run.attempt)
+    return _latest_attempts(
+        session, list(session.exec(select(Job.id).where(Job.status == "running").order_by(col(Job.id)))))
+
+
+def _latest_attempts(session: Session, job_ids: Sequence[str]) -> dict[str, int]:
+    attempts = dict.fromkeys(job_ids, 0)
+    if attempts:
+        for job_id, attempt in session.exec(select(Run.job_id, Run.attempt).where(col(Run.job_id).in_(job_ids))):
+            attempts[job_id] = max(attempts[job_id], attempt)
     return attempts
 
 
@@ -77,13 +84,18 @@ def begin(session: Session, job_id: str, attempt: int) -> str | None:
         end_cancelled(session, job, SYSTEM)
         return None
     if job.status == "queued":
-        job.status, job.started_at = rules.JOB.check("start", job.status, SYSTEM).target, utc_now()
+        job.status = rules.JOB.check("start", job.status, SYSTEM).target
+        job.started_at = job.started_at or utc_now()
     job.round = job.rounds = 0
     session.add(job)
     run = Run(id=new_id("run"), job_id=job_id, attempt=attempt)
     session.add(run)
     if attempt > 1:
-        add_log(session, job_id, "run_restarting", "warning", attempt=attempt)
+        before = _run_of(session, job_id, attempt - 1)
+        if before is not None and before.status == "waiting":
+            add_log(session, job_id, "run_resuming", attempt=attempt)
+        else:
+            add_log(session, job_id, "run_restarting", "warning", attempt=attempt)
     session.flush()
     trust.append(session, Tag.RUN_STARTED, SYSTEM, run.id, related=[job_id, job.grant_id], data={"attempt": attempt})
     return run.id
@@ -145,7 +157,7 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
     Returns:
         whether the output went to review. Repeating it on a closed run changes nothing.
     """
-    run, job = _open_run(session, run_id)
+    run, job = open_run(session, run_id)
     if run is None or job is None:
         return False
     try:
@@ -182,14 +194,14 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
 
 def fail(session: Session, run_id: str, code: str, args: dict[str, Any]) -> None:
     """A run and its job end with an error of the catalogue. Repeating it on a closed run changes nothing."""
-    run, job = _open_run(session, run_id)
+    run, job = open_run(session, run_id)
     if run is not None and job is not None:
         _fail(session, run, job, code, args)
 
 
 def cancelled(session: Session, run_id: str) -> None:
     """A run was stopped because its job is cancelled. Repeating it on a closed run changes nothing."""
-    run, job = _open_run(session, run_id)
+    run, job = open_run(session, run_id)
     if run is not None and job is not None:
         run.status, run.finished_at = "cancelled", utc_now()
         session.add(run)
@@ -201,7 +213,7 @@ def interrupted(session: Session, job_id: str, attempt: int) -> int | None:
 
     Returns:
         the number of the next attempt, or ``None`` if there is none: the job has ended, was to be cancelled, or was
-        tried :data:`.rules.MAX_ATTEMPTS` times and now fails with ``coordinator_interrupted``. Repeatable.
+        interrupted :data:`.rules.MAX_ATTEMPTS` times and now fails with ``coordinator_interrupted``. Repeatable.
     """
     job = locked_job(session, job_id)
     if job is None or job.status != "running":
@@ -216,8 +228,10 @@ def interrupted(session: Session, job_id: str, attempt: int) -> int | None:
     if job.cancel_requested:
         end_cancelled(session, job, SYSTEM)
         return None
-    if attempt >= rules.MAX_ATTEMPTS:
-        _fail_job(session, job, COORDINATOR_INTERRUPTED, {"attempts": attempt})
+    times = session.exec(select(func.count()).select_from(Run).where(
+        Run.job_id == job_id, Run.status == "interrupted")).one()
+    if times >= rules.MAX_ATTEMPTS:  # runs that ended to wait for an approval do not count
+        fail_job(session, job, COORDINATOR_INTERRUPTED, {"attempts": times})
         return None
     return attempt + 1
 
@@ -227,7 +241,8 @@ def _run_of(session: Session, job_id: str, attempt: int) -> Run | None:
                         .execution_options(populate_existing=True)).first()
 
 
-def _open_run(session: Session, run_id: str) -> tuple[Run | None, Job | None]:
+def open_run(session: Session, run_id: str) -> tuple[Run | None, Job | None]:
+    """A run and its locked job if both still go on, else nothing."""
     run = session.get(Run, run_id)
     job = locked_job(session, run.job_id) if run is not None else None
     if run is None or job is None or job.status != "running":
@@ -242,11 +257,14 @@ def _fail(session: Session, run: Run, job: Job, code: str, args: dict[str, Any])
     session.flush()
     trust.append(session, Tag.RUN_FAILED, SYSTEM, run.id, related=[job.id, job.grant_id],
                  data={"code": code, "attempt": run.attempt})
-    _fail_job(session, job, code, args)
+    fail_job(session, job, code, args)
 
 
-def _fail_job(session: Session, job: Job, code: str, args: dict[str, Any]) -> None:
-    job.status, job.finished_at = rules.JOB.check("fail", job.status, SYSTEM).target, utc_now()
-    job.error_code, job.error_args = code, {key: str(value) for key, value in args.items()}
+def fail_job(session: Session, job: Job, code: str, args: dict[str, Any]) -> None:
+    """A locked job ends with an error of the catalogue."""
+    job.status, job.finished_at, job.waiting_for = rules.JOB.check("fail", job.status, SYSTEM).target, utc_now(), {}
+    job.error_code, job.error_args = code, {
+        key: [str(item) for item in value] if isinstance(value, (list, tuple)) else str(value)
+        for key, value in args.items()}
     session.add(job)
     add_log(session, job.id, "job_failed", "error", code=code, **job.error_args)

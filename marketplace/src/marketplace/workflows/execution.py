@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from marketplace.computing import runs
+from marketplace.computing import approvals, runs
 from marketplace.computing.errors import APP_NOT_GRANTED, APP_NOT_INSTALLED, NODES_MISSING, RUN_FAILED
 from marketplace.db import reading, transaction
 from marketplace.logging import get_logger
@@ -114,12 +114,12 @@ class Watched:
 
 
 def execute(transport: RunTransport, watched: Watched, run_id: str, *, wait_seconds: float = WAIT_SECONDS) -> str:
-    """Execute one attempt and record how it ended: ``finished``, ``failed`` or ``cancelled``.
+    """Execute one attempt and record how it ended: ``finished``, ``failed``, ``cancelled`` or ``waiting`` for an approval.
 
     Raises:
         ShuttingDown: nothing was recorded.
     """
-    from shuyan.federation.grid import RunCancelled
+    from shuyan.federation.grid import ApprovalsPending, RunCancelled
 
     def failed(code: str, args: dict[str, Any]) -> str:
         log.info("run failed", job_id=watched.job_id, run_id=run_id, code=code)
@@ -132,6 +132,8 @@ def execute(transport: RunTransport, watched: Watched, run_id: str, *, wait_seco
             raise ShuttingDown from None
         return _close(watched, runs.cancelled, run_id, outcome="cancelled")
     except NodeFailure as failure:
+        if isinstance(failure, ApprovalsPending) and all(failure.approvals.values()):
+            return _close(watched, approvals.wait, run_id, failure.approvals, watched.names, outcome="waiting")
         args = dict(failure.args_) | {"node": watched.names.get(failure.node_id, failure.node_id)}
         return failed(failure.code, args)
     except ProblemError as problem:
@@ -197,7 +199,7 @@ def _gather(transport: RunTransport, watched: Watched, order: runs.Order, wait_s
     present = sorted(wanted - missing)
     if len(present) < minimum:
         raise ProblemError(NODES_MISSING, connected=len(present), minimum=minimum,
-                           missing="、".join(_names(order, missing)) or "—")
+                           missing=_names(order, missing) or "—")
     if missing:
         watched.say("going_on_without", "warning", departments=len(present), missing=_names(order, missing))
     return present

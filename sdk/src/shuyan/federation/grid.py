@@ -32,10 +32,23 @@ from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant, grant_digest
 
 _POLL_SECONDS: Final = 0.1
+_OTHERS_SECONDS: Final = 1.0  # for other departments to say that they too must approve first; they say so before computing
 
 
 class RunCancelled(Exception):
     """The run was cancelled while it was under way."""
+
+
+class ApprovalsPending(NodeFailure):
+    """Departments must approve this use of their data first; the run has ended, and a new one may be tried once they have.
+
+    Attributes:
+        approvals: the number of the approval by node id, empty where the node did not say it.
+    """
+
+    def __init__(self, failures: Sequence[NodeFailure]) -> None:
+        super().__init__(failures[0].node_id, problems.APPROVAL_PENDING, failures[0].args_)
+        self.approvals = {failure.node_id: str(failure.args_.get("approval", "")) for failure in failures}
 
 
 class _Lost(Exception):
@@ -105,6 +118,7 @@ class SecureGrid(Grid):  # type: ignore[misc]
         self._params_json = rfc8785.dumps(self.raw_params).decode()
         self._participants = tuple(sorted(set(participants)))
         self._minimum = max(3, grant.minimum_participants)
+        self._lost: list[str] = []
         self._round_seconds, self._open_seconds = round_seconds, open_seconds
         self._round = 0
         self._rounds = 0
@@ -150,8 +164,10 @@ class SecureGrid(Grid):  # type: ignore[misc]
             arrays: arrays for the handler.
 
         Raises:
-            ProblemError: ``participants_too_few``, ``round_lost``, or the question itself is out of bounds.
+            ProblemError: ``departments_lost`` naming them, ``participants_too_few`` if there never were enough,
+                ``round_lost``, or the question itself is out of bounds.
             NodeFailure: a department refused.
+            ApprovalsPending: departments have to approve it first.
             RunCancelled: the run was cancelled.
         """
         return self._ask(message_type, _flower.question_content(config, arrays, expect), dict(expect))
@@ -191,10 +207,16 @@ class SecureGrid(Grid):  # type: ignore[misc]
         lost = {failure.node_id for failure in failures}
         for failure in failures:
             self.tell("department_lost", node=failure.node_id, reason=failure.code)
+        self._lost += sorted(lost)
         self._participants = tuple(node for node in self._participants if node not in lost)
-        if len(self._participants) < self._minimum:
-            self._transport.cancel(self._run_id)
-            raise ProblemError(problems.PARTICIPANTS_TOO_FEW, minimum=self._minimum) from (failures[0] if failures else None)
+        if len(self._participants) >= self._minimum:
+            return
+        self._transport.cancel(self._run_id)
+        if not self._lost:
+            raise ProblemError(problems.PARTICIPANTS_TOO_FEW, minimum=self._minimum)
+        names = {node.node_id: node.name for node in self._grant.nodes}
+        raise ProblemError(problems.DEPARTMENTS_LOST, left=len(self._participants), minimum=self._minimum,
+                           lost=[names.get(node, node) for node in self._lost]) from (failures[0] if failures else None)
 
     def _collect(self, outgoing: _flower.Outgoing, segments: Sequence[Segment], attempt: int) -> dict[str, Words]:
         """All participants' masked answers, added up as they come."""
@@ -260,15 +282,25 @@ class SecureGrid(Grid):  # type: ignore[misc]
         """Take every answer as it comes; ends at the first refusal, at cancellation, or when time is up."""
         pending = set(asked)
         deadline = time.monotonic() + seconds
+        unapproved: list[NodeFailure] = []
         try:
             while pending:
                 self._stop_if_cancelled()
                 done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
-                    take(future, asked[future])
+                    try:
+                        take(future, asked[future])
+                    except NodeFailure as failure:
+                        if failure.code != problems.APPROVAL_PENDING:
+                            raise
+                        unapproved.append(failure)
+                        deadline = min(deadline, time.monotonic() + _OTHERS_SECONDS)
                 if pending and time.monotonic() > deadline:
-                    lost.extend(late(asked[future]) for future in pending)
-                    return
+                    if not unapproved:
+                        lost.extend(late(asked[future]) for future in pending)
+                    break
+            if unapproved:
+                raise ApprovalsPending(unapproved)
         except NodeFailure as failure:
             self._stop_if_cancelled(failure)
             self._transport.cancel(self._run_id)

@@ -54,10 +54,9 @@ APP_NOT_ALLOWED: Final = define("app_not_allowed", 403, zh="节点管理员未�
                                 en="The node's administrator has not allowed the app “{app}”.")
 APP_DIGEST_MISMATCH: Final = define("app_digest_mismatch", 403, zh="节点上应用“{app}”的摘要与授权凭证不一致。",
                                     en="The digest of the app “{app}” on the node is not the one granted.")
-APPROVAL_PENDING: Final = define("approval_pending", 409, zh="数源部门尚未审批此任务，请等待审批后重新提交。",
-                                 en="The department has not yet approved this task; submit it again once it has.")
-APPROVAL_REJECTED: Final = define("approval_rejected", 403, zh="数源部门未批准此任务。",
-                                  en="The department has rejected this task.")
+APPROVAL_PENDING: Final = define("approval_pending", 409, zh="{node}尚未审批此任务（审批编号 {approval}）。",
+                                 en="{node} has not yet approved this task (approval {approval}).")
+APPROVAL_REJECTED: Final = define("approval_rejected", 403, zh="{node}未批准此任务。", en="{node} has rejected this task.")
 
 # --- the secure sum ----------------------------------------------------------------------------------------------
 
@@ -65,6 +64,10 @@ COHORT_TOO_SMALL: Final = define("cohort_too_small", 409, zh="参与计算的记
                                  en="Fewer rows took part than the grant's minimum cohort of {minimum}.")
 PARTICIPANTS_TOO_FEW: Final = define("participants_too_few", 409, zh="参与节点少于要求的 {minimum} 个，计算无法进行。",
                                      en="Fewer than the required {minimum} departments can take part.")
+DEPARTMENTS_LOST: Final = define(
+    "departments_lost", 503, zh="只有 {left} 个部门仍能参与，授权要求至少 {minimum} 个；未能继续参与：{lost}。请待其恢复后重新提交。",
+    en="Only {left} departments can still take part and the grant asks for {minimum}; lost: {lost}. "
+       "Submit the job again once they are back.")
 PARTICIPANTS_INVALID: Final = define(
     "participants_invalid", 422, zh="参与节点名单有误：须排序、不重复、均在授权范围内并包含本节点。",
     en="The participant list is wrong: it must be sorted, without repetition, within the grant, and name this node.")

@@ -201,7 +201,7 @@ def test_a_department_that_is_offline_is_named(town: Zone, engines: list[Engine]
     start(town, engines, transport, wait_seconds=0.2)
     failed = eventually(ended(submit(town)))
     assert (failed.status, failed.error_code) == ("failed", "nodes_missing")
-    assert failed.error_args["missing"] == "监测站1"
+    assert failed.error_args["missing"] == ["监测站1"]
     assert "waiting_for_nodes" in codes(town, failed.id)
 
 

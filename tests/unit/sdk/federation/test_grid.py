@@ -72,6 +72,10 @@ def run(federation: LocalFederation, transport: Transport | None = None, **optio
     return content
 
 
+def name_of(federation: LocalFederation, node_id: str) -> str:
+    return next(node.name for node in federation.grant.nodes if node.node_id == node_id)
+
+
 def overall(content: dict[str, Any]) -> dict[str, Any]:
     cell: dict[str, Any] = content["tables"][0]["cells"][0]
     return cell
@@ -122,7 +126,28 @@ def test_below_the_minimum_the_run_ends_with_a_clear_problem(federate: Federate)
     with pytest.raises(ProblemError) as caught:
         run(federation)
 
-    assert (caught.value.code, caught.value.args_) == (problems.PARTICIPANTS_TOO_FEW, {"minimum": 4})
+    assert (caught.value.code, caught.value.args_) == (
+        problems.DEPARTMENTS_LOST, {"left": 3, "minimum": 4, "lost": [name_of(federation, "node-0")]})
+    assert name_of(federation, "node-0") in caught.value.text("zh") and name_of(federation, "node-0") in caught.value.text("en")
+
+
+def test_departments_lost_one_after_the_other_are_all_named(federate: Federate) -> None:
+    federation = federate(TABLES[:4])
+    transport = Unreliable(federation.transport)
+    gone: list[str] = []
+
+    def lose(request: TaskRequest) -> None:
+        if request.node_id == f"node-{len(gone) + 1}" and request.attempt == len(gone) + 1:
+            gone.append(request.node_id)
+            raise NodeLost(request.node_id)
+
+    transport.before_task = lose
+    with pytest.raises(ProblemError) as caught:
+        run(federation, transport)
+
+    names = [name_of(federation, node) for node in ("node-1", "node-2")]
+    assert (caught.value.code, caught.value.args_["lost"]) == (problems.DEPARTMENTS_LOST, names)
+    assert "、".join(names) in caught.value.text("zh") and ", ".join(names) in caught.value.text("en")
 
 
 def test_three_is_the_least_whatever_the_caller_says(federate: Federate) -> None:
