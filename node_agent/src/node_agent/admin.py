@@ -127,7 +127,9 @@ class Admin:
 
     def Decide(self, request: local_pb2.DecideRequest) -> local_pb2.Approval:
         """Approve or reject."""
-        return self.approvals.decide(request.approval_id, request.approve, request.note)
+        decided = self.approvals.decide(request.approval_id, request.approve, request.note)
+        self.on_change("approvals")
+        return decided
 
     def ReadJournal(self, request: local_pb2.ReadJournalRequest) -> local_pb2.ReadJournalReply:
         """A page of the journal; ``verify`` recomputes the whole chain first."""

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _PRUNE_SECONDS = 3600.0
 _IDLE_RUN_SECONDS = 120.0
 
+# A decision is told again: one made at once may reach the coordinator before it has written down that a job waits.
+_TELL_AGAIN_SECONDS = (0.0, 2.0, 30.0)
+
 _log = structlog.get_logger("node.agent")
 
 
@@ -114,6 +117,7 @@ class Agent:
         await self.link.send(resources=self.admin.resources.frame())
         for frame in self.tasks.undelivered():
             await self.link.send_frame(frame)
+        await self._tell_decisions()
 
     def cut_off(self, code: str) -> None:
         """The coordinator said goodbye for good: nothing asked before is answered after."""
@@ -167,11 +171,23 @@ class Agent:
     # --- what the administrator's service asks ---
 
     def _changed(self, what: str) -> None:
-        """Resources changed: tell the coordinator the complete list. Apps go with the next Hello, so dial again."""
+        """Tell the coordinator what changed. Apps go with the next Hello, so dial again for them."""
         if what == "resources":
             self._spawn(self.link.send(resources=self.admin.resources.frame()))
+        elif what == "approvals":
+            self._spawn(self._repeat_decisions())
         elif what == "apps":
             self.link.redial()
+
+    async def _repeat_decisions(self) -> None:
+        for seconds in _TELL_AGAIN_SECONDS:
+            await asyncio.sleep(seconds)
+            await self._tell_decisions()
+
+    async def _tell_decisions(self) -> None:
+        decided = self.admin.approvals.frame()
+        if decided.decisions:
+            await self.link.send(approvals_decided=decided)
 
     def live(self) -> dict[str, Any]:
         """What only the running agent knows, for the status."""

@@ -15,7 +15,11 @@ from node_agent.state import State
 from shuyan.federation import problems
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
+from shuyan_protos.link.v1 import link_pb2
 from shuyan_protos.local.v1 import local_pb2
+
+_TOLD_MS = 30 * 86_400_000  # a job waits no longer than that for a decision it was not told of
+_TOLD_MOST = 500
 
 
 class Approvals:
@@ -30,20 +34,22 @@ class Approvals:
         """Let an approved question pass; note down a new one for the administrator.
 
         Raises:
-            ProblemError: ``approval_pending``, ``approval_rejected``.
+            ProblemError: ``approval_pending`` with the approval's id, ``approval_rejected``.
         """
         subject = hashlib.sha256(rfc8785.dumps(
             [grant_digest, resource, app_name, app_digest, params_json])).hexdigest()
-        row = self._state.one("SELECT state FROM approval WHERE subject = ?", (subject,))
+        row = self._state.one("SELECT id, state FROM approval WHERE subject = ?", (subject,))
         if row is None:
-            self._ask(subject, grant, resource, app_name, params_json)
+            approval_id = self._ask(subject, grant, resource, app_name, params_json)
         elif row["state"] == "approved":
             return
         elif row["state"] == "rejected":
             raise ProblemError(problems.APPROVAL_REJECTED)
-        raise ProblemError(problems.APPROVAL_PENDING)
+        else:
+            approval_id = row["id"]
+        raise ProblemError(problems.APPROVAL_PENDING, approval=approval_id)
 
-    def _ask(self, subject: str, grant: Grant, resource: str, app_name: str, params_json: str) -> None:
+    def _ask(self, subject: str, grant: Grant, resource: str, app_name: str, params_json: str) -> str:
         approval_id = "apr_" + secrets.token_hex(6)
         with self._state.transaction():
             self._state.execute(
@@ -53,6 +59,14 @@ class Approvals:
                  _now_ms()))
             self._journal.append("approval:asked", approval=approval_id, grant=grant.jti, resource=resource,
                                  app=app_name)
+        return approval_id
+
+    def frame(self) -> link_pb2.ApprovalsDecided:
+        """The decisions of the last 30 days, newest first, for the coordinator; the notes stay here."""
+        rows = self._state.all("SELECT id, state FROM approval WHERE state != 'pending' AND decided_at_ms > ?"
+                               " ORDER BY decided_at_ms DESC LIMIT ?", (_now_ms() - _TOLD_MS, _TOLD_MOST))
+        return link_pb2.ApprovalsDecided(decisions=[
+            link_pb2.ApprovalDecision(approval_id=row["id"], approved=row["state"] == "approved") for row in rows])
 
     def list(self, *, all_: bool = False) -> list[local_pb2.Approval]:
         """Pending approvals, or all, newest first."""

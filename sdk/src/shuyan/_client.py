@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from shuyan._audit import Audit
 from shuyan._config import resolve
@@ -48,6 +48,8 @@ class Job(Record):
     round: int = 0
     rounds: int = 0
     error_code: str | None = None
+    waiting_for: dict[str, str] = Field(default_factory=dict)
+    """While ``awaiting_approval``: node id → number of the approval its department was asked for."""
     _api: Api = PrivateAttr()
 
     @property
@@ -80,6 +82,9 @@ class Job(Record):
     def wait(self, *, timeout: float | None = None, progress: Callable[[Job, list[LogLine]], object] | None = None,
              poll: float = 0.25, until: Iterable[str] = ENDED) -> Job:
         """Wait until the job's status is one of ``until`` or it has ended.
+
+        A job that is ``awaiting_approval`` is waited for too: it goes on once the departments of :attr:`waiting_for`
+        have approved, which takes as long as it takes them.
 
         Args:
             timeout: seconds to wait at most; ``None`` waits for ever.

@@ -49,6 +49,7 @@ class JobOut(Out):
     rounds: int
     error_code: str | None
     cancel_requested: bool
+    waiting_for: dict[str, str] = Field(description="While awaiting_approval: node id and number of the approval asked for.")
     created_at: Time
     started_at: Time | None
     finished_at: Time | None

@@ -57,7 +57,7 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
 
 
 def cancel_job(session: Session, actor: Actor, job_id: str) -> Job:
-    """Cancel a job: at once while queued, else the coordinator stops it within a second. Twice changes nothing.
+    """Cancel a job: a running one is stopped by the coordinator within a second, others end at once. Twice changes nothing.
 
     Raises:
         ProblemError: ``not_found``, ``not_allowed``, ``wrong_state`` once it has ended or waits for review.
@@ -68,7 +68,7 @@ def cancel_job(session: Session, actor: Actor, job_id: str) -> Job:
     if job.status == "cancelled":
         return job
     rules.JOB.check("cancel", job.status, actor, owner=job.organisation_id)
-    if job.status == "queued":
+    if job.status != "running":
         end_cancelled(session, job, actor)
     elif not job.cancel_requested:
         job.cancel_requested = True
@@ -173,7 +173,7 @@ def add_log(session: Session, job_id: str, code: str, level: str = "info", /, **
 
 def end_cancelled(session: Session, job: Job, actor: Actor) -> None:
     """A locked job ends as cancelled."""
-    job.status, job.finished_at = "cancelled", utc_now()
+    job.status, job.finished_at, job.waiting_for = "cancelled", utc_now(), {}
     session.add(job)
     add_log(session, job.id, "job_cancelled", "warning")
     trust.append(session, Tag.JOB_CANCELLED, actor, job.id, related=[job.grant_id, job.organisation_id])

@@ -57,6 +57,8 @@ class Job(SQLModel, table=True):
     error_code: str | None = None
     error_args: dict[str, Any] = Field(default_factory=dict, sa_type=JSONType)
     cancel_requested: bool = False
+    # node id -> id of the approval its department has to give before the job can go on
+    waiting_for: dict[str, str] = Field(default_factory=dict, sa_type=JSONType)
     idempotency_key: str
     request_digest: str
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
@@ -71,7 +73,7 @@ class Run(SQLModel, table=True):
     job_id: str = Field(foreign_key="job.id", index=True)
     attempt: int
     participants: list[str] = Field(default_factory=list, sa_type=JSONType)  # node ids
-    status: str = "running"  # running | finished | failed | cancelled | interrupted
+    status: str = "running"  # running | finished | failed | cancelled | interrupted | waiting (ended, for an approval)
     error_code: str | None = None
     started_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     finished_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)

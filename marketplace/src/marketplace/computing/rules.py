@@ -21,14 +21,19 @@ OVERSEERS: Final = frozenset({"system", "data_authority", "operator", "security_
 REVIEWERS: Final = frozenset({"data_authority", "security_supervisor"})
 """Parties who see what wants to leave the domain. The operator does not: it may not redevelop what it carries."""
 
+_UNDER_WAY: Final = ("queued", "running", "awaiting_approval")
+
 JOB: Final = Lifecycle("job", "queued", (
     transition("start", "queued", "running", "system", Tag.RUN_STARTED),
     transition("finish", "running", "reviewing", "system", Tag.RUN_FINISHED),
-    transition("fail", ("queued", "running"), "failed", "system", Tag.RUN_FAILED),
-    # a queued job is cancelled at once; a running one when the coordinator has stopped it
-    transition("cancel", ("queued", "running"), "cancelled", ("developer", "operator", "consumer"),
+    # a department looks at each new use of its data; nothing runs meanwhile, and it may take days
+    transition("wait", "running", "awaiting_approval", "system", Tag.RUN_WAITING),
+    transition("resume", "awaiting_approval", "queued", "system", Tag.USE_APPROVED),
+    transition("fail", _UNDER_WAY, "failed", "system", Tag.RUN_FAILED),
+    # a job is cancelled at once, but a running one when the coordinator has stopped it
+    transition("cancel", _UNDER_WAY, "cancelled", ("developer", "operator", "consumer"),
                Tag.JOB_CANCELLED, own=True, scope="jobs"),
-    transition("cancel", ("queued", "running"), "cancelled", ("data_authority", "operator", "system"),
+    transition("cancel", _UNDER_WAY, "cancelled", ("data_authority", "operator", "system"),
                Tag.JOB_CANCELLED, scope="operate"),
     transition("approve", "reviewing", "completed", "data_authority", Tag.EGRESS_APPROVED, scope="egress"),
     transition("reject", "reviewing", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress"),

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from marketplace.authorisation import service as authorisation
 from marketplace.catalogue import service as catalogue
-from marketplace.computing import nodes
+from marketplace.computing import approvals, nodes
 from marketplace.db import utc_now
 from marketplace.logging import get_logger
 from marketplace.rpc import database
@@ -89,6 +89,14 @@ async def cosignature(link: Link, message: pb.Cosignature) -> Frames:
 async def revocations_seen(link: Link, number: int) -> Frames:
     """The node holds this revocation list."""
     await database.write(nodes.revocations_seen, link.node_id, min(number, 2**31 - 1))
+    return []
+
+
+async def approvals_decided(link: Link, message: pb.ApprovalsDecided) -> Frames:
+    """What the department decided: jobs that wait for it go on or end."""
+    if await database.read(approvals.waited_for, link.node_id):
+        await database.write(approvals.decided, link.node_id,
+                             {item.approval_id: item.approved for item in message.decisions})
     return []
 
 

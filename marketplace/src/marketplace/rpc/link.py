@@ -173,6 +173,8 @@ class NodeLinks:
                 self.hub.answered(link.node_id, frame.open_reply)
             case "resources":
                 book.put(ledger.resources(link, frame.resources))
+            case "approvals_decided":
+                book.put(ledger.approvals_decided(link, frame.approvals_decided))
             case "cosignature":
                 book.put(ledger.cosignature(link, frame.cosignature))
             case "revocations_seen":

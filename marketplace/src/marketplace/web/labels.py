@@ -51,6 +51,7 @@ _LABELS: dict[str, dict[str, Any]] = {
         "cancelled": _l("Cancelled"),
         "queued": _l("Queued"),
         "running": _l("Running"),
+        "awaiting_approval": _l("Awaiting a department's approval"),
         "reviewing": _l("In egress review"),
         "finished": _l("Finished"),
         "completed": _l("Completed"),
@@ -184,6 +185,9 @@ _LABELS: dict[str, dict[str, Any]] = {
         "computing:run:started": _l("Run started"),
         "computing:run:finished": _l("Run finished"),
         "computing:run:failed": _l("Run failed"),
+        "computing:run:waiting": _l("Run ended, awaiting approval"),
+        "computing:use:approved": _l("Use approved by the department"),
+        "computing:use:rejected": _l("Use rejected by the department"),
         "computing:egress:checked": _l("Egress checked automatically"),
         "computing:egress:approved": _l("Egress approved"),
         "computing:egress:rejected": _l("Egress rejected"),
@@ -205,7 +209,7 @@ _LABELS: dict[str, dict[str, Any]] = {
 TONES = {
     "listed": "good", "paid": "good", "finished": "good", "completed": "good", "approved": "good",
     "granted": "good", "active": "good", "connected": "good", "registered": "info", "running": "info",
-    "queued": "wait", "awaiting_payment": "wait", "pending": "wait", "reviewing": "wait",
+    "queued": "wait", "awaiting_approval": "wait", "awaiting_payment": "wait", "pending": "wait", "reviewing": "wait",
     "submitted": "wait", "proposed": "wait", "failed": "bad", "rejected": "bad", "refused": "bad", "revoked": "bad",
     "suspended": "bad", "interrupted": "bad", "expired": "bad",
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dbos import DBOS, SetWorkflowID
 from dbos import error as dbos_error
 
-from marketplace.computing import runs
+from marketplace.computing import approvals, runs
 from marketplace.db import reading, transaction
 from marketplace.logging import get_logger
 from marketplace.settings import Settings
@@ -52,7 +52,7 @@ class Engine:
         """Names this process: an attempt that began under another epoch was interrupted."""
         self._settings = settings
         self._watched: dict[str, Watched] = {}
-        self._started: set[str] = set()
+        self._started: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="job-poll", daemon=True)
@@ -120,11 +120,11 @@ class Engine:
         if room <= 0:
             return
         with reading() as session:
-            queued = runs.queued_jobs(session)
-        self._started &= set(queued)
-        for job_id in [job_id for job_id in queued if job_id not in self._started][:room]:
-            start_attempt(job_id, 1)
-            self._started.add(job_id)
+            queued = set(runs.queued_jobs(session).items())
+        self._started &= queued
+        for job_id, attempt in sorted(queued - self._started)[:room]:
+            start_attempt(job_id, attempt)
+            self._started.add((job_id, attempt))
 
     def _stop_cancelled(self) -> None:
         if not (under_way := self._current_runs()):
@@ -158,6 +158,11 @@ class Engine:
                 following = runs.interrupted(session, job_id, attempt)
             if following is not None:
                 start_attempt(job_id, following)
+        with reading() as session:
+            waiting = approvals.waited_for(session)
+        if waiting:
+            with transaction() as session:
+                approvals.look_after(session)
 
 
 def _load_apps() -> None:

@@ -67,8 +67,9 @@ def _approvals(
 def _decide(context: typer.Context, approval_id: str, approve: bool, note: str) -> None:
     with problems_told(), reach(context.obj.node_dir) as node:
         node.Decide(local_pb2.DecideRequest(approval_id=approval_id, approve=approve, note=note))
-    typer.echo(t("已批准 {id}。", "{id} approved.", id=approval_id) if approve else
-               t("已拒绝 {id}。", "{id} rejected.", id=approval_id))
+    typer.echo(t("已批准 {id}。等待它的任务会自行继续。", "{id} approved. A job that waits for it goes on by itself.", id=approval_id)
+               if approve else
+               t("已拒绝 {id}。等待它的任务随即终止。", "{id} rejected. A job that waits for it ends now.", id=approval_id))
 
 
 def _approve(

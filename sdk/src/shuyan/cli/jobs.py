@@ -65,7 +65,8 @@ def show(context: typer.Context, id: JobId, as_json: AsJson = False) -> None:
         return print_json({**job.model_dump(mode="json"), "log": [line.model_dump(mode="json") for line in lines]})
     print_fields([(t("编号", "id"), job.id), (t("标题", "title"), job.title), (t("程序", "app"), job.app_name),
                   (t("凭证", "grant"), job.grant_id), (t("状态", "status"), job.status),
-                  (t("轮次", "round"), f"{job.round}/{job.rounds}")])
+                  (t("轮次", "round"), f"{job.round}/{job.rounds}"),
+                  *([(t("待审批", "awaiting approval"), "、".join(job.waiting_for.values()))] if job.waiting_for else [])])
     return _print_lines(lines)
 
 

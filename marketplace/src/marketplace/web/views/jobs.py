@@ -28,7 +28,7 @@ from marketplace.web.views._common import (
 )
 from shuyan.problems import ProblemError
 
-MOVING = ("queued", "running")
+MOVING = ("queued", "running", "awaiting_approval")
 
 
 @web.get("/jobs")

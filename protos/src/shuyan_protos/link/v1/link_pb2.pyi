@@ -101,6 +101,7 @@ class NodeFrame(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     COSIGNATURE_FIELD_NUMBER: _builtins.int
     REVOCATIONS_SEEN_FIELD_NUMBER: _builtins.int
+    APPROVALS_DECIDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -117,6 +118,8 @@ class NodeFrame(_message.Message):
     def cosignature(self) -> Global___Cosignature: ...
     @_builtins.property
     def revocations_seen(self) -> Global___RevocationsSeen: ...
+    @_builtins.property
+    def approvals_decided(self) -> Global___ApprovalsDecided: ...
     def __init__(
         self,
         *,
@@ -128,12 +131,13 @@ class NodeFrame(_message.Message):
         resources: Global___Resources | None = ...,
         cosignature: Global___Cosignature | None = ...,
         revocations_seen: Global___RevocationsSeen | None = ...,
+        approvals_decided: Global___ApprovalsDecided | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "heartbeat", "chunk", "task_reply", "open_reply", "resources", "cosignature", "revocations_seen"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "heartbeat", "chunk", "task_reply", "open_reply", "resources", "cosignature", "revocations_seen", "approvals_decided"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -579,6 +583,53 @@ class Failure(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Failure: _TypeAlias = Failure  # noqa: Y015
+
+@_typing.final
+class ApprovalsDecided(_message.Message):
+    """What the department's administrator decided lately. Sent after each decision, now and then again, and on every
+    connection: the coordinator may have been away, and what it does not wait for it ignores.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApprovalDecision]: ...
+    def __init__(
+        self,
+        *,
+        decisions: _abc.Iterable[Global___ApprovalDecision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovalsDecided: _TypeAlias = ApprovalsDecided  # noqa: Y015
+
+@_typing.final
+class ApprovalDecision(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_ID_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    approval_id: _builtins.str
+    """the argument "approval" of the failure approval_pending"""
+    approved: _builtins.bool
+    def __init__(
+        self,
+        *,
+        approval_id: _builtins.str = ...,
+        approved: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "approved", b"approved"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApprovalDecision: _TypeAlias = ApprovalDecision  # noqa: Y015
 
 @_typing.final
 class Resources(_message.Message):
