@@ -14,6 +14,8 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Engine, Integer, TypeDecorator, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
 from marketplace.settings import settings
@@ -54,7 +56,9 @@ def make_engine(url: str, *, writer: bool) -> Engine:
     """
     if not url.startswith("sqlite"):
         return create_engine(url.replace("postgresql://", "postgresql+psycopg://"), pool_pre_ping=True,
-                             pool_size=10, max_overflow=10, pool_recycle=1800, hide_parameters=True)
+                             pool_size=10, max_overflow=10, pool_recycle=1800, pool_timeout=10, hide_parameters=True,
+                             # a server that vanished with its network is given up in seconds, not in minutes
+                             connect_args={"connect_timeout": 5, "tcp_user_timeout": 10_000})
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": 30, "check_same_thread": False},
                            hide_parameters=True)
 
@@ -70,6 +74,13 @@ def make_engine(url: str, *, writer: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether ``error`` means that the database cannot be used for the moment: gone, starting, full, locked for long."""
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, (OperationalError, InterfaceError, PoolTimeout))
 
 
 @lru_cache(maxsize=4)

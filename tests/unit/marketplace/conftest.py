@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 from sqlmodel import Session
+from tests.factories import postgres
 
 from marketplace import db, tables
 from marketplace.settings import Settings, settings
@@ -54,57 +52,26 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _postgres_binaries() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), reverse=True)
-    on_path = shutil.which("initdb")
-    return found[0].parent if found else Path(on_path).parent if on_path else None
-
-
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """A PostgreSQL server of our own on a Unix socket; yields the socket folder. Skips where there is none."""
-    binaries = _postgres_binaries()
-    if binaries is None:
-        pytest.skip("PostgreSQL's server binaries are not installed here")
-    account: dict[str, object] = {}
-    folder = Path(tempfile.mkdtemp(prefix="shuyan-pg-"))
-    if os.geteuid() == 0:  # the server refuses to run as root
-        account = {"user": "postgres", "group": "postgres", "extra_groups": []}
-        try:
-            shutil.chown(folder, "postgres", "postgres")
-        except LookupError:
-            folder.rmdir()
-            pytest.skip("PostgreSQL cannot run as root and there is no postgres account here")
-    quiet = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, **account}
-    data = folder / "data"
-    subprocess.run([binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync",
-                    "--locale=C.UTF-8"], **quiet)
-    # Nothing here outlives the run, so durability is off: it is what makes a database a test affordable.
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c full_page_writes=off"
-    subprocess.run([binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"], **quiet)
     try:
-        yield str(folder)
+        server = postgres.Server()
+    except postgres.Absent as absent:
+        pytest.skip(str(absent))
+    server.start()
+    try:
+        yield str(server.folder)
     finally:
-        subprocess.run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], **quiet)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _postgres_url(folder: str, name: str) -> str:
-    return f"postgresql://postgres@/{name}?host={folder}"
-
-
-def _administer(folder: str, statement: str) -> None:
-    engine = db.make_engine(_postgres_url(folder, "postgres"), writer=True)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+        server.stop()
+        server.remove()
 
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: str) -> str:
     """A template database with every table; yields the socket folder."""
-    _administer(postgres_server, "CREATE DATABASE shuyan_template")
-    engine = db.make_engine(_postgres_url(postgres_server, "shuyan_template"), writer=True)
+    postgres.administer(postgres_server, "CREATE DATABASE shuyan_template")
+    engine = db.make_engine(postgres.url_of(postgres_server, "shuyan_template"), writer=True)
     tables.metadata.create_all(engine)
     engine.dispose()
     return postgres_server
@@ -142,9 +109,9 @@ def postgres_database(tmp_path: Path, request: pytest.FixtureRequest,
     data_dir = tmp_path / "market"
     data_dir.mkdir()
     name = f"market_{os.urandom(6).hex()}"
-    _administer(folder, f"CREATE DATABASE {name} TEMPLATE shuyan_template")
-    yield from _use(_postgres_url(folder, name), data_dir, monkeypatch)
-    _administer(folder, f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.administer(folder, f"CREATE DATABASE {name} TEMPLATE shuyan_template")
+    yield from _use(postgres.url_of(folder, name), data_dir, monkeypatch)
+    postgres.administer(folder, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.needs_postgres)])

@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from marketplace import errors
 from marketplace.api.texts import reason
+from marketplace.db import is_unavailable
 from marketplace.errors import (
     BAD_REQUEST,
     INVALID_FIELDS,
@@ -163,7 +164,9 @@ def _answer(error: ProblemError, headers: dict[str, str] | None = None) -> Respo
         return problem_response(error, headers=headers)
     page = current_app.extensions.get("shuyan_error_page")
     if page is not None:
-        return make_response(page(error, g.get("request_id", "")))
+        told: Response = make_response(page(error, g.get("request_id", "")))
+        told.headers.update(headers or {})
+        return told
     response = make_response(describe(error.code, error.args_, language()), error.problem.status)
     response.content_type = "text/plain; charset=utf-8"
     return response
@@ -204,5 +207,10 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def _unexpected(error: Exception) -> Response:
+        if is_unavailable(error):
+            # one line for each request and no traceback: a database that restarts is no riddle
+            why = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
+            log.error("database unavailable", reason=why, path=request.path)
+            return _answer(ProblemError("unavailable"), {"Retry-After": "2"})
         log.error("unexpected error", exc_info=error, path=request.path)
         return _answer(ProblemError("internal_error", reference=g.get("request_id", "")))

@@ -42,6 +42,8 @@ def page(problem: ProblemError, request_id: str) -> Response:
         422: _("Something in the input is wrong"), 429: _("Too many requests"), 503: _("Unavailable for the moment"),
     }
     status = problem.problem.status
+    if status >= 500:
+        g.reader = None  # who reads is in the database, which may be what failed
     headline = headlines.get(status, _("Something went wrong") if status >= 500 else _("The request cannot be served"))
     body = render_template("web/error.html", status=status, headline=headline, sentence=say(problem),
                            reference=request_id, code=problem.code)
