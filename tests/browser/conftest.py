@@ -95,8 +95,9 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     pytest.fail(f"the market did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Any]:
+    """Chromium, for one module only: Playwright keeps an event loop running in the thread that started it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
