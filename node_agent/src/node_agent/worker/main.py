@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib
 import logging
 import os
@@ -81,6 +82,9 @@ class _Worker:
 
             self._apps = {name: app.load() for name, app in installed().items()}
         self._runs: dict[tuple[str, str], Inputs] = {}
+        # What was loaded stays for good: the collector need not walk through it again in the middle of a round.
+        gc.collect()
+        gc.freeze()
         _limit(settings)
 
     def run(self, header: dict[str, Any], body: bytes) -> bytes:
