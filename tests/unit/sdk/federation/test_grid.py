@@ -12,7 +12,7 @@ from flwr.app import ConfigRecord, RecordDict
 
 from shuyan.federation import _flower, problems
 from shuyan.federation.apps.statistics._app import expect
-from shuyan.federation.grid import RunCancelled, SecureGrid
+from shuyan.federation.grid import ApprovalsPending, RunCancelled, SecureGrid
 from shuyan.federation.local import LocalFederation, LocalTransport
 from shuyan.federation.transport import (
     NodeFailure,
@@ -128,7 +128,8 @@ def test_below_the_minimum_the_run_ends_with_a_clear_problem(federate: Federate)
 
     assert (caught.value.code, caught.value.args_) == (
         problems.DEPARTMENTS_LOST, {"left": 3, "minimum": 4, "lost": [name_of(federation, "node-0")]})
-    assert name_of(federation, "node-0") in caught.value.text("zh") and name_of(federation, "node-0") in caught.value.text("en")
+    assert name_of(federation, "node-0") in caught.value.text("zh")
+    assert name_of(federation, "node-0") in caught.value.text("en")
 
 
 def test_departments_lost_one_after_the_other_are_all_named(federate: Federate) -> None:
@@ -147,7 +148,40 @@ def test_departments_lost_one_after_the_other_are_all_named(federate: Federate) 
 
     names = [name_of(federation, node) for node in ("node-1", "node-2")]
     assert (caught.value.code, caught.value.args_["lost"]) == (problems.DEPARTMENTS_LOST, names)
-    assert "、".join(names) in caught.value.text("zh") and ", ".join(names) in caught.value.text("en")
+    assert "、".join(names) in caught.value.text("zh")
+    assert ", ".join(names) in caught.value.text("en")
+
+
+def test_all_departments_that_must_approve_first_are_named_together(federate: Federate) -> None:
+    federation = federate(TABLES[:4])
+    transport = Unreliable(federation.transport)
+
+    def ask(request: TaskRequest) -> None:
+        if request.node_id in ("node-0", "node-2"):
+            raise NodeFailure(request.node_id, problems.APPROVAL_PENDING, {"approval": f"apr of {request.node_id}"})
+
+    transport.before_task = ask
+    with pytest.raises(ApprovalsPending) as caught:
+        run(federation, transport)
+
+    assert (caught.value.code, caught.value.retryable) == (problems.APPROVAL_PENDING, False)
+    assert caught.value.approvals == {node: f"apr of {node}" for node in ("node-0", "node-2")}
+
+
+def test_a_refusal_is_no_matter_of_approval(federate: Federate) -> None:
+    federation = federate(TABLES[:3])
+    transport = Unreliable(federation.transport)
+    codes = {"node-0": problems.APPROVAL_PENDING, "node-1": problems.APPROVAL_REJECTED}
+
+    def ask(request: TaskRequest) -> None:
+        if request.node_id in codes:
+            raise NodeFailure(request.node_id, codes[request.node_id])
+
+    transport.before_task = ask
+    with pytest.raises(NodeFailure) as caught:
+        run(federation, transport)
+
+    assert (caught.value.node_id, caught.value.code) == ("node-1", problems.APPROVAL_REJECTED)
 
 
 def test_three_is_the_least_whatever_the_caller_says(federate: Federate) -> None:
