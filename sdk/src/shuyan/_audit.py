@@ -36,18 +36,22 @@ class Audit:
             "/audit/bundle", subject=subject, since=None if since is None else _size(since))
         return answer
 
-    def verify(self, subject: str, *, key: str | None = None, since: str | None = None) -> Verified:
+    def verify(self, subject: str, *, key: str | None = None, since: str | None = None,
+               node_keys: Mapping[str, str] | None = None) -> Verified:
         """Fetch the evidence about ``subject`` and check it here.
 
         Args:
             subject: a product, job, grant or order.
             key: the log's vkey, kept from earlier or had from elsewhere; without it the market's word is taken.
             since: a checkpoint kept from earlier, which the log must continue.
+            node_keys: the departments' vkeys by node id, see :func:`shuyan.trust.bundle.trusted_nodes`; only these
+                count as cosigners then.
 
         Raises:
             VerificationFailed: something does not hold.
         """
-        return verify_evidence(self.bundle(subject, since=since), subject=subject, key=key, since=since)
+        return verify_evidence(self.bundle(subject, since=since), subject=subject, key=key, since=since,
+                               node_keys=node_keys)
 
 
 def _size(checkpoint: str) -> int:
@@ -58,13 +62,13 @@ def _size(checkpoint: str) -> int:
 
 
 def verify_evidence(bundle: str | bytes | Mapping[str, Any], *, subject: str | None = None, key: str | None = None,
-                    since: str | None = None) -> Verified:
+                    since: str | None = None, node_keys: Mapping[str, str] | None = None) -> Verified:
     """Check a bundle without any connection; see :func:`shuyan.trust.bundle.verify_bundle`.
 
     Raises:
         VerificationFailed: something does not hold.
     """
     try:
-        return verify_bundle(bundle, subject=subject, key=key, since=since)
+        return verify_bundle(bundle, subject=subject, key=key, since=since, node_keys=node_keys)
     except ProblemError as error:
         raise VerificationFailed(error.text(language())) from error

@@ -17,13 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shuyan.problems import Language, ProblemError
 from shuyan.trust import merkle, notes
+from shuyan.trust.cards import verify_card
 from shuyan.trust.errors import (
     BUNDLE_INVALID,
     CHECKPOINT_SIGNATURE_INVALID,
     EARLIER_CHECKPOINT_UNPROVEN,
     EVENT_OF_ANOTHER_SUBJECT,
+    TRUSTED_NODES_INVALID,
 )
-from shuyan.trust.keys import fingerprint
+from shuyan.trust.keys import fingerprint, signing_key_from
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -90,29 +92,56 @@ class Verified:
 
 
 def _zh(v: Verified) -> str:
-    key = f"密钥 {v.key_fingerprint} 签名" + ("" if v.key_pinned else "（该密钥取自存证包，请另行核对）")
-    cosigned = f"由 {len(v.cosigners)} 个部门联署"
-    if v.cosigners and not v.node_keys_pinned:
-        cosigned += "（部门公钥取自存证包）"
-    line = f"已证实：“{v.subject}”的 {len(v.events)} 条事件在 {v.origin} 存证日志中，日志大小 {v.size}，{key}，{cosigned}"
+    line = (f"已证实：{v.subject} 的 {len(v.events)} 条事件均在存证日志 {v.origin} 中"
+            f"（共 {v.size} 条，{len(v.cosigners)} 个部门联署）")
     if v.earlier_size is not None:
         whose = "您保存的" if v.earlier_pinned else "存证包所附的"
-        line += f"；与{whose}较早检查点（大小 {v.earlier_size}）一致，其间未被改写"
-    return line + "。"
+        line += f"；日志前 {v.earlier_size} 条与{whose}较早检查点一致，未被改写"
+    believed = "和".join(([] if v.key_pinned else [f"日志公钥（指纹 {v.key_fingerprint}）"])
+                        + (["部门公钥"] if _nodes_believed(v) else []))
+    return f"{line}。" + (f"{believed}取自存证包，请另行核对。" if believed else "")
 
 
 def _en(v: Verified) -> str:
-    key = f"signed by key {v.key_fingerprint}" + ("" if v.key_pinned else " (key taken from the bundle: compare it)")
-    cosigned = f"cosigned by {len(v.cosigners)} department{'' if len(v.cosigners) == 1 else 's'}"
-    if v.cosigners and not v.node_keys_pinned:
-        cosigned += " (their keys taken from the bundle)"
-    many = "1 event of" if len(v.events) == 1 else f"{len(v.events)} events of"
-    are = "is" if len(v.events) == 1 else "are"
-    line = f"Proven: {many} {v.subject} {are} in the log {v.origin} at size {v.size}, {key}, {cosigned}"
+    one, few = len(v.events) == 1, len(v.cosigners) == 1
+    line = (f"Proven: {len(v.events)} event{'' if one else 's'} of {v.subject} {'is' if one else 'are'} in the log "
+            f"{v.origin} (size {v.size}, cosigned by {len(v.cosigners)} department{'' if few else 's'})")
     if v.earlier_size is not None:
-        whose = "the earlier checkpoint you kept" if v.earlier_pinned else "an earlier checkpoint in the bundle"
-        line += f"; consistent with {whose} of size {v.earlier_size}, nothing rewritten since"
-    return line + "."
+        whose = "the checkpoint you kept" if v.earlier_pinned else "an earlier checkpoint in the bundle"
+        line += f"; its first {v.earlier_size} are those of {whose}, nothing rewritten"
+    believed = " and ".join(([] if v.key_pinned else [f"log key (fingerprint {v.key_fingerprint})"])
+                            + (["departments' keys"] if _nodes_believed(v) else []))
+    return f"{line}." + (f" The {believed} came with the bundle: compare with another source." if believed else "")
+
+
+def _nodes_believed(v: Verified) -> bool:
+    return bool(v.cosigners) and not v.node_keys_pinned
+
+
+def trusted_nodes(text: str) -> dict[str, str]:
+    """Departments' keys had from elsewhere, as ``verify_bundle`` takes them: node id → vkey.
+
+    Args:
+        text: a node card as JSON, a JSON list of cards, or one cosigner vkey a line (empty lines and ``#`` skipped).
+
+    Raises:
+        ProblemError: ``trusted_nodes_invalid`` or ``card_invalid``.
+    """
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ProblemError(TRUSTED_NODES_INVALID) from error
+        found = [verify_card(json.dumps(item)) for item in (value if isinstance(value, list) else [value])]
+        return {card.node_id: str(notes.node_verifier(card.node_id, signing_key_from(card.signing_key))) for card in found}
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    try:
+        verifiers = [notes.parse_verifier(line) for line in lines]
+    except ProblemError as error:
+        raise ProblemError(TRUSTED_NODES_INVALID) from error
+    if not verifiers or any(one.type != notes.COSIGNATURE_V1 for one in verifiers):
+        raise ProblemError(TRUSTED_NODES_INVALID)
+    return {one.name.removeprefix(notes.node_key_name("")): str(one) for one in verifiers}
 
 
 def parse_bundle(data: str | bytes | Mapping[str, Any]) -> Bundle:
@@ -126,28 +155,33 @@ def parse_bundle(data: str | bytes | Mapping[str, Any]) -> Bundle:
         if len(text) > MAX_BYTES:
             raise ValueError("too large")
         return Bundle.model_validate_json(text)
-    except (ValueError, TypeError, RecursionError, ValidationError) as error:
-        raise ProblemError(BUNDLE_INVALID) from error
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
+        raise ProblemError(BUNDLE_INVALID, where=where or "JSON") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ProblemError(BUNDLE_INVALID, where="JSON") from error
 
 
-def _hash(text: str) -> bytes:
-    try:
-        value = base64.b64decode(text, validate=True)
-    except ValueError as error:
-        raise ProblemError(BUNDLE_INVALID) from error
-    if len(value) != 32:
-        raise ProblemError(BUNDLE_INVALID)
-    return value
+def _hashes(proof: tuple[str, ...], where: str) -> list[bytes]:
+    values = []
+    for number, text in enumerate(proof):
+        try:
+            values.append(base64.b64decode(text, validate=True))
+        except ValueError as error:
+            raise ProblemError(BUNDLE_INVALID, where=f"{where}.{number}") from error
+        if len(values[-1]) != 32:
+            raise ProblemError(BUNDLE_INVALID, where=f"{where}.{number}")
+    return values
 
 
-def _event(event: BundleEvent, subject: str, checkpoint: notes.Checkpoint) -> dict[str, Any]:
+def _event(number: int, event: BundleEvent, subject: str, checkpoint: notes.Checkpoint) -> dict[str, Any]:
     merkle.verify_inclusion(event.index, checkpoint.size, merkle.leaf_hash(event.leaf.encode()),
-                            [_hash(part) for part in event.proof], checkpoint.root)
+                            _hashes(event.proof, f"events.{number}.proof"), checkpoint.root)
     try:
         leaf = json.loads(event.leaf)
         about = {leaf["subject"], *leaf["related"]}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ProblemError(BUNDLE_INVALID) from error
+        raise ProblemError(BUNDLE_INVALID, where=f"events.{number}.leaf") from error
     if subject not in about:
         raise ProblemError(EVENT_OF_ANOTHER_SUBJECT, index=event.index, subject=subject)
     return {"index": event.index, **leaf}
@@ -169,14 +203,14 @@ def verify_bundle(data: str | bytes | Mapping[str, Any], *, subject: str | None 
             ``earlier_checkpoint_unproven``, ``note_invalid`` or ``key_invalid``.
     """
     bundle = parse_bundle(data)
-    log = notes.parse_verifier(key or bundle.key)
+    log = notes.parse_verifier(key) if key else _key_of(bundle.key, "key")
     checkpoint = notes.open_checkpoint(bundle.checkpoint, log)
     if bundle.origin != checkpoint.origin:
         raise ProblemError(CHECKPOINT_SIGNATURE_INVALID, key=bundle.origin)
     subject = subject or bundle.subject
-    events = [_event(event, subject, checkpoint) for event in bundle.events]
+    events = [_event(number, event, subject, checkpoint) for number, event in enumerate(bundle.events)]
     if len({event["index"] for event in events}) != len(events):
-        raise ProblemError(BUNDLE_INVALID)
+        raise ProblemError(BUNDLE_INVALID, where="events.index")
     earlier = _consistent(bundle, checkpoint, log, since)
     return Verified(
         subject=subject, origin=checkpoint.origin, size=checkpoint.size,
@@ -184,6 +218,13 @@ def verify_bundle(data: str | bytes | Mapping[str, Any], *, subject: str | None 
         key_fingerprint=fingerprint(log.key), key_pinned=key is not None,
         cosigners=_cosigners(bundle, node_keys), node_keys_pinned=node_keys is not None,
         earlier_size=earlier, earlier_pinned=since is not None)
+
+
+def _key_of(vkey: str, where: str) -> notes.Verifier:
+    try:
+        return notes.parse_verifier(vkey)
+    except ProblemError as error:
+        raise ProblemError(BUNDLE_INVALID, where=where) from error
 
 
 def _consistent(bundle: Bundle, checkpoint: notes.Checkpoint, log: notes.Verifier, since: str | None) -> int | None:
@@ -197,7 +238,7 @@ def _consistent(bundle: Bundle, checkpoint: notes.Checkpoint, log: notes.Verifie
     earlier = kept or offered
     if earlier is None:
         return None
-    merkle.verify_consistency(earlier.size, checkpoint.size, [_hash(part) for part in bundle.consistency],
+    merkle.verify_consistency(earlier.size, checkpoint.size, _hashes(bundle.consistency, "consistency"),
                               earlier.root, checkpoint.root)
     return earlier.size
 
@@ -210,7 +251,7 @@ def _cosigners(bundle: Bundle, pinned: Mapping[str, str] | None) -> tuple[Cosign
     note = notes.parse_note(bundle.checkpoint)
     found, seen = [], set()
     for node_id, (name, vkey) in sorted(known.items()):
-        verifier = notes.parse_verifier(vkey)
+        verifier = _key_of(vkey, f"node_keys: {node_id}")
         signature = note.signature_of(verifier)
         # One key under two names is one cosigner: the signed message does not hold the name.
         if signature is None or fingerprint(verifier.key) in seen:

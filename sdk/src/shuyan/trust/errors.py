@@ -34,7 +34,11 @@ CONSISTENCY_INVALID = define(
     "consistency_invalid", 422, zh="存证日志被改写：大小为 {second} 的日志不是大小为 {first} 的日志的延续。",
     en="The log was rewritten: at size {second} it does not continue the log of size {first}.")
 BUNDLE_INVALID = define(
-    "bundle_invalid", 422, zh="存证包无效：缺少内容或格式不对。", en="The audit bundle is invalid: incomplete or malformed.")
+    "bundle_invalid", 422, zh="存证包无效：{where} 缺失或格式不对。",
+    en="The audit bundle is invalid: {where} is missing or malformed.")
+TRUSTED_NODES_INVALID = define(
+    "trusted_nodes_invalid", 422, zh="无法识别部门公钥：应为节点密钥卡（shuyan-node card 的输出）或每行一个 vkey。",
+    en="The departments' keys cannot be read: give node cards, as printed by shuyan-node card, or one vkey a line.")
 EVENT_OF_ANOTHER_SUBJECT = define(
     "event_of_another_subject", 422, zh="存证包中第 {index} 号事件与“{subject}”无关。",
     en="Event {index} of the bundle does not speak of “{subject}”.")

@@ -71,3 +71,15 @@ def test_verify_refuses_what_is_no_evidence(tmp_path: Path) -> None:
     done = run(tmp_path, "verify", str(bundle))
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", [None, "--since", "--trust-nodes", "--key"])
+def test_verify_takes_no_binary_file_for_text(tmp_path: Path, option: str | None) -> None:
+    bundle, binary = tmp_path / "bundle.json", tmp_path / "binary"
+    bundle.write_text(json.dumps({"v": 1}))
+    binary.write_bytes(b"\xff\xfe\x00")
+    arguments = [str(binary)] if option is None else [str(bundle), option, str(binary)]
+    done = run(tmp_path, "verify", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not a text file" in done.stderr
+    assert "Traceback" not in done.stderr

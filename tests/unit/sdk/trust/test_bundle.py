@@ -11,8 +11,8 @@ import pytest
 import rfc8785
 
 from shuyan.problems import ProblemError
-from shuyan.trust import keys, merkle, notes
-from shuyan.trust.bundle import verify_bundle
+from shuyan.trust import cards, keys, merkle, notes
+from shuyan.trust.bundle import trusted_nodes, verify_bundle
 
 KEY = keys.generate_signing_key()
 NODES = {f"node_{n}": keys.generate_signing_key() for n in range(3)}
@@ -65,24 +65,44 @@ def bundle(**changes: Any) -> dict[str, Any]:
 def test_what_is_proven_is_said_in_one_line() -> None:
     pinned = {name: str(notes.node_verifier(name, key.public_key())) for name, key in NODES.items()}
     verified = verify_bundle(bundle(), key=str(LOG), since=EARLIER, node_keys=pinned)
-    mark = keys.fingerprint(KEY.public_key())
     assert verified.statement("en") == (
-        f"Proven: 3 events of product_1 are in the log {ORIGIN} at size 10, signed by key {mark}, cosigned by "
-        "3 departments; consistent with the earlier checkpoint you kept of size 4, nothing rewritten since.")
+        f"Proven: 3 events of product_1 are in the log {ORIGIN} (size 10, cosigned by 3 departments); "
+        "its first 4 are those of the checkpoint you kept, nothing rewritten.")
     assert verified.statement("zh") == (
-        f"已证实：“product_1”的 3 条事件在 {ORIGIN} 存证日志中，日志大小 10，密钥 {mark} 签名，由 3 个部门联署；"
-        "与您保存的较早检查点（大小 4）一致，其间未被改写。")
+        f"已证实：product_1 的 3 条事件均在存证日志 {ORIGIN} 中（共 10 条，3 个部门联署）；"
+        "日志前 4 条与您保存的较早检查点一致，未被改写。")
     assert [event["index"] for event in verified.events] == [0, 1, 9]
     assert {c.name for c in verified.cosigners} == {f"部门{name}" for name in NODES}
 
 
 def test_what_rests_on_the_bundles_own_word_is_said_too() -> None:
-    text = verify_bundle(json.dumps(bundle())).statement("en")
-    assert "key taken from the bundle" in text
-    assert "their keys taken from the bundle" in text
-    assert "an earlier checkpoint in the bundle" in text
-    alone = bundle(from_checkpoint=None, consistency=[], node_keys=[])
-    assert verify_bundle(alone).statement("en").endswith("cosigned by 0 departments.")
+    verified = verify_bundle(json.dumps(bundle()))
+    mark = keys.fingerprint(KEY.public_key())
+    assert verified.statement("en").endswith(
+        "its first 4 are those of an earlier checkpoint in the bundle, nothing rewritten. The log key (fingerprint "
+        f"{mark}) and departments' keys came with the bundle: compare with another source.")
+    assert verified.statement("zh").endswith(
+        f"与存证包所附的较早检查点一致，未被改写。日志公钥（指纹 {mark}）和部门公钥取自存证包，请另行核对。")
+    alone = verify_bundle(bundle(from_checkpoint=None, consistency=[], node_keys=[]), key=str(LOG))
+    assert alone.statement("en").endswith("(size 10, cosigned by 0 departments).")
+
+
+def test_departments_keys_are_read_from_cards_or_lines() -> None:
+    vkeys = {name: str(notes.node_verifier(name, key.public_key())) for name, key in NODES.items()}
+    lines = "# from the authority\n\n" + "\n".join(vkeys.values()) + "\n"
+    made = [cards.sign_card(node_id=name, name=name, organisation="部门", signing_key=key,
+                            agreement_key=keys.b64url(bytes(32))).model_dump() for name, key in NODES.items()]
+    assert trusted_nodes(lines) == trusted_nodes(json.dumps(made)) == vkeys
+    assert trusted_nodes(json.dumps(made[1])) == {"node_1": vkeys["node_1"]}
+    verified = verify_bundle(bundle(), key=str(LOG), since=EARLIER, node_keys=trusted_nodes(lines))
+    assert (verified.node_keys_pinned, len(verified.cosigners)) == (True, 3)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "rubbish", "[", "{}", "[" * 100_000, "[1]", str(LOG)])
+def test_what_is_no_departments_key(text: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        trusted_nodes(text)
+    assert caught.value.code in ("trusted_nodes_invalid", "card_invalid")
 
 
 def changed_event(**changes: Any) -> dict[str, Any]:
@@ -107,7 +127,7 @@ REWRITTEN = [*HASHES[:2], merkle.leaf_hash(b"other"), *HASHES[3:]]
     (bundle(checkpoint=LATEST.replace("\n10\n", "\n11\n")), "checkpoint_signature_invalid"),
     (bundle(checkpoint="rubbish"), "note_invalid"),
     (bundle(origin="shuyan.gz/log"), "checkpoint_signature_invalid"),
-    (bundle(key="rubbish"), "key_invalid"),
+    (bundle(key="rubbish"), "bundle_invalid"),
     (bundle(consistency=[]), "consistency_invalid"),
     (bundle(from_checkpoint=checkpoint(4, REWRITTEN)), "consistency_invalid"),
     (bundle(from_checkpoint="rubbish"), "note_invalid"),
@@ -117,6 +137,19 @@ def test_what_proves_nothing(made: dict[str, Any], code: str) -> None:
     with pytest.raises(ProblemError) as caught:
         verify_bundle(made)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("made", "where"), [
+    (changed_event(proof=["!"]), "events.1.proof.0"), (changed_event(index=True), "events.1.index"),
+    (bundle(consistency=["AAAA"]), "consistency.0"), (bundle(key="rubbish"), "key"), ("{", "JSON"),
+    (bundle(node_keys=[{"node_id": "node_1", "name": "部门", "vkey": "rubbish"}]), "node_keys: node_1"),
+    ({name: value for name, value in bundle().items() if name != "node_keys"}, "node_keys"),
+])
+def test_a_malformed_bundle_says_where(made: Any, where: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        verify_bundle(made)
+    assert (caught.value.code, caught.value.args_) == ("bundle_invalid", {"where": where})
+    assert where in caught.value.text("zh")
 
 
 def test_another_logs_key_opens_nothing() -> None:
