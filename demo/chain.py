@@ -92,7 +92,7 @@ class Chain:
 
     def register(self, district: District) -> None:
         """What a department's administrator types."""
-        department.register(self.market.layout.department(district) / "data", self.market.layout.node(district))
+        department.register(district, self.market.layout.department(district) / "data", self.market.layout.node(district))
 
     def allow_apps(self, district: District) -> None:
         """Let the apps that the scenes use run on a department's node."""
@@ -114,8 +114,13 @@ class Chain:
             grant = now.note = self._once(f"{scene.key}.grant", lambda: self.grant(scene))
             self._remember("apps", self._digests())
         for plan in scene.products:
-            with step("联邦计算：{title}", "Federated job: {title}", title=self._job_name(plan)) as now:
+            with step("提交联邦计算：{title}", "Federated job submitted: {title}", title=self._job_name(plan)):
                 job = self._once(f"{plan.key}.job", lambda plan=plan: self.submit(plan, grant).id)
+            for district in self.asking(scene):
+                with step("{name}节点管理员审批本次使用", "{name}'s administrator looks at this use of its data",
+                          name=district.name_zh if language() == "zh" else district.name_en) as now:
+                    now.note = self.approve_use(district, job)
+            with step("联邦计算：{title}", "Federated job: {title}", title=self._job_name(plan)) as now:
                 self.wait_reviewed(job, now)
             with step("出域审核通过，结果可用", "Egress approved, result available"):
                 self.approve(job)
@@ -141,6 +146,20 @@ class Chain:
 
     def submit(self, plan: ProductPlan, grant: str) -> shuyan.Job:
         return self.market.connect(DEVELOPER).jobs.submit(grant, plan.app, plan.params, title=plan.job_title)
+
+    def asking(self, scene: Scene) -> list[District]:
+        """The departments that approve each new use of the scene's data."""
+        return [district for district in self.market.districts if district.slug in scene.resource.manual]
+
+    def approve_use(self, district: District, job_id: str) -> str:
+        """The job waits; the department's administrator types ``approvals`` and ``approve``. Returns the approval's number."""
+        job = self.market.connect(DEVELOPER).jobs.get(job_id)
+        job.wait(timeout=RESULT_WITHIN, until=("awaiting_approval", "reviewing"), poll=0.1)
+        listed = self.market.node_json(district, "approvals")
+        approved = [one["approval_id"] for one in listed if one["approval_id"] in job.waiting_for.values()]
+        for approval in approved:
+            self.market.node_command(district, "approve", approval)
+        return ", ".join(approved)
 
     def wait_reviewed(self, job_id: str, step: Step) -> None:
         """Until the computation is done and its output waits for a decision."""
@@ -229,6 +248,8 @@ class Chain:
         plan = scene.products[0]
         with self.screen.step("新的联邦计算：{title}", "A fresh federated job: {title}", title=self._job_name(plan)) as now:
             job = self.submit(plan, self.made[f"{scene.key}.grant"]).id
+            for district in self.asking(scene):  # no news to them unless the grant is
+                self.approve_use(district, job)
             self.wait_reviewed(job, now)
             self.approve(job)
         self.screen.say("     首个联邦结果用时 {n:.1f} 秒", "     first federated result after {n:.1f} s", n=self.screen.elapsed)
@@ -261,6 +282,7 @@ class Chain:
         relative = Path(".demo") if layout.root == Path.cwd() / ".demo" else layout.root
         product = self.made[f"{scenes.HEALTH.products[1].key}.product"]
         node = relative / "departments" / self.market.districts[0].slug / "node"
+        asking = relative / "departments" / scenes.HEALTH.resource.manual[0] / "node"
         return [
             f"{layout.url}/   " + t("用上面的账号登录，换不同角色看看", "sign in with one of the accounts above, then with another"),
             f".venv/bin/shuyan --url {layout.url} resources",
@@ -269,6 +291,7 @@ class Chain:
             f".venv/bin/shuyan verify {relative}/evidence/{scenes.HEALTH.products[0].key}.json",
             f".venv/bin/shuyan-node --dir {node} status",
             f".venv/bin/shuyan-node --dir {node} journal --verify",
+            f".venv/bin/shuyan-node --dir {asking} approvals --all",
         ]
 
     # -- memory -----------------------------------------------------------------------------------------------------

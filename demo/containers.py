@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import shuyan
 from demo import scenes
@@ -101,9 +100,6 @@ class ContainerMarket(DemoMarket):
     def node_command(self, district: District, *arguments: str | Path) -> str:
         return self.compose("exec", "-T", self.service_of(district), "shuyan-node", "--dir", "/data/node",
                             *map(str, arguments))
-
-    def node_json(self, district: District, *arguments: str | Path) -> Any:
-        raise NotImplementedError("departments in containers register themselves")
 
     def market_command(self, *arguments: str | Path) -> str:
         return self.compose("exec", "-T", "marketplace", "shuyan-market", *map(str, arguments))

@@ -29,7 +29,7 @@ def write_raw_data(district: District, folder: Path) -> None:
     data.write_csv(folder / "enterprises.csv", [*data.enterprises(district)])
 
 
-def register(folder: Path, node: Path) -> None:
+def register(district: District, folder: Path, node: Path) -> None:
     """Add the sources in ``folder`` to the agent of the directory ``node``, register the resources, allow the apps."""
     for scene in scenes.SCENES:
         offer = scene.resource
@@ -39,7 +39,7 @@ def register(folder: Path, node: Path) -> None:
             # An interrupted first start may have come this far.
             if offer.name not in {source["name"] for source in run_json("shuyan-node", "--dir", node, "source", "list")}:
                 raise
-        run("shuyan-node", "--dir", node, "resource", "register", offer.name, *_declaration(offer))
+        run("shuyan-node", "--dir", node, "resource", "register", offer.name, *_declaration(offer, district))
     allow_apps(node)
 
 
@@ -49,10 +49,11 @@ def allow_apps(node: Path) -> None:
         run("shuyan-node", "--dir", node, "app", "allow", app)
 
 
-def _declaration(offer: ResourceOffer) -> list[str]:
+def _declaration(offer: ResourceOffer, district: District) -> list[str]:
     """The options with which a department declares its resource."""
     options = ["--source", offer.name, "--sector", offer.sector, "--grade", str(offer.grade), "--title", offer.title_zh,
-               "--title-en", offer.title_en, "--description", offer.description, "--approval", "automatic"]
+               "--title-en", offer.title_en, "--description", offer.description,
+               "--approval", "manual" if district.slug in offer.manual else "automatic"]
     for column in offer.columns:
         options += ["--column", column.name, "--column-title", f"{column.name}={column.title}"]
         options += ["--unit", f"{column.name}={column.unit}"] if column.unit else []
@@ -76,7 +77,7 @@ def main() -> int:
             sys.stderr.write("the node agent does not answer on its socket\n")
             return 1
         time.sleep(0.1)
-    register(options.data, options.node)
+    register(district, options.data, options.node)
     return 0
 
 

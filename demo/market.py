@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 
 import shuyan
 from demo import department
-from demo.commands import executable, run, run_json
+from demo.commands import executable, run
 from demo.data import DISTRICTS, District
 from demo.layout import OPERATOR, Layout, Party, write_private
 from demo.processes import (
@@ -147,7 +147,8 @@ class DemoMarket:
         return run("shuyan-node", "--dir", self.layout.node(district), *arguments)
 
     def node_json(self, district: District, *arguments: str | Path) -> Any:
-        return run_json("shuyan-node", "--dir", self.layout.node(district), *arguments)
+        """What a reading command of ``shuyan-node`` says, as data."""
+        return json.loads(self.node_command(district, *arguments, "--json"))
 
     def market_command(self, *arguments: str | Path) -> str:
         """Run ``shuyan-market`` as the operator."""

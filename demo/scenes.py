@@ -24,7 +24,7 @@ class ColumnOffer:
 
 @dataclass(frozen=True)
 class ResourceOffer:
-    """A resource that every department registers under the same name."""
+    """A resource that every department registers under the same name; ``manual`` ones approve each new use of it."""
 
     name: str
     file: str
@@ -34,6 +34,7 @@ class ResourceOffer:
     sector: str
     grade: int
     columns: tuple[ColumnOffer, ...]
+    manual: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ HOSPITALS = ResourceOffer(
     "辖区医院乳腺肿物细针穿刺细胞核测量值与病理结论。", "health", 3,
     (ColumnOffer("patient", "患者编号", identifier=True),
      *(ColumnOffer(name, title) for name, title in zip(MEASUREMENTS, _MEASUREMENT_TITLES, strict=True)),
-     ColumnOffer("malignant", "是否恶性（1 是，0 否）", dimension=True)))
+     ColumnOffer("malignant", "是否恶性（1 是，0 否）", dimension=True)),
+    manual=("gucheng",))
 
 ENTERPRISES = ResourceOffer(
     "enterprise_credit", "enterprises.csv", "企业纳税、用电、社保与涉诉", "Enterprise tax, power, insurance and court data",

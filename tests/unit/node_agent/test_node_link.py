@@ -44,6 +44,24 @@ async def test_allowing_an_app_is_told_in_a_new_hello(place):
 
 
 @runs
+async def test_a_decision_is_told_at_once_and_again_on_every_connection(place):
+    async with one_node(place, approval="manual") as (world, coordinator, agent, session):
+        jws, asked = world.signed(), []
+        for round_, column in enumerate(("age", "weight"), start=1):
+            reply = await session.ask(world.task(jws, round_=round_, columns=(column,)))
+            asked.append(reply.failure.args["approval"])
+        agent.admin.Decide(local_pb2.DecideRequest(approval_id=asked[0], approve=True, note="between us"))
+        (told,) = (await session.expect("approvals_decided")).decisions
+        assert (told.approval_id, told.approved) == (asked[0], True)
+        await coordinator.stop()
+        agent.admin.Decide(local_pb2.DecideRequest(approval_id=asked[1], approve=False, note="no"))
+        await coordinator.start()
+        session = await coordinator.sessions.get()
+        told = {item.approval_id: item.approved for item in (await session.expect("approvals_decided")).decisions}
+        assert told == {asked[0]: True, asked[1]: False}
+
+
+@runs
 async def test_the_node_comes_back_when_the_coordinator_does(place):
     async with one_node(place) as (world, coordinator, agent, session):
         request = world.task(world.signed())

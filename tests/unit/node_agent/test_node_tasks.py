@@ -175,9 +175,11 @@ async def test_the_department_may_ask_for_more_rows_than_the_grant(place):
 async def test_manual_approval(place):
     async with one_node(place, approval="manual") as (world, _, agent, session):
         jws = world.signed()
-        assert (await session.ask(world.task(jws))).failure.code == "approval_pending"
-        assert (await session.ask(world.task(jws, round_=2))).failure.code == "approval_pending"
+        failure = (await session.ask(world.task(jws))).failure
+        assert failure.code == "approval_pending"
+        assert (await session.ask(world.task(jws, round_=2))).failure == failure
         (waiting,) = agent.admin.ListApprovals(local_pb2.ListApprovalsRequest()).approvals
+        assert dict(failure.args) == {"approval": waiting.approval_id}
         assert (waiting.grantee, waiting.app_name, waiting.resource) == ("开发公司", "toy", "patients")
         agent.admin.Decide(local_pb2.DecideRequest(approval_id=waiting.approval_id, approve=True))
         assert (await session.ask(world.task(jws, round_=3))).HasField("flower_message")

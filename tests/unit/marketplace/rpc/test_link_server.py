@@ -16,6 +16,7 @@ from tests.factories.link_node import LinkNode, certifier, dial
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.catalogue import service as catalogue
+from marketplace.computing import approvals, runs
 from marketplace.computing import service as computing
 from marketplace.events import Tag
 from marketplace.rpc.framing import MAX_CHUNK_BYTES
@@ -312,6 +313,38 @@ def test_resources_are_catalogued_and_acknowledged(coordinated: Coordinated) -> 
                 (row,) = catalogue.resources_of_node(session, one.node_id)
                 assert (row.id, row.row_count, row.columns) == (accepted.resource_ids["water"], 7, told["columns"])
                 assert catalogue.get_resource(session, SYSTEM, one.resource_id).status == "withdrawn"
+
+    coordinated(scenario, heartbeat_seconds=5)
+
+
+@pytest.mark.parametrize(("approved", "status"), [(True, "queued"), (False, "failed")])
+def test_what_a_department_decides_reaches_the_job_that_waits_for_it(coordinated: Coordinated, approved: bool,
+                                                                     status: str) -> None:
+    async def scenario(c: Any) -> None:
+        one, other, _ = c.market.departments
+
+        def wait() -> str:
+            with db.transaction() as session:
+                job_id = computing.submit_job(session, c.market.developer, grant_id=c.market.grant_id, app="statistics",
+                                              params=PARAMS, idempotency_key="k").id
+                approvals.wait(session, runs.begin(session, job_id, 1) or "", {one.node_id: "apr_1"}, {})
+            return job_id
+
+        def state() -> str:
+            with db.reading() as session:
+                return computing.get_job(session, c.market.developer, job_id).status
+
+        job_id = await asyncio.to_thread(wait)
+        decision = pb.NodeFrame(approvals_decided=pb.ApprovalsDecided(decisions=[
+            pb.ApprovalDecision(approval_id="apr_0", approved=not approved),
+            pb.ApprovalDecision(approval_id="apr_1", approved=approved)]))
+        async with dial(one, c.root_pem, c.port) as node, dial(other, c.root_pem, c.port) as stranger:
+            await stranger.send(decision)  # not its own
+            await stranger.send(pb.NodeFrame(resources=pb.Resources()))
+            await stranger.wait_for("resources_accepted")
+            assert await asyncio.to_thread(state) == "awaiting_approval"
+            await node.send(decision)
+            await until(lambda: state() == status)
 
     coordinated(scenario, heartbeat_seconds=5)
 
