@@ -7,6 +7,7 @@ import inspect
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import flwr
 import numpy as np
@@ -82,6 +83,83 @@ def test_messages_made_by_strategies_carry_placeholders_until_they_are_sent() ->
     """TaskIdentity is one per process; two runs at once would mix up their numbers if it were used."""
     assert (TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id) == (1, 0, 1)
     assert Message(question(), 5, "query.tally").metadata.run_id == 0
+
+
+def respelt(change: Any) -> bytes:
+    """The question with its protobuf changed."""
+    proto = _flower.ProtoMessage.FromString(sent(question()))
+    change({item.key: item for item in proto.content.items}, proto)
+    return bytes(proto.SerializeToString())
+
+
+def spell(array: np.ndarray, padding: int = 0) -> bytes:
+    """An array as NumPy's file format, with more blanks in its header than needed."""
+    header = str({"descr": array.dtype.str, "fortran_order": False, "shape": array.shape}) + " " * (50 + padding) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + array.tobytes()
+
+
+def test_another_spelling_is_no_other_question() -> None:
+    """Or one question could be put twice, to different departments, and their sums subtracted."""
+    def blanks(items: Any, _: Any) -> None:
+        items["arrays"].array_record.items[0].value.data = spell(np.arange(4.0), 64)
+
+    def unsigned(items: Any, _: Any) -> None:
+        items["expect"].config_record.items[0].value.uint64 = 3
+
+    def unknown_field(_: Any, proto: Any) -> None:
+        proto.content.MergeFromString(bytes([0xFA, 0x3E, 1, 1]))  # a field of number 1007
+
+    def negative_zero(items: Any, _: Any) -> None:
+        items["arrays"].array_record.items[0].value.data = spell(np.array([-0.0, 1, 2, 3]))
+
+    def order(items: Any, _: Any) -> None:
+        config = items["config"].config_record
+        first, second = list(config.items)
+        del config.items[:]
+        config.items.extend([second, first])
+
+    digest = _flower.read_question(sent(question())).content_digest
+    for change in (blanks, unsigned, unknown_field, negative_zero, order):
+        assert _flower.read_question(respelt(change)).content_digest == digest, change.__name__
+
+
+def test_a_question_brings_single_values_and_vectors_only() -> None:
+    def array(data: bytes, stype: str = "numpy.ndarray") -> Any:
+        def change(items: Any, _: Any) -> None:
+            value = items["arrays"].array_record.items[0].value
+            value.data, value.stype = data, stype
+        return change
+
+    def record(items: Any, proto: Any) -> None:
+        proto.content.items.add(key="more").config_record.SetInParent()
+
+    def twice(items: Any, proto: Any) -> None:
+        proto.content.items.add().CopyFrom(items["config"])
+
+    def key_twice(items: Any, _: Any) -> None:
+        config = items["config"].config_record
+        config.items.add().CopyFrom(config.items[0])
+
+    def config(**value: Any) -> Any:
+        def change(items: Any, _: Any) -> None:
+            chosen = items["config"].config_record.items[0].value
+            chosen.Clear()
+            for name, item in value.items():
+                setattr(chosen, name, item)
+        return change
+
+    def shape(items: Any, _: Any) -> None:
+        items["arrays"].array_record.items[0].value.shape.append(1)
+
+    def listed(items: Any, _: Any) -> None:
+        items["config"].config_record.items[0].value.double_list.vals.append(1.0)
+
+    good = spell(np.arange(4.0))
+    for change in (array(spell(np.arange(4, dtype=np.float32))), array(spell(np.arange(4.0).reshape(2, 2))), array(good + b"x"),
+                   array(good[:-1]), array(b""), array(good, "other"), array(spell(np.array([1.0, np.nan]))), record, twice,
+                   key_twice, config(double=float("nan")), config(bytes=b"x"), config(sint64=2**60), shape, listed):
+        with pytest.raises(ValueError, match=r".*"):
+            _flower.read_question(respelt(change))
 
 
 def test_the_content_digest_ignores_run_round_and_node_and_nothing_else() -> None:

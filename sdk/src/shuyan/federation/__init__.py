@@ -6,11 +6,13 @@ process does all of it but step 6:
 1.  **Repeat.** A ``task_id`` that was answered before gets the same bytes again; with other content: ``task_replayed``.
 2.  **Grant.** Signature, issuer and type against the pinned authority key; term; revocation list fresh and silent
     about it; purpose; this node and its own agreement key in ``grant.nodes``. (``shuyan.trust``)
-3.  **Question.** ``_flower.read_question(request.flower_message)`` gives message type, expected lengths and content
-    digest without decoding a single array. Then :func:`checks.check_task`: participants sorted, distinct, granted, at
+3.  **Question.** ``_flower.read_question(request.flower_message)`` gives message type, expected lengths, what
+    came with them (single values and vectors, nothing else) and a digest of the meaning, so that another spelling is no
+    other question. Then :func:`checks.check_task`: participants sorted, distinct, granted, at
     least ``grant.minimum_participants`` and including this node; app granted and installed with that digest;
-    parameters valid; every column they touch granted, known, of a fitting type, with the declared domain; and the
-    output's size and ring capacity (:func:`egress.check_question`). It returns a ``CheckedTask``.
+    parameters valid; every column they touch granted, known, of a fitting type, with the declared domain; the
+    output's size and ring capacity (:func:`egress.check_question`); and exactly the values and arrays that the app
+    declares, since one that it does not read could make an old question look new. It returns a ``CheckedTask``.
 4.  **Local policy.** Allow-list, approval, budget: the node's own.
 5.  **Opening foreseen.** ``open_book.check(run, round, attempt, question, participants)``: refuse now what could not be
     opened later.

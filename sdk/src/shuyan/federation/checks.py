@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from shuyan.federation import egress, problems
 from shuyan.federation.apps.base import FederatedApp, InstalledApp, Need
+from shuyan.federation.apps.base import Question as Declared
 from shuyan.federation.masking import question_digest
 from shuyan.federation.schema import Schema
 from shuyan.federation.transport import TaskRequest
@@ -23,15 +24,19 @@ NUMERIC: Final = frozenset({"integer", "number", "boolean"})
 
 @dataclass(frozen=True)
 class Question:
-    """What a request's Flower message asks, read without decoding its arrays.
+    """What a request's Flower message asks.
 
     Attributes:
         expect: the number of elements asked of each vector.
-        content_digest: ``sha256:<hex>`` over the message's content.
+        config: the small values that came with it.
+        arrays: the length of each array that came with it.
+        content_digest: ``sha256:<hex>`` over the meaning of all that, so that another spelling is no other question.
     """
 
     message_type: str
     expect: dict[str, int]
+    config: dict[str, bool | int | float | str]
+    arrays: dict[str, int]
     content_digest: str
 
 
@@ -82,11 +87,30 @@ def check_task(
     specs = egress.check_question(
         installed.manifest, question.message_type, question.expect, max_values=grant.max_output_values,
         participants=len(request.participants))
+    check_inputs(app, params, question)
     digest = question_digest(
         grant_digest=request.grant_digest, app_name=request.app_name, app_digest=request.app_digest,
         purpose=request.purpose, params_json=request.params_json, message_type=question.message_type,
         content_digest=question.content_digest)
     return CheckedTask(app, params, resource, columns, dict(question.expect), specs, layout(specs, question.expect), digest)
+
+
+_KINDS: Final = {"integer": int, "number": float, "text": str, "boolean": bool}
+
+
+def check_inputs(app: FederatedApp, params: Any, question: Question) -> None:
+    """Exactly what the action declares comes with the question: no more, no less, nothing of another kind or length.
+
+    Raises:
+        ProblemError: ``bad_params``.
+    """
+    declared = app.manifest.questions.get(question.message_type, Declared())
+    kinds = {name: _KINDS[kind] for name, kind in declared.config.items()}
+    if {name: type(value) for name, value in question.config.items()} != kinds:
+        raise ProblemError(problems.BAD_PARAMS, field="config", where="config")
+    lengths = dict(app.arrays(params, question.message_type))
+    if not set(lengths) <= set(declared.arrays) or question.arrays != lengths:
+        raise ProblemError(problems.BAD_PARAMS, field="arrays", where="arrays")
 
 
 def check_participants(participants: tuple[str, ...], grant: Grant, node_id: str) -> None:

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shuyan.federation import problems
+from shuyan.federation import _flower, problems
+from shuyan.federation.apps import installed
+from shuyan.federation.apps.base import Question as Declared
+from shuyan.federation.checks import Question, check_inputs
 from shuyan.federation.local import LocalFederation
 from shuyan.federation.masking import AgreementKey
 from shuyan.federation.transport import TaskRequest
@@ -39,6 +43,53 @@ def refusal(federation: LocalFederation, request: TaskRequest) -> tuple[str, dic
     with pytest.raises(ProblemError) as caught:
         federation.nodes["node-0"].answer(request)
     return caught.value.code, caught.value.args_
+
+
+def respelt(request: TaskRequest, *, config: dict[str, Any] | None = None, arrays: dict[str, Any] | None = None) -> TaskRequest:
+    """The same question with something more."""
+    question = _flower.read_question(request.flower_message)
+    content = _flower.question_content(config, arrays, question.expect)
+    return replace(request, flower_message=_flower.Outgoing(content, question.message_type, "fresh", 1).to_node(1, "fresh"))
+
+
+@pytest.mark.parametrize(("extra", "field"), [
+    ({"config": {"nonce": 1}}, "config"), ({"config": {"": ""}}, "config"), ({"arrays": {"nonce": np.zeros(1)}}, "arrays"),
+    ({"arrays": {"": np.zeros(0)}}, "arrays")])
+def test_what_the_app_does_not_read_is_refused(federation: LocalFederation, request_: TaskRequest, extra: dict[str, Any],
+                                               field: str) -> None:
+    assert federation.nodes["node-0"].answer(replace(respelt(request_), task_id="plain", run_id="plain"))
+    assert refusal(federation, respelt(request_, **extra)) == (problems.BAD_PARAMS, {"where": field})
+
+
+REGRESSION = {"resource": "cases", "target": "paid", "features": ["age", "amount"], "domains": {}}
+LENGTHS = {"weights": 3, "mean": 2, "sd": 2}
+
+
+@pytest.mark.parametrize(("family", "standardise", "action", "exact"), [
+    ("logistic", "pooled", "query.moments", {}), ("logistic", "pooled", "train.newton", LENGTHS),
+    ("logistic", "pooled", "evaluate.fit", LENGTHS), ("linear", "pooled", "evaluate.fit", {**LENGTHS, "centre": 1}),
+    ("logistic", "department", "train.newton", {"weights": 3}), ("logistic", "department", "evaluate.fit", {"weights": 3}),
+    ("linear", "department", "evaluate.fit", {"weights": 3, "centre": 1})])
+def test_regression_takes_exactly_the_arrays_it_reads(family: str, standardise: str, action: str, exact: dict[str, int]) -> None:
+    app = installed()["regression"].load()
+    params = app.params({**REGRESSION, "family": family, "standardise": standardise})
+    check_inputs(app, params, Question(action, {}, {}, exact, ""))
+    wrong = [{**exact, "nonce": 1}, *({**exact, name: length + 1} for name, length in exact.items()),
+             *({other: exact[other] for other in exact if other != name} for name in exact)]
+    wrong += [{**exact, name: 1} for name in ("mean", "sd", "centre") if name not in exact]
+    for arrays in wrong:
+        with pytest.raises(ProblemError, match="arrays"):
+            check_inputs(app, params, Question(action, {}, {}, arrays, ""))
+
+
+@pytest.mark.parametrize("config", [{}, {"a": 1, "b": "x"}, {"a": 1.0}, {"a": True}, {"a": "1"}, {"b": 1}])
+def test_config_is_what_the_manifest_declares(config: dict[str, Any]) -> None:
+    app = installed()["statistics"].load()
+    manifest = app.manifest.model_copy(update={"questions": {"query.tally": Declared(config={"a": "integer"})}})
+    asking = replace(app, manifest=manifest)
+    check_inputs(asking, None, Question("query.tally", {}, {"a": 1}, {}, ""))
+    with pytest.raises(ProblemError, match="config"):
+        check_inputs(asking, None, Question("query.tally", {}, config, {}, ""))
 
 
 def test_a_good_request_is_answered(federation: LocalFederation, request_: TaskRequest) -> None:

@@ -9,8 +9,9 @@ from shuyan.federation.apps.base import (
     Limits,
     Need,
     Progress,
+    Question,
     installed,
 )
 from shuyan.federation.vectors import VectorSpec
 
-__all__ = ["AppManifest", "FederatedApp", "InstalledApp", "Limits", "Need", "Progress", "VectorSpec", "installed"]
+__all__ = ["AppManifest", "FederatedApp", "InstalledApp", "Limits", "Need", "Progress", "Question", "VectorSpec", "installed"]

@@ -46,11 +46,29 @@ class Limits(BaseModel):
     memory_mb: int = Field(default=1024, ge=64)
 
 
+class Question(BaseModel):
+    """What may come with a question of one action; a node refuses anything else, and anything missing.
+
+    A coordinator that could vary something the handler does not read could put one question again and again, each time
+    to other departments, and subtract the sums. So declare only what is read.
+
+    Attributes:
+        config: by name, the kind of each small value.
+        arrays: names of the arrays; the app's ``arrays`` says which of them, and how long, under given parameters.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    config: dict[str, Literal["integer", "number", "text", "boolean"]] = {}
+    arrays: tuple[str, ...] = ()
+
+
 class AppManifest(BaseModel):
     """An app's declaration.
 
     Attributes:
         actions: by Flower message type (``query.tally``), the vectors the node may answer with.
+        questions: by message type, what comes with the question; an action not named here takes nothing.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -61,6 +79,7 @@ class AppManifest(BaseModel):
     title_en: str
     output_form: Literal["statistics", "model"]
     actions: dict[str, dict[str, VectorSpec]]
+    questions: dict[str, Question] = {}
     limits: Limits = Limits()
 
 
@@ -68,6 +87,10 @@ class Progress(Protocol):
     """Called as ``progress(round, rounds, code, **args)``; codes are listed in :mod:`shuyan.federation.grid`."""
 
     def __call__(self, round_: int, rounds: int, code: str, /, **args: object) -> None: ...
+
+
+def _no_arrays(_params: Any, _action: str) -> dict[str, int]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -80,6 +103,8 @@ class FederatedApp:
         serve: runs on the coordinator: ``serve(grid, params, progress) -> content``, JSON-able.
         params_model: strict pydantic model of the job's parameters; must have a ``resource``.
         needs: the columns that given parameters touch, and how; a node checks them against grant and schema.
+        arrays: ``arrays(params, action) -> {name: length}``: exactly the arrays a question of that action brings, one-
+            dimensional float64 each; their names are declared in the manifest.
     """
 
     manifest: AppManifest
@@ -87,6 +112,7 @@ class FederatedApp:
     serve: Callable[[SecureGrid, Any, Progress], dict[str, Any]]
     params_model: type[BaseModel]
     needs: Callable[[Any], Sequence[tuple[str, Need]]]
+    arrays: Callable[[Any, str], Mapping[str, int]] = _no_arrays
     _server_app: list[ServerApp] = field(default_factory=list, repr=False, compare=False)
 
     @property

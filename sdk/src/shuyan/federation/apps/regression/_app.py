@@ -8,7 +8,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 
 from shuyan.federation import moments
-from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress
+from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress, Question
 from shuyan.federation.apps.regression._client import client_app, scale
 from shuyan.federation.apps.regression._params import RegressionParams, needs
 from shuyan.federation.apps.regression._strategy import NEWTON, Newton
@@ -29,7 +29,21 @@ manifest = AppManifest(
         NEWTON: {"gradient": _DERIVATIVE, "hessian": _DERIVATIVE, "loss": _DERIVATIVE},
         FIT: {"fit": _DERIVATIVE},
     },
+    questions={NEWTON: Question(arrays=("weights", "mean", "sd")), FIT: Question(arrays=("weights", "mean", "sd", "centre"))},
 )
+
+
+def arrays(params: RegressionParams, action: str) -> dict[str, int]:
+    """The lengths of the arrays that come with an action."""
+    if action == MOMENTS:
+        return {}
+    terms = len(params.terms())
+    lengths = {"weights": terms + 1}
+    if params.standardise == "pooled":  # a department's own standardisation does not read them
+        lengths |= {"mean": terms, "sd": terms}
+    if action == FIT and params.family == "linear":
+        lengths["centre"] = 1
+    return lengths
 
 
 def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dict[str, Any]:
@@ -42,12 +56,13 @@ def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dic
     sd = scale(np.array([found.centred / found.count if found.count else 0.0 for found in pooled]))
     grid.tell("standardised")
 
-    strategy = Newton(mean, sd, l2=params.l2, tolerance=params.tolerance, quadratic=params.family == "linear")
+    scaling = {"mean": mean, "sd": sd} if params.standardise == "pooled" else {}
+    strategy = Newton(scaling, len(terms), l2=params.l2, tolerance=params.tolerance, quadratic=params.family == "linear")
     start = ArrayRecord({"weights": Array(np.zeros(len(terms) + 1))})
     weights = strategy.start(grid, start, num_rounds=params.max_rounds).arrays["weights"].numpy()
     grid.plan(grid.round + 1)
     grid.tell("converged" if strategy.converged else "not_converged", rounds=strategy.rounds)
-    metrics, cohort, departments = _evaluate(grid, params, weights, mean, sd)
+    metrics, cohort, departments = _evaluate(grid, params, weights, scaling)
     return {
         "kind": "model", "family": params.family, "target": params.target, "features": _features(params, mean, sd),
         "terms": [term.name for term in terms], "coefficients": weights[:-1].tolist(), "intercept": float(weights[-1]),
@@ -57,13 +72,15 @@ def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dic
 
 
 def _evaluate(
-    grid: SecureGrid, params: RegressionParams, weights: Floats, mean: Floats, sd: Floats
+    grid: SecureGrid, params: RegressionParams, weights: Floats, scaling: dict[str, Floats]
 ) -> tuple[dict[str, float], int, int]:
     """In-sample metrics, rows and departments."""
     linear = params.family == "linear"
-    # The intercept is the mean of the target where inputs are centred, so it keeps the target's variance exact.
-    arrays = {"weights": weights, "mean": mean, "sd": sd, "centre": weights[-1:]}
-    total = grid.secure_sum(FIT, expect={"fit": 3 if linear else 2}, arrays=arrays)
+    given = {"weights": weights, **scaling}
+    if linear:
+        # The intercept is the mean of the target where inputs are centred, so it keeps the target's variance exact.
+        given["centre"] = weights[-1:]
+    total = grid.secure_sum(FIT, expect={"fit": 3 if linear else 2}, arrays=given)
     fit, rows = total["fit"].tolist(), total.cohort
     if linear:
         spread = fit[2] - fit[1] ** 2 / rows
@@ -91,5 +108,5 @@ def _features(params: RegressionParams, mean: Floats, sd: Floats) -> list[dict[s
 
 
 app = FederatedApp(
-    manifest=manifest, client_app=client_app, serve=serve, params_model=RegressionParams, needs=needs,
+    manifest=manifest, client_app=client_app, serve=serve, params_model=RegressionParams, needs=needs, arrays=arrays,
 )

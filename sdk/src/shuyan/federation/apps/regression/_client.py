@@ -111,17 +111,19 @@ def _rows(inputs: Inputs, params: RegressionParams) -> Rows:
 
 def _standardised(inputs: Inputs, params: RegressionParams, arrays: dict[str, Floats]) -> Rows:
     """Standardised inputs with a last column of ones."""
-    key = arrays["mean"].tobytes() + arrays["sd"].tobytes()
+    own = params.standardise == "department"
+    key = b"" if own else arrays["mean"].tobytes() + arrays["sd"].tobytes()
     cached = inputs.cache.get(_STANDARDISED)
     if cached is not None and cached[0] == key:
         found: Rows = cached[1]
         return found
     rows = _rows(inputs, params)
-    mean, sd = arrays["mean"], arrays["sd"]
-    if params.standardise == "department" and len(rows.target):
+    if own:
         shift, rest, centred = _moments(rows.inputs)
-        mean = shift + rest / len(rows.target)
-        sd = scale(centred / len(rows.target))
+        count = max(len(rows.target), 1)
+        mean, sd = shift + rest / count, scale(centred / count)
+    else:
+        mean, sd = arrays["mean"], arrays["sd"]
     design = np.empty((len(rows.target), rows.inputs.shape[1] + 1))
     np.subtract(rows.inputs, mean, out=design[:, :-1])
     design[:, :-1] /= sd

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -22,7 +22,8 @@ class Newton(Strategy):  # type: ignore[misc]
     Once converged it configures no further rounds, so the remaining ones of ``start`` send nothing.
 
     Args:
-        mean, sd: pooled standardisation, shape (p,) each.
+        scaling: ``mean`` and ``sd``, shape (p,) each, or nothing where each department standardises by its own.
+        terms: p.
         l2: ridge penalty on all weights but the last, the intercept.
         tolerance: largest change of a weight in a last step.
         quadratic: the loss is quadratic, so that one step is exact.
@@ -32,9 +33,9 @@ class Newton(Strategy):  # type: ignore[misc]
         converged: whether the last step was within the tolerance.
     """
 
-    def __init__(self, mean: Floats, sd: Floats, *, l2: float, tolerance: float, quadratic: bool) -> None:
-        self._mean, self._sd = mean, sd
-        self._size = len(mean) + 1
+    def __init__(self, scaling: Mapping[str, Floats], terms: int, *, l2: float, tolerance: float, quadratic: bool) -> None:
+        self._scaling = dict(scaling)
+        self._size = terms + 1
         self._penalty = np.full(self._size, l2)
         self._penalty[-1] = 0.0
         self._tolerance, self._quadratic = tolerance, quadratic
@@ -55,8 +56,8 @@ class Newton(Strategy):  # type: ignore[misc]
         if self.converged:
             return []
         self._weights = arrays["weights"].numpy()
-        content = _flower.question_content(
-            config, {"weights": self._weights, "mean": self._mean, "sd": self._sd}, self.expect())
+        # Flower's config stays here: what the departments do not read must not make a question look new.
+        content = _flower.question_content(None, {"weights": self._weights, **self._scaling}, self.expect())
         first = next(iter(grid.get_node_ids()))
         return [grid.create_message(content, NEWTON, first, str(server_round))]
 
