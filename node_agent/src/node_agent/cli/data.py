@@ -48,9 +48,9 @@ def source_list(context: typer.Context, json_: Json = False) -> None:
     if json_:
         print_json(found)
         return
-    print_table((t("名称", "Name"), t("类型", "Kind"), t("行数", "Rows"), t("列", "Columns"), t("位置", "Location")),
-                ((s.name, s.kind, s.row_count, ", ".join(f"{c.name}:{c.type}" for c in s.columns), s.location)
-                 for s in found), empty=t("没有数据源。", "No sources."))
+    print_table((t("名称", "Name"), t("类型", "Kind"), t("行数", "Rows"), t("位置", "Location"), t("列", "Columns")),
+                ((s.name, s.kind, s.row_count, s.location, ", ".join(f"{c.name}:{c.type}" for c in s.columns))
+                 for s in found), empty=t("没有数据源。", "No sources."), numeric=(2,))
 
 
 @sources.command("remove", help=t("移除数据源（不动文件）。", "Remove a source; its files are not touched."))
@@ -134,9 +134,10 @@ def resource_list(context: typer.Context, json_: Json = False) -> None:
     approvals = {"automatic": t("自动", "automatic"), "manual": t("人工", "manual")}
     print_table((t("名称", "Name"), t("标题", "Title"), t("领域", "Sector"), t("分级", "Grade"), t("行数", "Rows"),
                  t("审批", "Approval"), t("市场编号", "Market id")),
-                ((r.resource.name, r.resource.title, r.resource.sector, r.resource.grade, r.resource.row_count,
-                  approvals.get(r.resource.approval, r.resource.approval), r.resource_id or "-") for r in found),
-                empty=t("没有资源。", "No resources."))
+                ((r.resource.name, t(r.resource.title, r.resource.title_en or r.resource.title), r.resource.sector,
+                  r.resource.grade, r.resource.row_count, approvals.get(r.resource.approval, r.resource.approval),
+                  r.resource_id or "-") for r in found),
+                empty=t("没有资源。", "No resources."), numeric=(3, 4))
 
 
 @resources.command("withdraw", help=t("从市场撤下资源。", "Take a resource off the market."))

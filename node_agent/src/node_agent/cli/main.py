@@ -19,6 +19,7 @@ from node_agent.cli.output import (
     Json,
     moment,
     plain,
+    print_fields,
     print_json,
     print_table,
     problems_told,
@@ -191,7 +192,7 @@ def status(context: typer.Context, json_: Json = False) -> None:
         (t("运行中任务", "Tasks running"), reply.running_tasks),
         (t("日志条数", "Journal entries"), reply.journal_entries), (t("日志链首", "Journal head"), reply.journal_head[:16]),
     ]
-    print_table(("", ""), rows, empty="")
+    print_fields(rows)
     for alert in reply.alerts:
         typer.echo(t("告警：", "Alert: ") + t(*_ALERTS.get(alert, (alert, alert))), err=True)
 

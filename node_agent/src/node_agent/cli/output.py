@@ -75,20 +75,19 @@ def _numbers(message: Message, fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str,
+                numeric: Sequence[int] = ()) -> None:
     """A plain table, or one sentence when there is nothing."""
-    from rich.console import Console
-    from rich.table import Table
+    from shuyan import _tables
 
-    table = Table(*headings, box=None, pad_edge=False)
-    count = 0
-    for row in rows:
-        table.add_row(*map(str, row))
-        count += 1
-    if count:
-        Console(soft_wrap=True).print(table)
-    else:
-        typer.echo(empty)
+    _tables.print_table(headings, rows, empty=empty, numeric=numeric)
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Name and value, one below the other."""
+    from shuyan import _tables
+
+    _tables.print_fields(fields)
 
 
 def moment(ms: int) -> str:

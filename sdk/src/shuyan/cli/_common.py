@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import shuyan
-from shuyan import ConfigurationError, ConnectionFailed, NotSignedIn, ProblemResponse, Record, ShuyanError
+from shuyan import (
+    ConfigurationError,
+    ConnectionFailed,
+    NotSignedIn,
+    ProblemResponse,
+    Record,
+    ShuyanError,
+    _tables,
+)
 from shuyan._text import language, t
 from shuyan.problems import ProblemError
 
@@ -24,8 +30,7 @@ REFUSED, USAGE, CANNOT_CONNECT, NOT_SIGNED_IN = 1, 2, 3, 4
 AsJson = Annotated[bool, typer.Option("--json", help=t("输出 JSON。", "Print JSON."))]
 Limit = Annotated[int, typer.Option(help=t("最多显示多少条。", "Show this many at most."), min=1)]
 
-# Piped output is read by programs and eyes with longer lines than a terminal: nothing is folded there.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 250)
+console = _tables.console()
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,10 @@ def told() -> Iterator[None]:
     try:
         yield
     except NotSignedIn as error:
-        _fail(t("{detail} 请先运行 shuyan login。", "{detail} Run shuyan login.", detail=error.detail), NOT_SIGNED_IN)
+        if error.code == "token_missing":  # nobody on a command line can send a header
+            _fail(t("此操作需要登录，请先运行 shuyan login。", "This needs an account: run shuyan login first."), NOT_SIGNED_IN)
+        _fail(t("{detail}请核对后运行 shuyan login。", "{detail} Check them, then run shuyan login.", detail=error.detail),
+              NOT_SIGNED_IN)
     except ProblemResponse as error:
         fields = "".join(f"\n  {item.field}: {item.detail}" for item in error.errors)
         _fail(f"{error.detail}{fields}", REFUSED)
@@ -97,24 +105,12 @@ def plain(value: Any) -> Any:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, numeric: Sequence[int] = ()) -> None:
     """A table; the columns in ``numeric`` are aligned to the right. Says so when there is nothing."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if position in numeric else "left", overflow="fold",
-                         no_wrap=position == 0)
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console.print(table if table.row_count else t("没有内容。", "Nothing here."))
+    _tables.print_table(headings, rows, empty=t("没有内容。", "Nothing here."), numeric=numeric, to=console)
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
     """Name and value, one below the other."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in fields:
-        if value not in (None, ""):
-            table.add_row(name, str(value))
-    console.print(table)
+    _tables.print_fields(fields, to=console)
 
 
 def yuan(fen: int, currency: str = "CNY") -> str:
