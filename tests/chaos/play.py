@@ -67,6 +67,7 @@ def play(kills: int, seed: int, *, keep: bool = False, say: Say = lambda _text: 
             settle(market, client)
             watcher.stop()
             findings = verify(market, client, watcher)
+            keep = keep or bool(findings.found)  # for whoever looks for the cause
             return Outcome(findings, monkey.kills, client, len(watcher.seen), time.monotonic() - began)
         finally:
             if keep:
@@ -81,8 +82,9 @@ def set_up(market: Town) -> str:
     market.write_raw_data()
     market.enrol_all()
     files = {one.slug: market.layout.department(one) / "data" / "breast_cancer.csv" for one in market.districts}
-    resources = market.offer("breast_cancer", files, ["mean_radius"], sector="health", grade=3)
-    return market.grant(resources, ["mean_radius"])
+    columns = ["mean_radius", "mean_texture", "malignant"]
+    resources = market.offer("breast_cancer", files, columns, sector="health", grade=3)
+    return market.grant(resources, columns, apps=["statistics", "regression"])
 
 
 def settle(market: Town, client: Careful) -> None:

@@ -180,10 +180,7 @@ def _audit(findings: Findings, database: sqlite3.Connection, ledger: Ledger, wat
 
 def _nodes(findings: Findings, database: sqlite3.Connection, market: Town) -> None:
     """Every journal verifies, and holds each opening that a result rests on exactly once."""
-    finished = [(row["run_id"], set(json.loads(row["participants"]))) for row in database.execute(
-        "SELECT run_id, participants FROM job_output")]
-    finished += [(row["id"], set(json.loads(row["participants"]))) for row in database.execute(
-        "SELECT id, participants FROM run WHERE status = 'finished'")]
+    opened: dict[str, Counter[tuple[str, int]]] = {}
     for one in market.districts:
         folder = market.layout.node(one)
         try:
@@ -193,10 +190,18 @@ def _nodes(findings: Findings, database: sqlite3.Connection, market: Town) -> No
             findings.found.append(f"journal of {one.slug}: {failed}")
         node_id = json.loads((folder / "identity.json").read_text(encoding="utf-8"))["node_id"]
         with sqlite3.connect(f"file:{folder / 'state.sqlite'}?mode=ro", uri=True) as state:
-            opened = [json.loads(data) for data in _column(state, "SELECT data FROM journal WHERE event = 'round:opened'")]
-            rounds = Counter(f"{entry['run']} {entry['round']}" for entry in opened)
-            kept = _column(state, "SELECT run_id || ' ' || round FROM opening")
-        findings.require(all(count == 1 for count in rounds.values()), "openings", f"{one.slug} opened a round twice")
-        findings.once(f"opening of {one.slug}", kept, rounds.elements())
-        findings.once(f"released opening of {one.slug}",
-                      {f"{run_id} 1" for run_id, nodes in finished if node_id in nodes}, rounds.elements())
+            entries = [json.loads(data) for data in _column(state, "SELECT data FROM journal WHERE event = 'round:opened'")]
+            opened[node_id] = Counter((entry["run"], entry["round"]) for entry in entries)
+            kept = state.execute("SELECT run_id, round FROM opening").fetchall()
+        findings.require(all(count == 1 for count in opened[node_id].values()), "openings",
+                         f"{one.slug} opened a round twice")
+        findings.require(set(kept) == set(opened[node_id]), "openings", f"the journal of {one.slug} misses an opening")
+    rounds: dict[str, int] = {}
+    for run_id, number in {place for places in opened.values() for place in places}:
+        rounds[run_id] = max(number, rounds.get(run_id, 0))
+    for row in database.execute("SELECT id, participants FROM run WHERE status = 'finished'"):
+        findings.require(row["id"] in rounds, "released", f"run {row['id']} gave a result and nobody opened anything")
+        for node_id in json.loads(row["participants"]):
+            missing = [number for number in range(1, rounds.get(row["id"], 0) + 1)
+                       if opened[node_id][row["id"], number] != 1]
+            findings.require(not missing, "released", f"{node_id} has no entry of rounds {missing} of run {row['id']}")
