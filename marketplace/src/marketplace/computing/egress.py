@@ -114,7 +114,7 @@ def check_output(form: str, content: Any, grant: Grant, *, participants: int, ro
         form: the app's declared output form, ``statistics`` or ``model``.
         content: the candidate, as the app returned it.
         participants: departments whose data is in it.
-        rows: cohort over all of them.
+        rows: the fewest rows any sum of the run was about, as the nodes counted them; the content is not believed.
     """
     shape = SHAPES.get(form)
     encoded = _encoded(content)

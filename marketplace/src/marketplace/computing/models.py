@@ -98,7 +98,7 @@ class JobOutput(SQLModel, table=True):
     content: dict[str, Any] = Field(sa_type=JSONType)
     digest: str  # sha256:<hex> over the canonical JSON of content
     participants: list[str] = Field(sa_type=JSONType)  # node ids whose data is in it
-    rows: int = Field(sa_type=BigInt)  # cohort over all participants
+    rows: int = Field(sa_type=BigInt)  # the smallest cohort of its rounds, over all participants
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 

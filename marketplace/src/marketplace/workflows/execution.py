@@ -25,6 +25,7 @@ WAIT_SECONDS: Final = 15.0
 """How long a run waits for departments that are offline at its start."""
 
 _POLL_SECONDS: Final = 0.05
+_WARNINGS: Final = frozenset({"department_lost", "round_repeated"})
 _COUNTERS_ONLY: Final = frozenset({"round_started", "round_opening"})  # several a round would drown the log
 
 
@@ -86,8 +87,13 @@ class Watched:
         said: dict[str, Any] = {"round": round_, "rounds": rounds, **args}
         if "node" in said:
             said["node"] = self.names.get(str(said["node"]), said["node"])
-        level = "warning" if code in ("department_lost", "round_repeated") else "info"
-        self._add(runs.ProgressLine("" if code in _COUNTERS_ONLY else code, said, level, round_, rounds))
+        level = "warning" if code in _WARNINGS else "info"
+        line = runs.ProgressLine("" if code in _COUNTERS_ONLY else code, said, level, round_, rounds)
+        with self._lock:
+            last = self._lines[-1] if self._lines else None
+            if code == "round_loss" and last is not None and (last.code, last.round) == ("round_finished", round_):
+                self._lines.pop()  # the loss says all that the end of its round said
+            self._lines.append(line)
 
     def say(self, code: str, level: str = "info", **args: Any) -> None:
         """A line outside any round."""
@@ -170,10 +176,9 @@ def _attempt(transport: RunTransport, watched: Watched, run_id: str, wait_second
     content = app.load().run(grid)
     watched.check()
     watched.flush()
-    rows = content.get("rows")
     with transaction() as session:
         reviewing = runs.finish(session, run_id, form=app.manifest.output_form, content=content,
-                                participants=grid.participants, rows=rows if isinstance(rows, int) else 0)
+                                participants=grid.participants, rows=grid.smallest_cohort)
     log.info("run finished", job_id=watched.job_id, run_id=run_id, reviewing=reviewing)
     return "finished" if reviewing else "failed"
 

@@ -119,6 +119,7 @@ class SecureGrid(Grid):  # type: ignore[misc]
         self._participants = tuple(sorted(set(participants)))
         self._minimum = max(3, grant.minimum_participants)
         self._lost: list[str] = []
+        self._smallest: int | None = None
         self._round_seconds, self._open_seconds = round_seconds, open_seconds
         self._round = 0
         self._rounds = 0
@@ -142,6 +143,11 @@ class SecureGrid(Grid):  # type: ignore[misc]
     def minimum_cohort(self) -> int:
         """The grant's minimum cohort; what is about fewer rows must not be in a result."""
         return self._grant.minimum_cohort
+
+    @property
+    def smallest_cohort(self) -> int:
+        """The fewest rows that any sum of this run was about, as the nodes counted them; 0 before the first."""
+        return self._smallest or 0
 
     def plan(self, rounds: int) -> None:
         """Say how many rounds are to be expected in all, for progress."""
@@ -200,6 +206,7 @@ class SecureGrid(Grid):  # type: ignore[misc]
                 self.tell("round_repeated", attempt=attempt, departments=len(self._participants))
         words = masking.unmask_sum(total, segments, self._open(attempt))
         cohort = ring.integers(words.pop(COHORT))[0]
+        self._smallest = cohort if self._smallest is None else min(self._smallest, cohort)
         self.tell("round_finished", departments=len(self._participants))
         return Sum(words, specs, cohort, self._participants)
 

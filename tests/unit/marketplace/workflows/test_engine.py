@@ -17,6 +17,7 @@ from marketplace.computing import service as computing
 from marketplace.computing.models import Job, JobOutput, Run
 from marketplace.trust import service as trust
 from marketplace.workflows.engine import Engine
+from shuyan.federation.apps import FederatedApp
 
 
 @pytest.fixture
@@ -108,6 +109,31 @@ def test_a_job_runs_to_review_and_its_result_is_released_by_a_person(any_town: Z
                     "computing:run:finished", "computing:egress:approved"]
     assert codes(town, job_id) == ["job_queued", "run_started", "round_finished", "run_finished", "checks_passed",
                                    "egress_approved"]
+
+
+def test_a_regressions_log_tells_the_loss_of_each_round(town: Zone, engines: list[Engine]) -> None:
+    start(town, engines, town.transport())
+    with db.transaction() as session:
+        params = {"resource": "air", "family": "linear", "target": "pm25", "features": ["year"]}
+        job_id = computing.submit_job(session, town.developer, grant_id=town.grant_id, app="regression", params=params,
+                                      idempotency_key="loss").id
+    assert eventually(ended(job_id)).status == "reviewing"
+    with db.reading() as session:
+        told = [line.args for line in computing.job_log(session, town.developer, job_id) if line.code == "round_loss"]
+    assert [sorted(args) for args in told] == [["departments", "loss", "round", "rounds"]]
+    # at the start every weight is nought, so that a row's loss is half its square
+    everything = [float(seed * 100 + row) for seed in range(3) for row in range(40)]
+    assert told[0]["loss"] == float(f"{sum(value**2 for value in everything) / 2 / len(everything):.4g}")
+
+
+def test_how_many_rows_a_result_is_about_is_not_the_apps_to_say(town: Zone, engines: list[Engine],
+                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = FederatedApp.run
+    monkeypatch.setattr(FederatedApp, "run", lambda self, grid: {**honest(self, grid), "rows": 10**6})
+    start(town, engines, town.transport())
+    failed = eventually(ended(submit(town)))
+    assert (failed.status, failed.error_code, failed.error_args) == (
+        "failed", "egress_checks_failed", {"checks": "stated_facts"})
 
 
 def test_a_running_job_is_cancelled(town: Zone, engines: list[Engine]) -> None:

@@ -152,6 +152,23 @@ def test_departments_lost_one_after_the_other_are_all_named(federate: Federate) 
     assert ", ".join(names) in caught.value.text("en")
 
 
+def test_the_grid_remembers_the_smallest_cohort_it_saw(federate: Federate) -> None:
+    federation = federate(TABLES[:4])
+    transport = Unreliable(federation.transport)
+    grid = federation.grid("regression", {"resource": "cases", "family": "linear", "target": "amount", "features": ["age"]})
+    grid._transport = transport
+    assert grid.smallest_cohort == 0
+
+    def lose(request: TaskRequest) -> None:
+        if request.node_id == "node-3" and request.round == 2:
+            raise NodeLost(request.node_id)
+
+    transport.before_task = lose
+    federation.apps["regression"].load().run(grid)
+
+    assert grid.smallest_cohort == sum(len(table["age"]) for table in TABLES[:3])
+
+
 def test_all_departments_that_must_approve_first_are_named_together(federate: Federate) -> None:
     federation = federate(TABLES[:4])
     transport = Unreliable(federation.transport)

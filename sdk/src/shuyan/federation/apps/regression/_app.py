@@ -1,4 +1,8 @@
-"""The regression app: pooled standardisation, Newton rounds, one evaluation."""
+"""The regression app: pooled standardisation, Newton rounds, one evaluation.
+
+Progress codes of its own: ``standardised``, ``round_loss`` (departments, loss: the mean over all rows, to four digits),
+``converged`` or ``not_converged`` (rounds).
+"""
 
 from __future__ import annotations
 
@@ -57,7 +61,8 @@ def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dic
     grid.tell("standardised")
 
     scaling = {"mean": mean, "sd": sd} if params.standardise == "pooled" else {}
-    strategy = Newton(scaling, len(terms), l2=params.l2, tolerance=params.tolerance, quadratic=params.family == "linear")
+    strategy = Newton(scaling, len(terms), l2=params.l2, tolerance=params.tolerance,
+                      quadratic=params.family == "linear", tell=grid.tell)
     start = ArrayRecord({"weights": Array(np.zeros(len(terms) + 1))})
     weights = strategy.start(grid, start, num_rounds=params.max_rounds).arrays["weights"].numpy()
     grid.plan(grid.round + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
@@ -27,18 +27,20 @@ class Newton(Strategy):  # type: ignore[misc]
         l2: ridge penalty on all weights but the last, the intercept.
         tolerance: largest change of a weight in a last step.
         quadratic: the loss is quadratic, so that one step is exact.
+        tell: told ``round_loss`` after each round.
 
     Attributes:
         rounds: rounds with an answer.
         converged: whether the last step was within the tolerance.
     """
 
-    def __init__(self, scaling: Mapping[str, Floats], terms: int, *, l2: float, tolerance: float, quadratic: bool) -> None:
+    def __init__(self, scaling: Mapping[str, Floats], terms: int, *, l2: float, tolerance: float, quadratic: bool,
+                 tell: Callable[..., object]) -> None:
         self._scaling = dict(scaling)
         self._size = terms + 1
         self._penalty = np.full(self._size, l2)
         self._penalty[-1] = 0.0
-        self._tolerance, self._quadratic = tolerance, quadratic
+        self._tolerance, self._quadratic, self._tell = tolerance, quadratic, tell
         self._accepted: tuple[float, int, Floats] | None = None  # objective, departments, weights
         self._weights = np.zeros(self._size)
         self._halvings = 0
@@ -69,9 +71,11 @@ class Newton(Strategy):  # type: ignore[misc]
         if reply is None:
             return None, None
         self.rounds = server_round
-        sums, departments = _flower.sums_of(reply), int(reply.content["metrics"]["participants"])
-        weights = self._weights
-        objective = float(sums["loss"][0]) + 0.5 * float(self._penalty @ weights**2)
+        sums, metrics = _flower.sums_of(reply), reply.content["metrics"]
+        departments, weights, loss = int(metrics["participants"]), self._weights, float(sums["loss"][0])
+        # Before anybody has approved a result, people watch this; more digits would only say more of the data.
+        self._tell("round_loss", departments=departments, loss=float(f"{loss / max(int(metrics['cohort']), 1):.4g}"))
+        objective = loss + 0.5 * float(self._penalty @ weights**2)
         if self._accepted is not None and self._accepted[1] == departments:
             before, _, start = self._accepted
             if not objective <= before + 1e-9 * abs(before) and self._halvings < _MAX_HALVINGS:
