@@ -62,6 +62,15 @@ RESOURCE_APPROVAL = define(
     "resource_approval", 422, zh="审批方式须为 automatic（自动）或 manual（人工）。", en="Approval is either automatic or manual.")
 RESOURCE_COLUMN_TYPE = define(
     "resource_column_type", 422, zh="列“{column}”的类型 {type} 不受支持。", en="The column “{column}” has the unsupported type {type}.")
+RESOURCE_TYPE = define(
+    "resource_type", 422, zh="列“{column}”声明的类型“{type}”无效，应为 integer、number、string、boolean、date 或 timestamp。",
+    en="“{type}”, declared for the column “{column}”, is not a type; integer, number, string, boolean, date and timestamp are.")
+RESOURCE_TYPE_UNFIT = define(
+    "resource_type_unfit", 422, zh="列“{column}”实测为 {measured}，不能登记为 {type}。",
+    en="The column “{column}” was measured as {measured} and cannot be registered as {type}.")
+RESOURCE_TYPE_DIFFERS = define(
+    "resource_type_differs", 422, zh="列“{column}”有 {count} 个值不是 {type}。",
+    en="{count} values of the column “{column}” are not of the type {type}.")
 DIMENSION_TOO_WIDE = define(
     "dimension_too_wide", 422, zh="列“{column}”的不同取值超过 {limit} 个，不能作为分组维度。",
     en="The column “{column}” has more than {limit} distinct values and cannot be a dimension.")

@@ -10,9 +10,16 @@ from typing import Any, cast
 
 from node_agent import errors
 from node_agent.journal import Journal
-from node_agent.sources import Sources, check_name, distinct_values, logical_type, measure
+from node_agent.sources import (
+    Sources,
+    check_name,
+    distinct_values,
+    logical_type,
+    measure,
+    values_not_of,
+)
 from node_agent.state import State
-from shuyan.federation.schema import Column, ColumnType, Schema
+from shuyan.federation.schema import SQL_TYPES, Column, ColumnType, Schema
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2
 from shuyan_protos.local.v1 import local_pb2
@@ -22,6 +29,11 @@ MAX_DIMENSION_VALUES = 1_000
 SECTORS = frozenset({
     "manufacturing", "agriculture", "commerce", "transport", "finance", "science", "culture_tourism", "health",
     "meteorology", "urban_governance", "livelihood", "environment"})
+
+# Measured type -> the types a department may declare instead. A column without a single value is measured as string.
+_DECLARABLE: Mapping[str, frozenset[str]] = {
+    "string": frozenset(SQL_TYPES), "integer": frozenset({"number"}), "number": frozenset({"integer"}),
+    "date": frozenset({"timestamp"})}
 
 # In a declaration's domain: "measure this dimension in the data".
 MEASURE = "*"
@@ -73,7 +85,8 @@ class Resources:
         """Register or replace a resource. Types and the row count are measured, not believed.
 
         ``declared.columns`` may name a subset (empty: every column of a supported type); a column's ``domain`` of
-        ``["*"]`` asks for the dimension's values to be measured.
+        ``["*"]`` asks for the dimension's values to be measured. A column's ``type`` may be declared where the data
+        leave it open (no value at all, numbers among text); every value is then tried.
 
         Raises:
             ProblemError: ``name_invalid``, ``source_not_found``, ``source_unreadable`` or a ``resource_…``,
@@ -118,7 +131,9 @@ class Resources:
             raise ProblemError(errors.RESOURCE_COLUMN_TYPE, field="columns", column=name, type=types[name])
         column = link_pb2.Column()
         column.CopyFrom(declared)
-        column.type = measured
+        column.type = declared.type or measured
+        if column.type != measured:
+            _check_type(column, measured, kind, location)
         column.title = declared.title or name
         if column.domain:
             if column.identifier:
@@ -130,7 +145,7 @@ class Resources:
             del column.domain[:]
             column.domain.extend(dict.fromkeys(found))
         bounds = [getattr(column, side) for side in ("lower", "upper") if column.HasField(side)]
-        if bounds and (measured not in ("integer", "number") or not all(map(math.isfinite, bounds))
+        if bounds and (column.type not in ("integer", "number") or not all(map(math.isfinite, bounds))
                        or (len(bounds) == 2 and bounds[0] >= bounds[1])):
             raise ProblemError(errors.BOUNDS_INVALID, field="columns", column=name)
         return column
@@ -169,6 +184,17 @@ class Resources:
     def frame(self) -> link_pb2.Resources:
         """The complete list for the coordinator."""
         return link_pb2.Resources(resources=[item.resource for item in self.list()])
+
+
+def _check_type(column: link_pb2.Column, measured: str, kind: str, location: str) -> None:
+    if column.type not in SQL_TYPES:
+        raise ProblemError(errors.RESOURCE_TYPE, field="columns", column=column.name, type=column.type)
+    if column.type not in _DECLARABLE.get(measured, ()):
+        raise ProblemError(errors.RESOURCE_TYPE_UNFIT, field="columns", column=column.name, type=column.type,
+                           measured=measured)
+    wrong = values_not_of(kind, location, column.name, cast(ColumnType, column.type))
+    if wrong:
+        raise ProblemError(errors.RESOURCE_TYPE_DIFFERS, field="columns", column=column.name, type=column.type, count=wrong)
 
 
 def _registered(row: Any) -> Registered:

@@ -192,9 +192,26 @@ def distinct_values(kind: str, location: str, column: link_pb2.Column, limit: in
 
     Canonical is what the apps group by: :func:`shuyan.federation.schema.dimension_sql`.
     """
-    canonical = dimension_sql(schema.Column(column.name, cast("schema.ColumnType", column.type)))
+    typed = schema.Column(column.name, cast("schema.ColumnType", column.type))
     with connect() as connection:
         rows = connection.execute(
-            f"SELECT DISTINCT {canonical} AS v FROM {relation(kind, location)}"  # noqa: S608
+            f"SELECT DISTINCT {dimension_sql(typed)} AS v FROM"  # noqa: S608
+            f" (SELECT {schema.cast_sql(typed)} FROM {relation(kind, location)})"
             f" WHERE {schema.quote(column.name)} IS NOT NULL LIMIT {limit + 1}").fetchall()
     return None if len(rows) > limit else sorted(row[0] for row in rows)
+
+
+def values_not_of(kind: str, location: str, name: str, declared: schema.ColumnType) -> int:
+    """How many values of a column are not of a declared type; nulls are of any.
+
+    A number is of type ``integer`` if it is whole: a cast alone would round it.
+    """
+    column = schema.quote(name)
+    wrong = f"TRY_CAST({column} AS {schema.SQL_TYPES[declared]}) IS NULL"
+    if declared == "integer":
+        wrong += f" OR TRY_CAST({column} AS BIGINT) <> TRY_CAST({column} AS DOUBLE)"
+    with connect() as connection:
+        found = connection.execute(
+            f"SELECT count(*) FROM {relation(kind, location)}"  # noqa: S608
+            f" WHERE {column} IS NOT NULL AND ({wrong})").fetchone()
+    return int(found[0]) if found else 0

@@ -265,7 +265,7 @@ def test_resources_that_are_refused(admin, table, fields, code):
 def test_types_and_counts_are_measured_not_believed(admin, table):
     admin.AddSource(local_pb2.AddSourceRequest(name="s", location=str(table)))
     made = admin.RegisterResource(local_pb2.RegisterResourceRequest(source="s", resource=_resource(
-        row_count=10**9, columns=[link_pb2.Column(name="age", type="string", lower=0, upper=120),
+        row_count=10**9, columns=[link_pb2.Column(name="age", lower=0, upper=120),
                                   link_pb2.Column(name="sex", domain=["f", "m", "x"])])))
     assert made.row_count == 20
     assert [(c.name, c.type, list(c.domain)) for c in made.columns] == [
@@ -276,6 +276,47 @@ def test_types_and_counts_are_measured_not_believed(admin, table):
     admin.RemoveSource(local_pb2.RemoveSourceRequest(name="s"))
     with _problem("source_not_found"):
         admin.RemoveSource(local_pb2.RemoveSourceRequest(name="s"))
+
+
+@pytest.fixture
+def open_types(admin, place):
+    """A source whose types the data leave open: nothing at all, a word among numbers, NaN, halves."""
+    file = place / "open.csv"
+    file.write_text("empty,mixed,whole,half,nan,day,code\n,1,1.0,0.5,nan,2024-01-01,7\n,2.5,2.0,,1,2024-01-02,8\n,many,,2.0,,,9\n")
+    admin.AddSource(local_pb2.AddSourceRequest(name="s", location=str(file)))
+    return file
+
+
+def _declare(admin, name, kind, **more):
+    made = admin.RegisterResource(local_pb2.RegisterResourceRequest(source="s", resource=_resource(
+        columns=[link_pb2.Column(name=name, type=kind, **more)])))
+    return made.columns[0]
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    ("empty", "number"), ("empty", "integer"), ("empty", "date"), ("empty", "boolean"), ("empty", "string"),
+    ("whole", "integer"), ("code", "number"), ("day", "timestamp"), ("nan", "number"), ("half", "number")])
+def test_a_type_the_data_leave_open_is_declared(admin, open_types, name, kind):
+    assert _declare(admin, name, kind).type == kind
+    assert admin.resources.find("r").schema[name].type == kind
+
+
+@pytest.mark.parametrize(("name", "kind", "code"), [
+    ("mixed", "number", "resource_type_differs"), ("mixed", "boolean", "resource_type_differs"),
+    ("half", "integer", "resource_type_differs"), ("nan", "integer", "resource_type_differs"),
+    ("code", "string", "resource_type_unfit"), ("day", "number", "resource_type_unfit"), ("whole", "date", "resource_type_unfit"),
+    ("empty", "float", "resource_type"), ("empty", "?", "resource_type")])
+def test_a_declared_type_is_tried_on_every_value(admin, open_types, name, kind, code):
+    with _problem(code):
+        _declare(admin, name, kind)
+    assert not admin.resources.list()
+
+
+def test_a_declared_type_counts_for_bounds_and_dimensions(admin, open_types):
+    assert _declare(admin, "empty", "number", lower=0, upper=1).upper == 1
+    assert list(_declare(admin, "whole", "integer", domain=["*"]).domain) == ["1", "2"]
+    with _problem("bounds_invalid"):
+        _declare(admin, "empty", "string", lower=0, upper=1)
 
 
 def test_a_dimension_of_too_many_values_is_refused(admin, place):

@@ -75,6 +75,9 @@ def resource_register(
     column: Annotated[list[str] | None, typer.Option(help=t("只登记这些列（可重复）。", "Only these columns (repeatable)."))] = None,
     dimension: Annotated[list[str] | None, typer.Option(help=t(
         "分组维度：列 或 列=值1,值2（可重复）；不给值则实测。", "A dimension: COLUMN, measured, or COLUMN=v1,v2 (repeatable)."))] = None,
+    type_: Annotated[list[str] | None, typer.Option("--type", help=t(
+        "数据未能确定的列类型：列=类型，如 列=number（可重复）；逐值核验。",
+        "A type the data leave open: COLUMN=TYPE, such as COLUMN=number (repeatable); every value is tried."))] = None,
     identifier: Annotated[list[str] | None, typer.Option(help=t("标识列，永不授权（可重复）。", "An identifier, never granted (repeatable)."))] = None,
     bounds: Annotated[list[str] | None, typer.Option(help=t("取值范围：列=下界:上界（可重复）。", "Bounds: COLUMN=LOWER:UPPER (repeatable)."))] = None,
     unit: Annotated[list[str] | None, typer.Option(help=t("单位：列=单位（可重复）。", "Unit: COLUMN=UNIT (repeatable)."))] = None,
@@ -97,6 +100,9 @@ def resource_register(
                 raise ProblemError(errors.RESOURCE_COLUMN, field="columns", column=given)
             return by_name[given]
 
+        for item in type_ or []:
+            of, _, value = item.partition("=")
+            pick(of).type = value or "?"
         for item in identifier or []:
             pick(item).identifier = True
         for item in dimension or []:

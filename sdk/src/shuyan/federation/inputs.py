@@ -15,13 +15,8 @@ import duckdb
 import numpy as np
 
 from shuyan.federation import problems
-from shuyan.federation.schema import Column, Schema, quote
+from shuyan.federation.schema import Column, Schema, cast_sql, quote
 from shuyan.problems import ProblemError
-
-_TYPES: dict[str, str] = {
-    "integer": "BIGINT", "number": "DOUBLE", "string": "VARCHAR", "boolean": "BOOLEAN", "date": "DATE",
-    "timestamp": "TIMESTAMP",
-}
 
 
 class Inputs:
@@ -143,7 +138,7 @@ def _projection(schema: Schema, columns: Sequence[str]) -> str:
     if missing := [name for name in columns if name not in schema]:
         raise ProblemError(problems.UNKNOWN_COLUMN, column=missing[0])
     # A relation needs a column; a question about none (row counts only) gets a constant.
-    return ", ".join(f"CAST({quote(name)} AS {_TYPES[schema[name].type]}) AS {quote(name)}" for name in columns) or "1 AS one"
+    return ", ".join(cast_sql(schema[name]) for name in columns) or "1 AS one"
 
 
 def _without_nulls(

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 ColumnType = Literal["integer", "number", "string", "boolean", "date", "timestamp"]
+
+SQL_TYPES: Final[Mapping[ColumnType, str]] = {
+    "integer": "BIGINT", "number": "DOUBLE", "string": "VARCHAR", "boolean": "BOOLEAN", "date": "DATE",
+    "timestamp": "TIMESTAMP",
+}
+"""As what a column of each type is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,11 @@ Schema = Mapping[str, Column]
 def quote(name: str) -> str:
     """An SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def cast_sql(column: Column) -> str:
+    """A column as a computation reads it, under its own name."""
+    return f"CAST({quote(column.name)} AS {SQL_TYPES[column.type]}) AS {quote(column.name)}"
 
 
 def double_sql(value: float) -> str:

@@ -31,6 +31,17 @@ def test_only_the_asked_columns_are_there(csv: Path) -> None:
         inputs.column("b")
 
 
+def test_a_column_without_a_value_is_read_as_declared(tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.write_text("a,c,d\n1,,nan\n2,,\n")
+    schema = {**SCHEMA, "d": Column("d", "number")}
+
+    rows = Inputs.from_files([path], "csv", schema, ["c", "d"]).connection.execute("SELECT c, d, typeof(c) FROM data").fetchall()
+
+    assert [row[0] for row in rows] == [None, None]
+    assert (str(rows[0][1]), rows[1][1], rows[0][2]) == ("nan", None, "DOUBLE")
+
+
 def test_parquet_reads_alike(csv: Path, tmp_path: Path) -> None:
     path = tmp_path / "cases.parquet"
     duckdb.execute(f"COPY (FROM read_csv('{str(csv).replace(chr(39), chr(39) * 2)}')) TO '{path}' (FORMAT parquet)")
