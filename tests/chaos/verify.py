@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 from demo.commands import CommandFailed, run
 from demo.layout import INSURER
+from demo.market import MARKET
 from tests.chaos.client import Careful, Ledger
 from tests.factories.town import Town
 
@@ -108,6 +110,8 @@ def verify(market: Town, client: Careful, watcher: Watcher) -> Findings:
         _audit(findings, database, client.ledger, watcher)
         _nodes(findings, database, market)
     findings.found += watcher.failures
+    held = [file.path for file in psutil.Process(market.processes.pid(MARKET)).open_files() if ".sqlite" in file.path]
+    findings.require(not held, "supervisor", f"the web supervisor, which forks, holds databases open: {held}")
     try:
         run("shuyan-market", "audit", "check", environment=market.layout.market_environment())
         findings.checked["audit check"] += 1

@@ -27,7 +27,7 @@ from marketplace import db
 from marketplace import logging as market_logging
 from marketplace.api.problems import StrictJsonRequest, register_error_handlers, validation_response
 from marketplace.api.schemas import ProblemOut
-from marketplace.settings import Settings
+from marketplace.settings import SUPERVISOR, Settings
 from marketplace.settings import settings as process_settings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -100,7 +100,9 @@ def serve_app() -> OpenAPI:
 
     app = create_app()
     Collector().start()
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent-watch", daemon=True).start()
+    # Asked for by its number: a supervisor that was killed while we loaded is our parent no more.
+    supervisor = int(os.environ.get(SUPERVISOR) or os.getppid())
+    threading.Thread(target=_end_with_parent, args=(supervisor,), name="parent-watch", daemon=True).start()
     return app
 
 

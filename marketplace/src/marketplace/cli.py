@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from marketplace import db
 from marketplace.actor import SYSTEM
-from marketplace.settings import settings
+from marketplace.settings import SUPERVISOR, settings
 from shuyan._text import language, t
 from shuyan.problems import ProblemError
 
@@ -176,6 +176,10 @@ def serve() -> None:
         from sqlalchemy import text
 
         session.execute(text("SELECT 1 FROM organisation LIMIT 1"))
+    # Workers are forked, and SQLite's locks do not survive a fork: a worker that inherits a connection writes, sooner or
+    # later, to a log that the other processes have removed, and what it acknowledged is lost.
+    db.dispose()
+    os.environ[SUPERVISOR] = str(os.getpid())
     _check_port(configuration.web_host, configuration.web_port)
     server = Server(
         "marketplace.app:serve_app", factory=True, interface=Interfaces.WSGI,

@@ -11,6 +11,9 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SUPERVISOR = "SHUYAN_SUPERVISOR_PID"
+"""Environment variable by which the serving command tells its workers whose children they are; not a setting."""
+
 
 class Settings(BaseSettings):
     """One place for every setting; ``docs/settings.md`` documents each, and a test fails when one is missing there."""
