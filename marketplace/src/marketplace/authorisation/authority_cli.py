@@ -20,8 +20,15 @@ from shuyan._http import Api
 from shuyan._text import language, t
 from shuyan.problems import ProblemError
 from shuyan.trust.cards import verify_card
+from shuyan.trust.errors import KEY_EXISTS
 from shuyan.trust.grants import Grant, RevokedGrant
-from shuyan.trust.keys import fingerprint, generate_signing_key, save_private_key, save_public_key
+from shuyan.trust.keys import (
+    fingerprint,
+    generate_signing_key,
+    load_signing_key,
+    save_private_key,
+    save_public_key,
+)
 
 REFUSED, USAGE, CANNOT_CONNECT, NOT_SIGNED_IN = 1, 2, 3, 4
 
@@ -102,11 +109,19 @@ def _print_json(value: Any) -> None:
 def init(key: KeyFile = _DEFAULT_KEY,
          public: Annotated[Path, typer.Option(help=t("公钥文件。", "File for the public key."))] = Path("authority.pub")) -> None:
     with _told():
-        made = generate_signing_key()
-        save_private_key(key, made)
+        # The private key is what counts, so it comes first and whole; an init that died before the public half was
+        # written is taken up where it stopped.
+        made = load_signing_key(key) if key.exists() else None
+        if public.exists():
+            raise ProblemError(KEY_EXISTS, name=public.name if made is None else key.name)
+        if made is None:
+            made = generate_signing_key()
+            save_private_key(key, made)
+            said = t("已生成密钥。", "The keys are made.")
+        else:
+            said = t("签名密钥已存在，据此重新写出公钥。", "The signing key was there; its public half is written anew.")
         save_public_key(public, made.public_key())
-        typer.echo(t("已生成密钥。公钥指纹：{mark}", "The keys are made. Fingerprint of the public key: {mark}",
-                     mark=fingerprint(made.public_key())))
+        typer.echo(said + t("公钥指纹：{mark}", " Fingerprint of the public key: {mark}", mark=fingerprint(made.public_key())))
 
 
 @nodes_app.command("trust", help=t("核验并信任一个节点的密钥卡；先与部门核对指纹。",

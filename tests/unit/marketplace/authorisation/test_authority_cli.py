@@ -171,7 +171,8 @@ def test_exit_codes_tell_what_failed(desk: Any) -> None:
     desk("issue", "demand_nowhere", "--yes", code=1)
     (desk.folder / "secret").write_text("wrong")
     desk("demands", code=4)
-    assert "exists already" in desk("init", "--key", str(desk.folder / "authority.key"), code=1)
+    assert "exists already" in desk("init", "--key", str(desk.folder / "authority.key"), "--public",
+                                    str(authority_cli.__file__), code=1)
 
 
 def test_a_market_that_is_not_there(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,3 +185,28 @@ def test_init_makes_a_private_key_for_its_owner_only(desk: Any, tmp_path: Path) 
     assert "Fingerprint" in desk("init", "--key", str(private), "--public", str(public))
     assert private.stat().st_mode & 0o777 == 0o600
     assert keys.encode_public(keys.load_public_key(public)) == keys.encode_public(keys.load_signing_key(private).public_key())
+
+
+def test_an_init_that_died_halfway_is_taken_up(desk: Any, tmp_path: Path) -> None:
+    private, public = tmp_path / "authority.key", tmp_path / "authority.pub"
+    desk("init", "--key", str(private), "--public", str(public))
+    before, half = private.read_bytes(), public.read_bytes()
+    assert "authority.key" in desk("init", "--key", str(private), "--public", str(public), code=1)
+    public.unlink()
+    assert "written anew" in desk("init", "--key", str(private), "--public", str(public))
+    assert (private.read_bytes(), public.read_bytes()) == (before, half)
+
+
+def test_a_public_key_without_its_private_one_is_left_alone(desk: Any, tmp_path: Path) -> None:
+    """It may be anybody's; and no private key is made that would have no public half."""
+    private, public = tmp_path / "authority.key", tmp_path / "authority.pub"
+    public.write_text("somebody else's")
+    assert "authority.pub" in desk("init", "--key", str(private), "--public", str(public), code=1)
+    assert (public.read_text(), private.exists()) == ("somebody else's", False)
+
+
+def test_a_key_that_cannot_be_read_is_not_replaced(desk: Any, tmp_path: Path) -> None:
+    private, public = tmp_path / "authority.key", tmp_path / "authority.pub"
+    private.write_text("half")
+    desk("init", "--key", str(private), "--public", str(public), code=1)
+    assert (private.read_text(), public.exists()) == ("half", False)
