@@ -27,10 +27,14 @@ from marketplace import db
 from marketplace import logging as market_logging
 from marketplace.api.problems import StrictJsonRequest, register_error_handlers, validation_response
 from marketplace.api.schemas import ProblemOut
+from marketplace.db import storable
+from marketplace.errors import BAD_REQUEST
 from marketplace.settings import SUPERVISOR, Settings
 from marketplace.settings import settings as process_settings
+from shuyan.problems import ProblemError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _MAXIMUM_BODY = 4 * 1024 * 1024
 
 CONTENT_SECURITY_POLICY = (
@@ -136,6 +140,10 @@ def _number_requests(app: Flask) -> None:
         g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         g.began = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
+        values = [request.args, *([request.form] if request.mimetype in _FORMS else [])]
+        texts = (text for value in values for pair in value.items(multi=True) for text in pair)
+        if not storable(request.path) or not all(map(storable, texts)):
+            raise ProblemError(BAD_REQUEST)
 
     @app.after_request
     def _end(response: Response) -> Response:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from marketplace.db import storable
 from marketplace.errors import BAD_CURSOR
 from shuyan.problems import ProblemError
 
 T = TypeVar("T")
+V = TypeVar("V", str, int)
 MAXIMUM = 100
 
 
@@ -28,18 +30,19 @@ def encode_cursor(*values: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).rstrip(b"=").decode()
 
 
-def decode_cursor(cursor: str, count: int) -> list[str | int]:
-    """The ``count`` values of a cursor.
+def decode_cursor(cursor: str, count: int, kind: type[V]) -> list[V]:
+    """The ``count`` values of a cursor, all of type ``kind``: it comes from outside, and columns are compared with it.
 
     Raises:
         ProblemError: ``bad_cursor``.
     """
     try:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProblemError(BAD_CURSOR, field="cursor") from None
-    if not isinstance(values, list) or len(values) != count or any(
-            type(value) not in (str, int) for value in values):
+    if not isinstance(values, list) or len(values) != count or any(type(value) is not kind for value in values):
+        raise ProblemError(BAD_CURSOR, field="cursor")
+    if not all(storable(value) if isinstance(value, str) else abs(value) < 2**63 for value in values):
         raise ProblemError(BAD_CURSOR, field="cursor")
     return values
 

@@ -128,8 +128,7 @@ def key() -> Response:
 
 
 def _number(cursor: str) -> int:
-    (value,) = decode_cursor(cursor, 1)
-    return value if isinstance(value, int) else -1
+    return decode_cursor(cursor, 1, int)[0]
 
 
 def _encoded(proof: list[bytes]) -> list[str]:

@@ -65,7 +65,7 @@ def me() -> dict[str, Any]:
 @api.get("/organisations", summary="Organisations taking part", responses={200: OrganisationOut})
 @public
 def organisations(query: OrganisationQuery) -> dict[str, Any]:
-    after = str(decode_cursor(query.cursor, 1)[0]) if query.cursor else None
+    after = decode_cursor(query.cursor, 1, str)[0] if query.cursor else None
     with db.reading() as session:
         rows = parties.list_organisations(session, kind=query.kind, after=after, limit=query.limit + 1)
     page = make_page(rows, query.limit, lambda row: (row.id,))

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from marketplace import errors
 from marketplace.api.texts import reason
-from marketplace.db import is_unavailable
+from marketplace.db import is_unavailable, storable
 from marketplace.errors import (
     BAD_REQUEST,
     INVALID_FIELDS,
@@ -53,6 +53,8 @@ class StrictJsonRequest(Request):
         if not is_api_path(self.path):
             return super().get_json(force=force, silent=silent, cache=cache)
         body = self.get_data(cache=True)
+        if len(body) >= (limit := current_app.config["MAX_CONTENT_LENGTH"]):
+            raise ProblemError(TOO_LARGE, maximum=limit)  # sent in chunks: it was only read this far
         if not body:
             return {}
         if self.mimetype != "application/json":
@@ -75,7 +77,18 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
         raise ProblemError(MALFORMED_JSON, reason=text) from None
     if not isinstance(value, dict):
         raise ProblemError(MALFORMED_JSON, reason="not an object")
+    if not _storable(value):
+        raise ProblemError(MALFORMED_JSON, reason="a text holds U+0000 or half a surrogate pair")
     return value
+
+
+
+def _storable(value: Any) -> bool:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return all(storable(name) and _storable(item) for name, item in value.items())
+    return all(map(_storable, value)) if isinstance(value, list) else True
 
 
 class _NotJsonError(ValueError):
@@ -187,7 +200,7 @@ def register_error_handlers(app: Flask) -> None:
         if error.code is not None and error.code < 400:
             return make_response(error.get_response())
         known: dict[int, Callable[[], ProblemError]] = {
-            404: lambda: ProblemError("not_found", what="地址" if language() == "zh" else "address"),
+            404: lambda: ProblemError("not_found", what="address"),
             405: lambda: ProblemError(WRONG_METHOD, method=request.method),
             413: lambda: ProblemError(TOO_LARGE, maximum=app.config["MAX_CONTENT_LENGTH"]),
             401: lambda: ProblemError("not_signed_in"),

@@ -41,7 +41,7 @@ class PriceIn(In):
 
 class VersionPath(PathIn):
     id: str = Field(max_length=64)
-    number: int
+    number: int = Field(ge=1, le=2**31 - 1)
 
 
 class ProductQuery(PageQuery):

@@ -390,5 +390,5 @@ def _page(session: Session, actor: Actor, model: Any, filters: Mapping[str, str 
         if value:
             query = query.where(getattr(model, name) == value)
     if cursor:
-        query = query.where(col(model.id) < decode_cursor(cursor, 1)[0])
+        query = query.where(col(model.id) < decode_cursor(cursor, 1, str)[0])
     return make_page(session.exec(query).all(), clamp(limit), lambda row: (row.id,))

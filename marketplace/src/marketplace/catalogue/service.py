@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_
+from sqlalchemy import ColumnElement, Integer, String, and_, case, cast, func, or_
 from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM, Actor
 from marketplace.catalogue import rules
 from marketplace.catalogue.errors import BAD_RESOURCE_CURSOR
 from marketplace.catalogue.models import DataResource
-from marketplace.db import utc_now
+from marketplace.db import storable, utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.trust import service as trust
@@ -106,7 +105,7 @@ def list_resources(session: Session, actor: Actor, *, q: str = "", sector: str |
     }
     keys = orders[sort]
     if cursor:
-        query = query.where(_after(keys, _cursor_values(cursor, sort, len(keys))))
+        query = query.where(_after(keys, _cursor_values(cursor, sort, [key for key, _ in keys])))
     query = query.order_by(*[key.asc() if up else key.desc() for key, up in keys])
     rows = list(session.exec(query.limit(limit + 1)))
     if len(rows) <= limit:
@@ -160,13 +159,17 @@ def _after(keys: list[tuple[Any, bool]], values: list[Any]) -> ColumnElement[boo
     return or_(*clauses)
 
 
-def _cursor_values(cursor: str, sort: str, count: int) -> list[Any]:
+def _cursor_values(cursor: str, sort: str, keys: list[Any]) -> list[Any]:
     try:
         body = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error):
+    except (ValueError, RecursionError):
         raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor") from None
-    if not isinstance(body, list) or len(body) != count + 1 or body[0] != sort:
+    if not isinstance(body, list) or len(body) != len(keys) + 1 or body[0] != sort:
         raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor")
-    if not all(isinstance(value, str | int) for value in body):
-        raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor")
+    for key, value in zip(keys, body[1:], strict=True):
+        # PostgreSQL compares a number with numbers only, and only one that fits
+        fits = (type(value) is int and abs(value) < 2**63) if isinstance(key.type, Integer) else (
+            isinstance(value, str) and storable(value))
+        if not fits:
+            raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor")
     return body[1:]

@@ -166,7 +166,7 @@ def list_orders(session: Session, actor: Actor, *, status: str | None = None, pr
     if product_id:
         query = query.where(Order.product_id == product_id)
     if cursor:
-        query = query.where(col(Order.id) < decode_cursor(cursor, 1)[0])
+        query = query.where(col(Order.id) < decode_cursor(cursor, 1, str)[0])
     return make_page(session.exec(query.limit(limit + 1)).all(), limit, lambda row: (row.id,))
 
 

@@ -201,13 +201,13 @@ def storefront(session: Session, *, q: str | None = None, sector: str | None = N
             col(Product.title_zh), col(Product.title_en), col(Product.summary_zh), col(Product.summary_en)))))
     if sort == "title":
         if cursor:
-            title, last = decode_cursor(cursor, 2)
+            title, last = decode_cursor(cursor, 2, str)
             query = query.where(or_(col(Product.title_zh) > title,
                                     (col(Product.title_zh) == title) & (col(Product.id) > last)))
         query = query.order_by(col(Product.title_zh), col(Product.id))
     else:
         if cursor:
-            (last,) = decode_cursor(cursor, 1)
+            (last,) = decode_cursor(cursor, 1, str)
             query = query.where(col(Product.id) < last)
         query = query.order_by(col(Product.id).desc())  # identifiers begin with their creation time
     rows = session.exec(query.limit(limit + 1)).all()
@@ -223,7 +223,7 @@ def own_products(session: Session, actor: Actor, *, cursor: str | None = None, l
     if actor.party not in OVERSEERS:
         query = query.where(Product.organisation_id == require_organisation(actor))
     if cursor:
-        query = query.where(col(Product.id) < decode_cursor(cursor, 1)[0])
+        query = query.where(col(Product.id) < decode_cursor(cursor, 1, str)[0])
     page = make_page(session.exec(query.limit(limit + 1)).all(), limit, lambda row: (row.id,))
     return Page(_items(session, page.items), page.next)
 
