@@ -84,6 +84,15 @@ def test_the_model_is_the_one_trained_on_pooled_data(market: DemoMarket, played:
     assert model["converged"]
 
 
+def test_a_department_was_asked_before_each_new_use(market: DemoMarket, played: Chain) -> None:
+    (asking,) = played.asking(scenes.HEALTH)
+    decided = market.node_json(asking, "approvals", "--all")
+    assert {(one["app_name"], one["state"]) for one in decided} == {("statistics", "approved"), ("regression", "approved")}
+    for plan in scenes.HEALTH.products:
+        lines = [line.text for line in market.connect(DEVELOPER).jobs.get(played.made[f"{plan.key}.job"]).log()]
+        assert any(asking.name_zh in line and "审批" in line for line in lines), lines
+
+
 def test_calls_are_refused_without_an_entitlement(market: DemoMarket, played: Chain) -> None:
     with pytest.raises(shuyan.ProblemResponse) as raised:
         market.connect(BANK).products.call(played.made["health-score.product"], **scenes.HEALTH.products[1].call)

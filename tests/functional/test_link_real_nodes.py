@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from demo.data import District
 from demo.layout import DEVELOPER, OPERATOR
 from demo.market import COORDINATOR
 from tests.factories.town import Town, department, town, until
@@ -30,8 +31,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, str
             file = tmp_path_factory.mktemp(one.slug) / "air.csv"
             write(file, number)
             running.node_command(one, "source", "add", "air", file)
-            running.node_command(one, "resource", "register", "air", "--source", "air", "--sector", "environment",
-                                 "--grade", "2", "--approval", "automatic", "--dimension", "year=2013,2014")
+            register(running, one, "automatic")
             running.node_command(one, "app", "allow", "statistics")
         developer = running.connect(DEVELOPER)
 
@@ -47,6 +47,11 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, str
         yield running, next(grant.id for grant in developer.grants.list() if grant.demand_id == demand.id)
 
 
+def register(running: Town, one: District, approval: str) -> None:
+    running.node_command(one, "resource", "register", "air", "--source", "air", "--sector", "environment", "--grade", "2",
+                         "--approval", approval, "--dimension", "year=2013,2014")
+
+
 def write(file: Path, number: int) -> None:
     with file.open("w", newline="") as out:
         writer = csv.writer(out)
@@ -54,8 +59,8 @@ def write(file: Path, number: int) -> None:
         writer.writerows([2013 + row % 2, value(number, row)] for row in range(60))
 
 
-def submit(running: Town, grant: str, title: str) -> Any:
-    return running.connect(DEVELOPER).jobs.submit(grant, "statistics", PARAMS, title=title)
+def submit(running: Town, grant: str, title: str, params: dict[str, Any] = PARAMS) -> Any:
+    return running.connect(DEVELOPER).jobs.submit(grant, "statistics", params, title=title)
 
 
 def test_a_job_runs_to_review_over_real_nodes(market: tuple[Town, str]) -> None:
@@ -74,6 +79,48 @@ def test_after_a_killed_coordinator_everything_comes_back_by_itself(market: tupl
     running.processes.start(running.coordinator_service())
     job.wait(timeout=60, until=("reviewing",), poll=0.05)
     assert job.status == "reviewing", [line.text for line in job.log()]
+
+
+@pytest.fixture
+def asking(market: tuple[Town, str]) -> Iterator[District]:
+    """A department that approves each new use of its resource."""
+    running, _ = market
+    register(running, DEPARTMENTS[0], "manual")
+    yield DEPARTMENTS[0]
+    register(running, DEPARTMENTS[0], "automatic")
+
+
+def test_a_job_waits_for_an_approval_given_while_the_coordinator_is_away(market: tuple[Town, str], asking: District) -> None:
+    running, grant = market
+    job = submit(running, grant, "待审批", {**PARAMS, "group_by": [[]]})
+    job.wait(timeout=30, until=("awaiting_approval",), poll=0.05)
+    (approval,) = job.waiting_for.values()
+    said = job.log()[-1].text
+    assert "东区" in said
+    assert approval in said
+    running.processes.kill(COORDINATOR)
+    assert [one["approval_id"] for one in running.node_json(asking, "approvals")] == [approval]
+    running.node_command(asking, "approve", approval)
+    running.processes.start(running.coordinator_service())
+    job.wait(timeout=60, until=("reviewing",), poll=0.05)
+    assert job.status == "reviewing", [line.text for line in job.log()]
+    again = submit(running, grant, "已审批的同一问题", {**PARAMS, "group_by": [[]]})
+    again.wait(timeout=30, until=("awaiting_approval", "reviewing"), poll=0.05)
+    assert again.status == "reviewing"
+
+
+def test_a_rejection_names_the_department_and_stays(market: tuple[Town, str], asking: District) -> None:
+    running, grant = market
+    params = {**PARAMS, "group_by": [["year"]]}
+    job = submit(running, grant, "将被拒绝", params)
+    job.wait(timeout=30, until=("awaiting_approval",), poll=0.05)
+    running.node_command(asking, "reject", *job.waiting_for.values(), "--note", "用途不明")
+    job.wait(timeout=30, poll=0.05)
+    assert (job.status, job.error_code) == ("failed", "approval_rejected")
+    assert "东区" in job.log()[-1].text
+    assert "用途不明" not in job.log()[-1].text
+    repeated = submit(running, grant, "再次提交", params).wait(timeout=30, poll=0.05)
+    assert repeated.error_code == "approval_rejected"
 
 
 def test_a_revoked_node_is_cut_off_and_the_job_says_who_is_missing(market: tuple[Town, str]) -> None:
