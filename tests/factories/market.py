@@ -17,6 +17,7 @@ from marketplace.actor import SYSTEM, Actor
 from marketplace.authorisation.models import DataDemand, GrantRecord, Scenario
 from marketplace.commerce import service as commerce
 from marketplace.computing.models import EgressReview, Job, JobOutput, Node, Run
+from marketplace.computing.submission import digest_of
 from marketplace.digests import digest
 from marketplace.ids import new_id
 from marketplace.parties import service as parties
@@ -103,7 +104,7 @@ def make_output(session: Session, city: City, content: dict[str, Any], *, approv
     session.add(run)
     session.flush()
     output = JobOutput(id=new_id("out"), job_id=job.id, run_id=run.id, form=content["kind"], content=content,
-                       digest=digest(content), participants=city.nodes, rows=content["rows"])
+                       digest=digest_of(content), participants=city.nodes, rows=content["rows"])
     session.add(output)
     session.flush()
     session.add(EgressReview(id=new_id("rev"), job_id=job.id, output_id=output.id, checks=[],

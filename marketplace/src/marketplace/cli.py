@@ -151,18 +151,26 @@ def node_revoke(node_id: Annotated[str, typer.Argument()]) -> None:
 @audit_app.command("check", help=t("核对数据库中的存证日志是否被改动。", "Check that nobody changed the audit log in the database."))
 def audit_check() -> None:
     with _told():
+        from marketplace.commerce import service as commerce
         from marketplace.metering import service as metering
+        from marketplace.pricing import service as pricing
+        from marketplace.products import service as products
         from marketplace.trust import service as trust
 
         _need_database()
         with db.reading() as session:
             report = trust.check_database(session)
             broken = metering.broken_seals(session)
+            altered = [one for domain in (products, pricing, commerce) for one in domain.altered_records(session)] \
+                if report.ok else []  # a broken log says nothing about the rest
         typer.echo(report.statement(language()))
         if broken:
             typer.echo(t("用量记录与存证不符：事件 {events}。", "Usage records differ from their seals: events {events}.",
                          events=", ".join(map(str, broken))), err=True)
-        if broken or not report.ok:
+        if altered:
+            typer.echo(t("以下记录被改动、删除或未经存证：{records}。", "Records changed, removed or never logged: {records}.",
+                         records=", ".join(altered)), err=True)
+        if broken or altered or not report.ok:
             raise typer.Exit(REFUSED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from operator import attrgetter
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
@@ -22,6 +23,7 @@ from marketplace.products import service as products
 from marketplace.products.errors import NO_PRICE
 from marketplace.settlement import service as settlement
 from marketplace.settlement.rules import Posting
+from marketplace.trust import records
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -217,3 +219,18 @@ def _visible(row: Order | None, actor: Actor) -> Order:
 
 def _locked(session: Session, actor: Actor, order_id: str) -> Order:
     return _visible(session.exec(select(Order).where(Order.id == order_id).with_for_update()).first(), actor)
+
+
+def altered_records(session: Session) -> list[str]:
+    """Orders, payments and entitlements that are not what the audit log says; see :func:`.records.altered`."""
+    return [
+        *records.altered(session, Tag.ORDER_PLACED, Order, {
+            "amount_fen": attrgetter("amount_fen"), "currency": attrgetter("currency"),
+            "price_plan": attrgetter("price_plan_id")}),
+        *records.altered(session, Tag.PAYMENT_RECEIVED, Payment, {
+            "amount_fen": attrgetter("amount_fen"), "currency": attrgetter("currency"),
+            "reference_digest": lambda row: digest(row.bank_reference)}),
+        *records.altered(session, Tag.ENTITLEMENT_GRANTED, Entitlement, {
+            "included_calls": attrgetter("included_calls"), "call_fee_fen": attrgetter("call_fee_fen"),
+            "term_days": lambda row: (row.ends_at - row.starts_at).days}),
+    ]

@@ -149,6 +149,14 @@ def approved_output(session: Session, job_id: str) -> JobOutput:
     return output
 
 
+def output_digest(session: Session, job_id: str) -> str | None:
+    """The digest of a job's approved output, worked out anew from its content; ``None`` if there is none."""
+    try:
+        return submission.digest_of(approved_output(session, job_id).content)
+    except ProblemError:
+        return None
+
+
 def find_job(session: Session, job_id: str) -> Job | None:
     """A job by id for the other domains, which decide themselves who may ask."""
     return session.get(Job, job_id)

@@ -15,6 +15,7 @@ from marketplace.computing.jobs import (
     job_log,
     job_result,
     list_jobs,
+    output_digest,
     submit_job,
 )
 from marketplace.computing.nodes import (
@@ -56,6 +57,7 @@ __all__ = [
     "list_reviews",
     "log_sentence",
     "nodes_by_id",
+    "output_digest",
     "review_actions",
     "review_of_job",
     "revoke_node",

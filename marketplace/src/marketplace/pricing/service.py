@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 from sqlmodel import Session, col, select
 
@@ -13,6 +14,7 @@ from marketplace.ids import new_id
 from marketplace.pricing import rules
 from marketplace.pricing.models import PricePlan
 from marketplace.products import service as products
+from marketplace.trust import records
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -64,3 +66,9 @@ def get_plan(session: Session, plan_id: str) -> PricePlan:
     if row is None:
         raise ProblemError("not_found", what="price")
     return row
+
+
+def altered_records(session: Session) -> list[str]:
+    """Prices that are not what the audit log says; see :func:`.records.altered`."""
+    names = ("access_fee_fen", "call_fee_fen", "included_calls", "term_days", "currency")
+    return records.altered(session, Tag.PRICE_SET, PricePlan, {name: attrgetter(name) for name in names})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import text
@@ -26,6 +27,7 @@ from marketplace.products import rules
 from marketplace.products.errors import NO_PRICE, NOT_ON_SALE, NOT_REGISTERED, OUTPUT_USED
 from marketplace.products.models import Product, ProductVersion
 from marketplace.settings import settings
+from marketplace.trust import records
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -325,3 +327,10 @@ def _version(session: Session, product_id: str, number: int) -> ProductVersion:
 
 def _escape(word: str) -> str:
     return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def altered_records(session: Session) -> list[str]:
+    """Versions that are not what the audit log says: their manifest, or the result they are bound to."""
+    return records.altered(session, Tag.VERSION_CREATED, ProductVersion, {
+        "number": attrgetter("number"), "manifest_digest": lambda row: rules.manifest_digest(row.manifest),
+        "output_digest": lambda row: computing.output_digest(session, row.job_id)})
