@@ -37,7 +37,7 @@ TAKE_UP_SECONDS: Final = 3.0
 """How often jobs are looked for that nobody runs any more."""
 
 _STOP_SECONDS: Final = 5.0
-_OVER: Final = frozenset({"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+_PENDING: Final = ["PENDING", "ENQUEUED"]
 
 
 class Engine:
@@ -52,7 +52,9 @@ class Engine:
         """Names this process: an attempt that began under another epoch was interrupted."""
         self._settings = settings
         self._watched: dict[str, Watched] = {}
-        self._started: set[tuple[str, int]] = set()
+        self._started: dict[tuple[str, int], float] = {}  # queued attempts, and when their workflow was started
+        self._alive: set[tuple[str, int]] = set()  # attempts whose workflow runs in this process
+        self._orphans: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="job-poll", daemon=True)
@@ -66,7 +68,9 @@ class Engine:
             "application_version": "1", "run_admin_server": False, "log_level": "ERROR",
         })
         DBOS.launch()
-        self._take_up()
+        # what DBOS still knows it takes up itself
+        known = {tuple(status.workflow_id.split(":")[:2]) for status in DBOS.list_workflows(status=_PENDING)}
+        self._take_up(lambda job_id, attempt: (job_id, str(max(attempt, 1))) not in known)
         self._thread.start()
         threading.Thread(target=_load_apps, name="app-load", daemon=True).start()
 
@@ -98,6 +102,19 @@ class Engine:
         with self._lock:
             self._watched.pop(job_id, None)
 
+    def claim(self, job_id: str, attempt: int) -> bool:
+        """Begin an attempt's workflow; ``False`` if one for the same attempt runs already."""
+        with self._lock:
+            if (job_id, attempt) in self._alive:
+                return False
+            self._alive.add((job_id, attempt))
+            return True
+
+    def release(self, job_id: str, attempt: int) -> None:
+        """An attempt's workflow has ended, whatever DBOS could write down about it."""
+        with self._lock:
+            self._alive.discard((job_id, attempt))
+
     # --- polling ---
 
     def _work(self) -> None:
@@ -106,7 +123,7 @@ class Engine:
             for step in (self._start_queued, self._stop_cancelled, self._flush):
                 self._guarded(step)
             if time.monotonic() - taken_up > TAKE_UP_SECONDS:
-                self._guarded(self._take_up)
+                self._guarded(self._look_after)
                 taken_up = time.monotonic()
 
     def _guarded(self, step: Callable[[], None]) -> None:
@@ -120,11 +137,15 @@ class Engine:
         if room <= 0:
             return
         with reading() as session:
-            queued = set(runs.queued_jobs(session).items())
-        self._started &= queued
-        for job_id, attempt in sorted(queued - self._started)[:room]:
-            start_attempt(job_id, attempt)
-            self._started.add((job_id, attempt))
+            queued = runs.queued_jobs(session)
+        now = time.monotonic()
+        self._started = {key: at for key, at in self._started.items() if queued.get(key[0]) == key[1]}
+        # A workflow that ended before it could begin its attempt, the database being away, leaves the job queued.
+        due = [key for key in sorted(queued.items())
+               if key not in self._alive and now - self._started.get(key, -TAKE_UP_SECONDS) >= TAKE_UP_SECONDS]
+        for key in due[:room]:
+            start_attempt(*key)
+            self._started[key] = now
 
     def _stop_cancelled(self) -> None:
         if not (under_way := self._current_runs()):
@@ -143,21 +164,32 @@ class Engine:
         with self._lock:
             return list(self._watched.values())
 
-    def _take_up(self) -> None:
-        """Jobs that run in the tables but not in DBOS: the coordinator was stopped politely, the database was away when
-        a run ended, or DBOS's own is a new one."""
+    def _take_up(self, abandoned: Callable[[str, int], bool]) -> None:
+        """Begin new attempts of the jobs that run in the tables and whose latest attempt is ``abandoned``."""
         with reading() as session:
             left = runs.running_jobs(session)
         for job_id, attempt in left.items():
-            if any(watched.job_id == job_id for watched in self._current_runs()):
-                continue
-            status = DBOS.get_workflow_status(_workflow_id(job_id, max(attempt, 1)))
-            if status is not None and status.status not in _OVER:
-                continue  # DBOS has taken it up itself
-            with transaction() as session:
-                following = runs.interrupted(session, job_id, attempt)
-            if following is not None:
-                start_attempt(job_id, following)
+            if abandoned(job_id, attempt):
+                with transaction() as session:
+                    following = runs.interrupted(session, job_id, attempt)
+                if following is not None:
+                    start_attempt(job_id, following)
+
+    def _look_after(self) -> None:
+        """Take up what nobody runs any more, though DBOS may believe so: the database was away when its end was to be
+        written down. What is seen twice in a row is not just between two steps."""
+        before, self._orphans = self._orphans, set()
+
+        def abandoned(job_id: str, attempt: int) -> bool:
+            with self._lock:
+                if any(job == job_id for job, _ in self._alive):
+                    return False
+            if (job_id, attempt) in before:
+                return True
+            self._orphans.add((job_id, attempt))
+            return False
+
+        self._take_up(abandoned)
         with reading() as session:
             waiting = approvals.waited_for(session)
         if waiting:
@@ -173,23 +205,30 @@ def _load_apps() -> None:
 
 
 def start_attempt(job_id: str, attempt: int) -> None:
-    """Start the workflow of an attempt; starting it again is no second run."""
-    with SetWorkflowID(_workflow_id(job_id, attempt)):
+    """Start a workflow for an attempt. Each has an id of its own, since DBOS runs none twice; a second one for an attempt
+    that is under way or over finds nothing to do."""
+    with SetWorkflowID(f"{job_id}:{attempt}:{secrets.token_hex(4)}"):
         DBOS.start_workflow(attempt_workflow, job_id, attempt)
 
 
 @DBOS.workflow(name="job_attempt")  # type: ignore[untyped-decorator,unused-ignore]
 def attempt_workflow(job_id: str, attempt: int) -> str:
     """One attempt: begin, execute, and the next attempt if this one was interrupted."""
-    begun = begin_step(job_id, attempt)
-    if begun is None:
+    engine = _engine()
+    if not engine.claim(job_id, attempt):
         return "nothing_to_do"
-    outcome: str = execute_step(job_id, begun["run_id"], begun["epoch"])
-    if outcome == "interrupted":
-        following = interrupted_step(job_id, attempt)
-        if following is not None:
-            start_attempt(job_id, following)
-    return outcome
+    try:
+        begun = begin_step(job_id, attempt)
+        if begun is None:
+            return "nothing_to_do"
+        outcome: str = execute_step(job_id, begun["run_id"], begun["epoch"])
+        if outcome == "interrupted":
+            following = interrupted_step(job_id, attempt)
+            if following is not None:
+                start_attempt(job_id, following)
+        return outcome
+    finally:
+        engine.release(job_id, attempt)
 
 
 @DBOS.step(name="begin")  # type: ignore[untyped-decorator,unused-ignore]
@@ -226,10 +265,6 @@ def _engine() -> Engine:
     if Engine.current is None:
         raise RuntimeError("the engine is not running")
     return Engine.current
-
-
-def _workflow_id(job_id: str, attempt: int) -> str:
-    return f"{job_id}:{attempt}"
 
 
 def _system_database(settings: Settings) -> str:
