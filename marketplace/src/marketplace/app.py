@@ -140,7 +140,10 @@ def _number_requests(app: Flask) -> None:
         g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         g.began = time.perf_counter()
         structlog.contextvars.bind_contextvars(request_id=g.request_id)
-        values = [request.args, *([request.form] if request.mimetype in _FORMS else [])]
+        values = [request.args]
+        if request.mimetype in _FORMS:
+            request.get_data()  # kept, so that whoever wants the body as it came still finds it
+            values.append(request.form)
         texts = (text for value in values for pair in value.items(multi=True) for text in pair)
         if not storable(request.path) or not all(map(storable, texts)):
             raise ProblemError(BAD_REQUEST)
