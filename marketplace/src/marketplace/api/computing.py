@@ -12,7 +12,6 @@ from marketplace.api.base import blueprint
 from marketplace.api.problems import language
 from marketplace.api.schemas import IdPath, In, Out, PageQuery, QueryIn, Time, listing
 from marketplace.computing import service as computing
-from shuyan.problems import describe
 
 api = blueprint("computing")
 
@@ -88,7 +87,7 @@ class ReviewOut(Out):
 def _job(row: Any) -> dict[str, Any]:
     error = None
     if row.error_code:
-        error = {"code": row.error_code, "detail": describe(row.error_code, dict(row.error_args), language())}
+        error = {"code": row.error_code, "detail": computing.failure_sentence(row.error_code, row.error_args, language())}
     return {**JobOut.of(row), "error": error, "actions": computing.job_actions(actor(), row)}
 
 

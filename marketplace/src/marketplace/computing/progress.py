@@ -79,11 +79,24 @@ def sentence(code: str, args: Mapping[str, Any] | None = None, language: Languag
     """
     values = _Arguments({key: _shown(value, language) for key, value in (args or {}).items()})
     if code == "job_failed":
-        values["reason"] = describe(str(values["code"]), dict(values), language)
+        values["reason"] = failure(str(values["code"]), values, language)
     elif code == "department_lost":
         values["reason"] = describe(str(values["reason"]), dict(values), language)
     line = LINES.get(code) or LINES["progress"]
     return (line.zh if language == "zh" else line.en).format_map(values)
+
+
+def failure(code: str, args: Mapping[str, Any], language: Language = "zh") -> str:
+    """Why a job failed, said of the department that refused or failed, if it was one.
+
+    >>> failure("grant_revoked", {"node": "城西医院"})
+    '城西医院：授权凭证已被数据主管部门撤销。'
+    """
+    reason = describe(code, dict(args), language)
+    node = str(args.get("node", ""))
+    if not node or node in reason:
+        return reason
+    return f"{node}：{reason}" if language == "zh" else f"{node}: {reason}"
 
 
 def _shown(value: object, language: Language) -> object:

@@ -27,6 +27,7 @@ from marketplace.computing.nodes import (
     nodes_by_id,
     revoke_node,
 )
+from marketplace.computing.progress import failure as failure_sentence
 from marketplace.computing.progress import sentence as log_sentence
 from marketplace.computing.reviews import (
     ReviewDetail,
@@ -43,6 +44,7 @@ __all__ = [
     "approved_output",
     "cancel_job",
     "decide_review",
+    "failure_sentence",
     "find_job",
     "get_job",
     "get_node",

@@ -250,6 +250,11 @@ def test_a_refusing_department_ends_the_job_with_its_reason(town: Zone, engines:
     start(town, engines, town.transport())
     failed = eventually(ended(submit(town)))
     assert (failed.status, failed.error_code) == ("failed", "resource_unknown")
+    with db.reading() as session:
+        last = computing.job_log(session, town.developer, failed.id)[-1]
+    assert computing.log_sentence(last.code, last.args, "zh") == "任务失败：监测站0：节点上没有登记资源“air”。"
+    assert computing.log_sentence(last.code, last.args, "en") == (
+        "The job failed: 监测站0: The node has no registered resource “air”.")
 
 
 def test_a_job_whose_grant_was_revoked_meanwhile_gives_nothing(town: Zone, engines: list[Engine]) -> None:

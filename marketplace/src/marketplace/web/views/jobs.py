@@ -79,7 +79,8 @@ def job_progress(job_id: str) -> Any:
 def _progress(db: Any, row: Any) -> dict[str, Any]:
     lines = [{"at": line.at, "level": line.level, "text": computing.log_sentence(line.code, line.args, language())}
              for line in computing.job_log(db, current_actor(), row.id)]
-    failure = say(ProblemError(row.error_code, **row.error_args)) if row.error_code and row.status == "failed" else None
+    failure = computing.failure_sentence(row.error_code, row.error_args, language()) \
+        if row.error_code and row.status == "failed" else None
     note = None
     if row.status == "reviewing":
         note = _("The result is with the data authority for its egress review. You can use it once it is approved.")
