@@ -41,7 +41,7 @@ class Size:
 
 
 FULL = Size(rounds=300, rows=20_000_000, cases=200_000, repeats=5, seconds=6.0)
-QUICK = Size(rounds=50, rows=1_000_000, cases=20_000, repeats=2, seconds=2.0)
+QUICK = Size(rounds=300, rows=1_000_000, cases=20_000, repeats=2, seconds=2.0)
 
 
 class Bench:
