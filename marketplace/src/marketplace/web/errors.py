@@ -30,7 +30,7 @@ def back(default: str) -> str:
     parts = urlsplit(target)
     if parts.netloc and parts.netloc != request.host:
         return default
-    if not parts.path.startswith("/") or parts.path.startswith("//") or "\\" in parts.path:
+    if not parts.path.startswith("/") or parts.path.startswith("//") or "\\" in parts.path or not target.isprintable():
         return default
     return parts.path + (f"?{parts.query}" if parts.query else "")
 

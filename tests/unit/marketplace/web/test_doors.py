@@ -28,7 +28,8 @@ def test_the_choice_of_language_is_kept(pages: Any) -> None:
     assert client.get("/language/xx").status_code == 404
 
 
-@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)"])
+@pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)",
+                                    "/\t/evil.example", "/\n/evil.example"])
 def test_no_link_leads_elsewhere_after_signing_in(pages: Any, target: str) -> None:
     client = pages.visitor()
     assert client.get("/language/en", query_string={"next": target}).headers["Location"] == "/"

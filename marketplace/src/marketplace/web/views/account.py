@@ -27,6 +27,8 @@ def _inside(target: str | None) -> str | None:
     """``target`` if it is a path of this site, so that no link can lead a reader elsewhere after signing in."""
     if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
         return None
+    if not target.isprintable():  # browsers drop tabs and line ends: "/\t/elsewhere" would be "//elsewhere"
+        return None
     return target if not urlsplit(target).netloc else None
 
 
