@@ -75,6 +75,11 @@ ZH_TERMS: dict[str, dict[str, str]] = {
         "record_payment": "登记收款", "submit_demand": "提交数据需求", "withdraw": "撤回", "revoke": "吊销", "grant": "授权",
         "refuse": "不予批准", "edit": "编辑",
     },
+    "sector": {
+        "manufacturing": "工业制造", "agriculture": "现代农业", "commerce": "商贸流通", "transport": "交通运输",
+        "finance": "金融服务", "science": "科技创新", "culture_tourism": "文化旅游", "health": "医疗健康",
+        "meteorology": "应急与气象", "urban_governance": "城市治理", "livelihood": "社会保障与民生", "environment": "生态环境",
+    },
     "form": {"api": "数据接口", "model": "模型调用", "report": "数据报告", "statistics": "统计数据"},
 }
 """What those words are called in Chinese; the pages' own catalogue says the same."""

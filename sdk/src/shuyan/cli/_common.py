@@ -23,7 +23,7 @@ from shuyan import (
     _tables,
 )
 from shuyan._text import language, t
-from shuyan.problems import ProblemError
+from shuyan.problems import ZH_TERMS, ProblemError
 
 REFUSED, USAGE, CANNOT_CONNECT, NOT_SIGNED_IN = 1, 2, 3, 4
 
@@ -145,3 +145,9 @@ def read_json(source: str, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise usage_error(t("{what} 应为 JSON 对象。", "{what} must be a JSON object.", what=what))
     return value
+
+
+def word(kind: str, code: str) -> str:
+    """What a code of the market is called in Chinese (``kind`` as in :data:`shuyan.problems.ZH_TERMS`); in English the
+    code itself, which a reader also types."""
+    return ZH_TERMS[kind].get(code, code) if language() == "zh" else code

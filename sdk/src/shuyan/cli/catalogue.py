@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from shuyan._text import t
-from shuyan.cli._common import AsJson, Limit, console, market, print_fields, print_json, print_table, titled
+from shuyan.cli._common import (
+    AsJson,
+    Limit,
+    console,
+    market,
+    print_fields,
+    print_json,
+    print_table,
+    titled,
+    word,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,12 +40,12 @@ def resources(
                 return print_json(found)
             return print_table(
                 [t("编号", "id"), t("名称", "name"), t("标题", "title"), t("领域", "sector"), t("分级", "grade"), t("行数", "rows")],
-                [(r.id, r.name, titled(r), r.sector, r.grade, f"{r.row_count:,}") for r in found], numeric=(4, 5))
+                [(r.id, r.name, titled(r), word("sector", r.sector), r.grade, f"{r.row_count:,}") for r in found], numeric=(4, 5))
         resource = entered.resources.get(id)
     if as_json:
         return print_json(resource)
     print_fields([(t("编号", "id"), resource.id), (t("名称", "name"), resource.name), (t("标题", "title"), titled(resource)),
-                  (t("节点", "node"), resource.node_id), (t("领域", "sector"), resource.sector),
+                  (t("节点", "node"), resource.node_id), (t("领域", "sector"), word("sector", resource.sector)),
                   (t("分级", "grade"), resource.grade), (t("行数", "rows"), f"{resource.row_count:,}")])
     console.print()
     return print_table(
@@ -66,4 +76,4 @@ def grants(
     if as_json:
         return print_json(found)
     return print_table([t("编号", "id"), t("场景", "scenario"), t("状态", "status"), t("到期", "expires")],
-                       [(g.id, g.scenario_id, g.status, f"{g.expires_at:%Y-%m-%d %H:%M}Z") for g in found])
+                       [(g.id, g.scenario_id, word("state", g.status), f"{g.expires_at:%Y-%m-%d %H:%M}Z") for g in found])

@@ -19,6 +19,7 @@ from shuyan.cli._common import (
     print_json,
     print_table,
     read_json,
+    word,
 )
 
 app = typer.Typer(no_args_is_help=True, help=t("联邦计算任务。", "Federated jobs."))
@@ -43,7 +44,7 @@ def submit(
     if as_json:
         print_json(job)
     else:
-        console.print(t("任务 {id}：{status}", "Job {id}: {status}", id=job.id, status=job.status))
+        console.print(t("任务 {id}：{status}", "Job {id}: {status}", id=job.id, status=word("state", job.status)))
 
 
 @app.command("list", help=t("列出任务。", "List jobs."))
@@ -53,7 +54,7 @@ def list_jobs(context: typer.Context, limit: Limit = 20, as_json: AsJson = False
     if as_json:
         return print_json(found)
     return print_table([t("编号", "id"), t("标题", "title"), t("程序", "app"), t("状态", "status"), t("轮次", "round")],
-                       [(j.id, j.title, j.app_name, j.status, f"{j.round}/{j.rounds}") for j in found])
+                       [(j.id, j.title, j.app_name, word("state", j.status), f"{j.round}/{j.rounds}") for j in found])
 
 
 @app.command(help=t("查看一个任务及其日志。", "Show a job and its log."))
@@ -64,7 +65,7 @@ def show(context: typer.Context, id: JobId, as_json: AsJson = False) -> None:
     if as_json:
         return print_json({**job.model_dump(mode="json"), "log": [line.model_dump(mode="json") for line in lines]})
     print_fields([(t("编号", "id"), job.id), (t("标题", "title"), job.title), (t("程序", "app"), job.app_name),
-                  (t("凭证", "grant"), job.grant_id), (t("状态", "status"), job.status),
+                  (t("凭证", "grant"), job.grant_id), (t("状态", "status"), word("state", job.status)),
                   (t("轮次", "round"), f"{job.round}/{job.rounds}"),
                   *([(t("待审批", "awaiting approval"), "、".join(job.waiting_for.values()))] if job.waiting_for else [])])
     return _print_lines(lines)
@@ -81,7 +82,7 @@ def watch(context: typer.Context, id: JobId) -> None:
 def cancel(context: typer.Context, id: JobId) -> None:
     with market(context) as entered:
         job = entered.jobs.get(id).cancel()
-    console.print(t("任务 {id}：{status}", "Job {id}: {status}", id=job.id, status=job.status))
+    console.print(t("任务 {id}：{status}", "Job {id}: {status}", id=job.id, status=word("state", job.status)))
 
 
 @app.command(help=t("取出已批准出域的结果（JSON）。", "Print the result that was approved to leave the domain, as JSON."))
@@ -102,7 +103,7 @@ def result(
 def _watch(job: shuyan.Job, *, quiet: bool) -> None:
     job.wait(progress=None if quiet else lambda _, lines: _print_lines(lines))
     if job.status != "completed":
-        raise JobFailed(t("任务 {id} 结束：{status}。", "Job {id} ended: {status}.", id=job.id, status=job.status),
+        raise JobFailed(t("任务 {id} 结束：{status}。", "Job {id} ended: {status}.", id=job.id, status=word("state", job.status)),
                         job_id=job.id, status=job.status, code=job.error_code)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shuyan._text import t
-from shuyan.cli._common import AsJson, Limit, market, print_json, print_table, yuan
+from shuyan.cli._common import AsJson, Limit, market, print_json, print_table, word, yuan
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def orders(context: typer.Context, limit: Limit = 50, as_json: AsJson = False) -
     if as_json:
         return print_json(found)
     return print_table([t("编号", "id"), t("订单号", "number"), t("产品", "product"), t("金额", "amount"), t("状态", "status")],
-                       [(o.id, o.number, o.product_id, yuan(o.amount_fen, o.currency), o.status) for o in found], numeric=(3,))
+                       [(o.id, o.number, o.product_id, yuan(o.amount_fen, o.currency), word("state", o.status)) for o in found], numeric=(3,))
 
 
 def invoice(context: typer.Context,

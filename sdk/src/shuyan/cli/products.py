@@ -18,6 +18,7 @@ from shuyan.cli._common import (
     read_json,
     titled,
     usage_error,
+    word,
     yuan,
 )
 
@@ -38,7 +39,7 @@ def list_products(
     if as_json:
         return print_json(found)
     return print_table([t("编号", "id"), t("名称", "title"), t("领域", "sector"), t("形式", "form"), t("状态", "status")],
-                       [(p.id, titled(p), p.sector, p.delivery_form, p.status) for p in found])
+                       [(p.id, titled(p), word("sector", p.sector), word("form", p.delivery_form), word("state", p.status)) for p in found])
 
 
 @app.command(help=t("查看一个产品。", "Show a product."))
@@ -50,7 +51,7 @@ def show(context: typer.Context, id: ProductId, as_json: AsJson = False) -> None
     data = product.model_dump(mode="json")
     price = data.get("price") or {}
     print_fields([
-        (t("编号", "id"), product.id), (t("名称", "title"), titled(product)), (t("状态", "status"), product.status),
+        (t("编号", "id"), product.id), (t("名称", "title"), titled(product)), (t("状态", "status"), word("state", product.status)),
         (t("简介", "summary"), data.get(f"summary_{language()}")),
         (t("开通费", "access fee"), yuan(price["access_fee_fen"]) if "access_fee_fen" in price else None),
         (t("每次调用", "per call"), yuan(price["call_fee_fen"]) if "call_fee_fen" in price else None),
