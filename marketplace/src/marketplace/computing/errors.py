@@ -39,8 +39,10 @@ COLUMN_TYPES_DIFFER: Final = define(
     "column_types_differ", 409, zh="各部门登记的字段“{column}”类型不一致，无法合并计算。",
     en="The departments have registered the column “{column}” with different types.")
 DOMAINS_DIFFER: Final = define(
-    "domains_differ", 409, zh="各部门登记的“{column}”取值范围不一致，无法合并分组。",
-    en="The departments have declared different values for “{column}”, so it cannot be grouped by.")
+    "domains_differ", 409,
+    zh="各部门登记的“{column}”取值范围不一致，无法合并分组。请各部门以相同的取值重新登记该字段（--dimension {column}=…）。",
+    en="The departments have declared different values for “{column}”, so it cannot be grouped by. Let each register the"
+       " column again with the same values (--dimension {column}=…).")
 TOO_FEW_DEPARTMENTS: Final = define(
     "too_few_departments", 409, zh="只有 {count} 个部门提供该资源，授权要求至少 {minimum} 个。",
     en="Only {count} departments offer this resource; the grant asks for at least {minimum}.")
