@@ -82,13 +82,10 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     register_error_handlers(app)
     _add_health(app)
 
-    from marketplace import api
+    from marketplace import api, web
 
     api.register(app)
-    from marketplace import web
-
-    if hasattr(web, "register"):
-        web.register(app)
+    web.register(app)
     return app
 
 
