@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.layout import DEVELOPER
+from demo.market import MARKET
 from tests.chaos.client import PATIENCE, Careful
 from tests.chaos.monkey import Monkey
 from tests.chaos.verify import ENDED, Findings, Watcher, verify
@@ -89,6 +90,7 @@ def set_up(market: Town) -> str:
 
 def settle(market: Town, client: Careful) -> None:
     """Wait until every node is linked again and every job has an end, and play the chain once more, undisturbed."""
+    market.processes.wait_ready(MARKET)  # its worker may have been the last one killed
     market.wait_connected()
     developer = market.connect(DEVELOPER)
     if not until(lambda: all(job.status in (*ENDED, "reviewing") for job in developer.jobs.list()), PATIENCE):
