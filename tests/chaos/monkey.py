@@ -36,7 +36,14 @@ class Monkey:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             alive()
+            self.revive()
             time.sleep(min(0.1, seconds))
+
+    def revive(self) -> None:
+        """Start again what ended by itself, as a service manager does: the web supervisor gives up when a worker dies
+        within seconds of being started."""
+        for ended in self._market.processes.ended():
+            self._market.processes.restart(ended.name)
 
     def _kill_coordinator(self) -> bool:
         return self._kill_service(COORDINATOR)

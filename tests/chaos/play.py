@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo.layout import DEVELOPER
-from demo.market import MARKET
+from demo.processes import http_ready
 from tests.chaos.client import PATIENCE, Careful
 from tests.chaos.monkey import Monkey
 from tests.chaos.verify import ENDED, Findings, Watcher, verify
@@ -65,7 +65,7 @@ def play(kills: int, seed: int, *, keep: bool = False, say: Say = lambda _text: 
             finally:
                 client.stop()
             say("everything was killed; waiting for it to come back and settle")
-            settle(market, client)
+            settle(market, client, monkey)
             watcher.stop()
             findings = verify(market, client, watcher)
             keep = keep or bool(findings.found)  # for whoever looks for the cause
@@ -88,9 +88,10 @@ def set_up(market: Town) -> str:
     return market.grant(resources, columns, apps=["statistics", "regression"])
 
 
-def settle(market: Town, client: Careful) -> None:
+def settle(market: Town, client: Careful, monkey: Monkey) -> None:
     """Wait until every node is linked again and every job has an end, and play the chain once more, undisturbed."""
-    market.processes.wait_ready(MARKET)  # its worker may have been the last one killed
+    serves = http_ready(f"{market.layout.url}/healthz")
+    until(lambda: monkey.revive() or serves(), PATIENCE)  # the web worker may have been the last one killed
     market.wait_connected()
     developer = market.connect(DEVELOPER)
     if not until(lambda: all(job.status in (*ENDED, "reviewing") for job in developer.jobs.list()), PATIENCE):
