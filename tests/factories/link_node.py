@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.factories.federation import Certify, Department
 
-from marketplace.rpc.framing import Reader, split
 from marketplace.rpc.pki import Authority
 from shuyan.federation.local import LocalNode
 from shuyan.federation.transport import OpenRequest, TaskRequest
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2 as pb
+from shuyan_protos.link.v1.framing import Reader, split
 
 
 def tls_request(curve: ec.EllipticCurve | None = None) -> tuple[bytes, bytes]:

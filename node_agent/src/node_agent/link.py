@@ -16,9 +16,9 @@ import grpc
 import grpc.aio
 import structlog
 
-from node_agent.frames import MAX_FRAME_BYTES, Assembler, LinkFaultError, encode
 from node_agent.journal import Journal
 from shuyan_protos.link.v1 import link_pb2
+from shuyan_protos.link.v1.framing import FrameError, Reader, split
 
 PROTOCOL_VERSIONS = (1,)
 
@@ -27,6 +27,7 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0  # seconds
 _WELCOME_SECONDS = 10.0
 _STEADY_SECONDS = 2.0  # a link that lasted this long was a good one: the next attempt starts fast again
 _MISSED_HEARTBEATS = 3
+MAX_FRAME_BYTES = 4 * 1024 * 1024 + 64 * 1024  # the largest single gRPC message, before Welcome says how large a chunk is
 _MAX_MESSAGE_BYTES = 256 * 1024 * 1024  # whatever Welcome says
 
 # Goodbyes after which dialling again is pointless until somebody acts.
@@ -112,7 +113,7 @@ class Link:
                     self._handler.cut_off(goodbye.code)
                     return
                 wait = min(goodbye.after_ms / 1000, 60.0) or None
-            except LinkFaultError as fault:
+            except FrameError as fault:
                 self._journal.append("link:fault", reason=fault.reason)
             except (grpc.RpcError, OSError, TimeoutError) as error:
                 _log.info("link lost", address=self._address, reason=_reason(error))
@@ -145,8 +146,8 @@ class Link:
             if call is not self._call:
                 return False
             try:
-                for raw in encode(frame, self._max_chunk):
-                    await call.write(raw)
+                for part in split(frame, self._max_chunk, _MAX_MESSAGE_BYTES):
+                    await call.write(part.SerializeToString())
             except (grpc.RpcError, asyncio.InvalidStateError):
                 return False
         return True
@@ -169,7 +170,7 @@ class Link:
             except grpc.aio.AioRpcError as error:
                 # Our own transport refuses a message above the limit before we see it.
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    raise LinkFaultError("message_too_large") from error
+                    raise FrameError("message_too_large") from error
                 raise
             finally:
                 call.cancel()
@@ -178,7 +179,8 @@ class Link:
         hello = link_pb2.NodeFrame(hello=self._handler.hello())
         await asyncio.wait_for(call.write(hello.SerializeToString()), _WELCOME_SECONDS)
         welcome = await self._welcome(call)
-        assembler = Assembler(min(welcome.max_message_bytes or MAX_FRAME_BYTES, _MAX_MESSAGE_BYTES))
+        reader = Reader(link_pb2.CoordinatorFrame,
+                        min(welcome.max_message_bytes or MAX_FRAME_BYTES, _MAX_MESSAGE_BYTES))
         self._max_chunk = welcome.max_chunk_bytes or MAX_FRAME_BYTES
         self._call = call
         self.state = "connected"
@@ -189,17 +191,17 @@ class Link:
         try:
             while (raw := await call.read()) is not grpc.aio.EOF:
                 self._touch()
-                frame = assembler.feed(raw)
+                frame = reader.take(raw)
                 if frame is None or frame.WhichOneof("body") == "heartbeat":
                     continue
                 if frame.HasField("goodbye"):
                     raise _GoodbyeError(frame.goodbye.code, frame.goodbye.reconnect_after_ms)
                 if frame.HasField("welcome"):
-                    raise LinkFaultError("unexpected_frame")
+                    raise FrameError("unexpected_frame")
                 self._handler.received(frame)
             status = await call.code()
             if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                raise LinkFaultError("message_too_large")
+                raise FrameError("message_too_large")
             raise ConnectionResetError(status.name)
         finally:
             self._call = None
@@ -213,11 +215,11 @@ class Link:
         if raw is grpc.aio.EOF:
             raise ConnectionResetError("closed before welcome")
         self._touch()
-        frame = Assembler(MAX_FRAME_BYTES).feed(raw)
+        frame = Reader(link_pb2.CoordinatorFrame, MAX_FRAME_BYTES).take(raw)
         if frame is not None and frame.HasField("goodbye"):
             raise _GoodbyeError(frame.goodbye.code, frame.goodbye.reconnect_after_ms)
         if frame is None or not frame.HasField("welcome"):
-            raise LinkFaultError("unexpected_frame")
+            raise FrameError("unexpected_frame")
         if frame.welcome.protocol_version not in PROTOCOL_VERSIONS:
             raise _GoodbyeError("protocol_version", 0)
         return frame.welcome

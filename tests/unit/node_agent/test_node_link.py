@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from node_harness import Coordinator, World, events, one_node, patients, running, runs
 
-from node_agent.frames import Assembler, LinkFaultError, encode
 from node_agent.link import Backoff
 from shuyan_protos.link.v1 import link_pb2
+from shuyan_protos.link.v1.framing import FrameError, Reader, split
 from shuyan_protos.local.v1 import local_pb2
 
 
@@ -209,7 +209,7 @@ async def test_a_coordinator_with_another_certificate_is_not_spoken_to(place):
 @given(st.binary(max_size=5000), st.integers(300, 2000))
 def test_chunks_put_together_are_the_frame(data, limit):
     frame = link_pb2.NodeFrame(task_reply=link_pb2.TaskReply(task_id="t", flower_message=data))
-    messages = list(encode(frame, limit))
+    messages = [part.SerializeToString() for part in split(frame, limit)]
     assert max(map(len, messages)) <= limit
     parts = [link_pb2.NodeFrame.FromString(message) for message in messages]
     if len(parts) == 1:
@@ -224,12 +224,12 @@ def test_chunks_put_together_are_the_frame(data, limit):
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=60), max_size=6))
-def test_no_bytes_crash_the_assembler(messages):
-    assembler = Assembler(1000)
+def test_no_bytes_crash_the_reader(messages):
+    reader = Reader(link_pb2.CoordinatorFrame, 1000)
     for message in messages:
         try:
-            frame = assembler.feed(message)
-        except LinkFaultError:
+            frame = reader.take(message)
+        except FrameError:
             return
         assert frame is None or frame.WhichOneof("body") not in (None, "chunk")
 

@@ -12,11 +12,11 @@ import grpc
 
 from marketplace.logging import get_logger
 from marketplace.rpc import ledger
-from marketplace.rpc.framing import MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES, FrameError, Reader, split
 from marketplace.rpc.hub import Hub
 from marketplace.rpc.pki import node_of
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2 as pb
+from shuyan_protos.link.v1.framing import MAX_CHUNK_BYTES, MAX_MESSAGE_BYTES, FrameError, Reader, split
 
 log = get_logger("link")
 
@@ -108,7 +108,7 @@ class NodeLinks:
             if first is None:
                 return
             if first.WhichOneof("body") != "hello":
-                raise FrameError("no hello")
+                raise FrameError("unexpected_frame")
         except (FrameError, TimeoutError):
             log.warning("no hello", node_id=node_id)
             await context.write(goodbye("bad_frame", _MISBEHAVED_MS))
@@ -180,7 +180,7 @@ class NodeLinks:
             case "revocations_seen":
                 book.put(ledger.revocations_seen(link, frame.revocations_seen.number))
             case _:
-                raise FrameError("unexpected frame")
+                raise FrameError("unexpected_frame")
 
     async def _next(self, context: Any, reader: Reader[pb.NodeFrame], node_id: str,
                     link: Link | None = None) -> pb.NodeFrame | None:
@@ -222,7 +222,7 @@ class Bookkeeping:
         if self._queue.qsize() >= self._LIMIT:
             with contextlib.suppress(AttributeError):
                 job.close()  # type: ignore[attr-defined]
-            raise FrameError("too many frames")
+            raise FrameError("unexpected_frame")
         self._queue.put_nowait(job)
 
     async def work(self) -> None:

@@ -13,7 +13,6 @@ from marketplace.computing.errors import PORT_TAKEN
 from marketplace.logging import get_logger
 from marketplace.rpc import ledger
 from marketplace.rpc.enrolment import MAX_REQUEST_BYTES, Enrolment
-from marketplace.rpc.framing import MAX_WIRE_BYTES
 from marketplace.rpc.hub import GRACE_SECONDS, Hub, LinkTransport
 from marketplace.rpc.link import RECONNECT_MS, NodeLinks, Recorder
 from marketplace.rpc.pki import Authority
@@ -21,6 +20,7 @@ from marketplace.rpc.watch import watch
 from marketplace.settings import Settings
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2_grpc
+from shuyan_protos.link.v1.framing import MAX_WIRE_BYTES
 
 log = get_logger("coordinator")
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketplace.rpc import framing
-from marketplace.rpc.framing import MAX_CHUNK_BYTES, FrameError, Reader, split
+from shuyan_protos.link.v1 import framing
 from shuyan_protos.link.v1 import link_pb2 as pb
+from shuyan_protos.link.v1.framing import MAX_CHUNK_BYTES, FrameError, Reader, split
 
 
 def frame(size: int) -> pb.NodeFrame:

@@ -19,7 +19,6 @@ from marketplace.catalogue import service as catalogue
 from marketplace.computing import approvals, runs
 from marketplace.computing import service as computing
 from marketplace.events import Tag
-from marketplace.rpc.framing import MAX_CHUNK_BYTES
 from marketplace.rpc.link import PROTOCOL_VERSIONS
 from marketplace.rpc.pki import Authority, initialise
 from marketplace.trust import service as trust
@@ -29,6 +28,7 @@ from shuyan.federation.transport import NodeFailure, NodeLost, OpenRequest, Task
 from shuyan.trust import notes
 from shuyan.trust.grants import verify_grant
 from shuyan_protos.link.v1 import link_pb2 as pb
+from shuyan_protos.link.v1.framing import MAX_CHUNK_BYTES
 
 Coordinated = Callable[..., None]
 
