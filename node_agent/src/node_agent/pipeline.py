@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import rfc8785
@@ -53,7 +53,7 @@ class _Verified:
     request: TaskRequest
     grant: Grant
     task: CheckedTask
-    resource: Registered
+    resources: tuple[Registered, ...]
     deadline: float  # time.monotonic()
 
 
@@ -211,19 +211,21 @@ class TaskPipeline:
         limit = min(self._config.worker.task_seconds, float(task.app.manifest.limits.seconds))
         if request.deadline_ms:
             limit = min(limit, request.deadline_ms / 1000)
-        return _Verified(asked, grant, task, registered[task.resource], started + limit)
+        return _Verified(asked, grant, task, tuple(registered[name] for name in task.tables), started + limit)
 
     def _admit(self, verified: _Verified) -> _Admitted:
         """Stage 2: the department's own policy: grade, allow-list, approval, and that it could be opened later."""
         request, task = verified.request, verified.task
-        if verified.resource.resource.grade >= FORBIDDEN_GRADE:
-            raise ProblemError(problems.GRANT_WIDENED, what=task.resource)
+        for item in verified.resources:
+            if item.resource.grade >= FORBIDDEN_GRADE:
+                raise ProblemError(problems.GRANT_WIDENED, what=item.resource.name)
         self._programs.require(request.app_name, request.app_digest)
         self._tasks.foresee(request.run_id, request.round, request.attempt, task.question, request.participants)
-        if verified.resource.resource.approval != "automatic":
-            self._approvals.check(
-                verified.grant, grant_digest=request.grant_digest, resource=task.resource, app_name=request.app_name,
-                app_digest=request.app_digest, params_json=request.params_json)
+        for item in verified.resources:
+            if item.resource.approval != "automatic":
+                self._approvals.check(
+                    verified.grant, grant_digest=request.grant_digest, resource=item.resource.name,
+                    app_name=request.app_name, app_digest=request.app_digest, params_json=request.params_json)
         return _Admitted(verified, max(verified.grant.minimum_cohort, self._config.policy.minimum_cohort))
 
     def _spend(self, admitted: _Admitted) -> _Budgeted:
@@ -233,14 +235,12 @@ class TaskPipeline:
     async def _compute(self, budgeted: _Budgeted) -> _Computed:
         """Stage 4: the app runs in the worker, on the granted columns."""
         verified = budgeted.admitted.verified
-        request, resource = verified.request, verified.resource
-        table = Table(name=resource.resource.name, kind=resource.kind, location=resource.location, columns=tuple(
-            {"name": column.name, "type": column.type, "identifier": column.identifier, "domain": list(column.domain)}
-            for column in (resource.schema[name] for name in verified.task.columns)))
+        request = verified.request
+        tables = tuple(_table(item, verified.task.tables[item.resource.name]) for item in verified.resources)
         self._computing[request.task_id] = (request.run_id, verified.grant.jti)
         try:
             answer = await self._worker.run(Work(
-                run_id=request.run_id, app=request.app_name, table=table, params_json=request.params_json,
+                run_id=request.run_id, app=request.app_name, tables=tables, params_json=request.params_json,
                 flower_message=request.flower_message, max_values=verified.grant.max_output_values),
                 verified.deadline)
         except WorkerFailureError as failure:
@@ -297,7 +297,7 @@ class TaskPipeline:
             Answered(request.task_id, request.run_id, request.round, request.attempt, request.grant_digest,
                      task.question, request.participants, masked.seed),
             digest, reply, grant=verified.grant.jti, app=request.app_name, app_digest=request.app_digest,
-            resource=task.resource, columns=list(task.columns), values=sum(task.expect.values()),
+            resources={name: list(columns) for name, columns in task.tables.items()}, values=sum(task.expect.values()),
             minimum_cohort=budgeted.admitted.minimum_cohort, budget=budgeted.spending.mode)
         return reply
 
@@ -317,6 +317,11 @@ class Opening:
             return link_pb2.OpenReply(task_id=request.task_id, self_mask_seed=self._tasks.open(task))
         except ProblemError as problem:
             return link_pb2.OpenReply(task_id=request.task_id, failure=_as_failure(problem))
+
+
+def _table(item: Registered, columns: tuple[str, ...]) -> Table:
+    return Table(name=item.resource.name, kind=item.kind, location=item.location,
+                 columns=tuple(asdict(item.schema[name]) for name in columns))
 
 
 def _check_canonical(params_json: str) -> None:

@@ -53,7 +53,9 @@ class Registered:
     def schema(self) -> Schema:
         """Its columns by name, as computations know them."""
         return {column.name: Column(column.name, cast(ColumnType, column.type), column.identifier,
-                                    tuple(column.domain)) for column in self.resource.columns}
+                                    tuple(column.domain), column.lower if column.HasField("lower") else None,
+                                    column.upper if column.HasField("upper") else None, None, column.unit)
+                for column in self.resource.columns}
 
     def message(self) -> local_pb2.RegisteredResource:
         """For the administrator's service."""

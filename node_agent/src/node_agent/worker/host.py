@@ -45,7 +45,7 @@ class Table:
     name: str
     kind: str
     location: str
-    columns: tuple[dict[str, Any], ...]  # name, type, domain, lower, upper
+    columns: tuple[dict[str, Any], ...]  # the fields of shuyan.federation.schema.Column
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Work:
 
     run_id: str
     app: str
-    table: Table
+    tables: tuple[Table, ...]
     params_json: str
     flower_message: bytes = field(repr=False)
     max_values: int = 100_000
@@ -169,12 +169,11 @@ class Worker:
     async def _ask(self, work: Work, deadline: float) -> bytes:
         assert self._reader
         assert self._writer
-        table = work.table
         self._writer.write(pack({
             "op": "run", "run_id": work.run_id, "app": work.app, "params": work.params_json,
             "cpu_seconds": int(deadline - time.monotonic()) + 5,
-            "table": {"name": table.name, "kind": table.kind, "location": table.location,
-                      "columns": list(table.columns)}}, work.flower_message))
+            "tables": [{"name": table.name, "kind": table.kind, "location": table.location,
+                        "columns": list(table.columns)} for table in work.tables]}, work.flower_message))
         await self._writer.drain()
         # Three terms an element and room to spare: an answer somewhat too large is refused by name at the egress check.
         header, body = await read_frame(self._reader, max_body=48 * work.max_values + 65_536)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import glob
 import importlib
 import logging
 import os
@@ -18,7 +19,7 @@ from node_agent.worker.wire import pack, receive_frame
 
 if TYPE_CHECKING:
     from shuyan.federation.apps.base import FederatedApp
-    from shuyan.federation.inputs import Inputs
+    from shuyan.federation.inputs import Inputs, TableSource
 
 _PR_SET_PDEATHSIG = 1
 _MIB = 1024 * 1024
@@ -110,7 +111,7 @@ class _Worker:
         import json
 
         app = self._app(header["app"])
-        inputs = self._inputs(header["run_id"], header["table"])
+        inputs = self._inputs(header["run_id"], header["tables"], app.in_place)
         plain = self._answer(app, body, app.params(json.loads(header["params"])), inputs)
         return pack({"status": "ok"}, plain.to_bytes())
 
@@ -123,22 +124,17 @@ class _Worker:
             raise LookupError(name)
         return app
 
-    def _inputs(self, run_id: str, table: dict[str, Any]) -> Inputs:
-        """The table's granted columns, read once a run and kept warm between its rounds."""
-        from node_agent.sources import relation
+    def _inputs(self, run_id: str, tables: list[dict[str, Any]], in_place: bool) -> Inputs:
+        """The tables' granted columns, read once a run and kept warm between its rounds."""
         from shuyan.federation.inputs import Inputs
-        from shuyan.federation.schema import Column
 
-        columns = [column["name"] for column in table["columns"]]
-        key = (run_id, repr((table["location"], columns)))
+        key = (run_id, repr([(table["location"], [column["name"] for column in table["columns"]]) for table in tables]))
         inputs = self._runs.pop(key, None)
         if inputs is None:
-            schema = {column["name"]: Column(column["name"], column["type"], column["identifier"],
-                                             tuple(column["domain"])) for column in table["columns"]}
             started = time.monotonic()
-            inputs = Inputs.from_sql(relation(table["kind"], table["location"]), schema, columns,
-                                     memory_mb=self._memory_mb * 3 // 4)
-            _log.info("read %s in %.3f s", table["name"], time.monotonic() - started)
+            inputs = Inputs.from_tables([_source(table) for table in tables], in_place=in_place,
+                                        memory_mb=self._memory_mb * 3 // 4)
+            _log.info("read %s in %.3f s", ", ".join(table["name"] for table in tables), time.monotonic() - started)
         self._runs[key] = inputs  # the most recently used last
         while len(self._runs) > _KEPT_RUNS:
             self._runs.pop(next(iter(self._runs))).close()
@@ -148,6 +144,16 @@ class _Worker:
         """Drop what is kept for a run."""
         for key in [key for key in self._runs if key[0] == run_id]:
             self._runs.pop(key).close()
+
+
+def _source(table: dict[str, Any]) -> TableSource:
+    from node_agent.sources import relation
+    from shuyan.federation.inputs import TableSource
+    from shuyan.federation.schema import Column
+
+    schema = {column["name"]: Column(**{**column, "domain": tuple(column["domain"])}) for column in table["columns"]}
+    files = tuple(sorted(glob.glob(table["location"], recursive=True))) if table["kind"] == "parquet" else ()
+    return TableSource(table["name"], relation(table["kind"], table["location"]), schema, tuple(schema), files)
 
 
 def _limit_cpu(seconds: int) -> None:

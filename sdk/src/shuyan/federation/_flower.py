@@ -48,6 +48,7 @@ CONFIG: Final = "config"
 ARRAYS: Final = "arrays"
 _VECTORS: Final = "vectors"
 _COHORT: Final = "cohort"
+_ROWS: Final = "rows"
 _MASKED: Final = "masked"
 _RESULT: Final = "result"
 _QUESTION: Final = {EXPECT: "config_record", CONFIG: "config_record", ARRAYS: "array_record"}
@@ -260,14 +261,24 @@ def answer(app: FederatedApp, data: bytes, params: Any, inputs: Inputs) -> Plain
     vectors, cohort = reply_.content.get(_VECTORS), reply_.content.get(_COHORT)
     if not isinstance(vectors, ArrayRecord) or not isinstance(cohort, MetricRecord):
         raise ValueError("a handler must return reply(message, vectors, cohort)")
-    return PlainAnswer({name: array.numpy() for name, array in vectors.items()}, int(cohort["rows"]))
+    rows = reply_.content.get(_ROWS)
+    used = rows["rows"] if isinstance(rows, ConfigRecord) else b""
+    if not isinstance(used, bytes):
+        raise ValueError("rows are handed over as bytes")
+    return PlainAnswer({name: array.numpy() for name, array in vectors.items()}, int(cohort["rows"]), used)
 
 
-def reply(message: Message, vectors: Mapping[str, Floats], cohort: int) -> Message:
-    """A handler's answer: plain float64 vectors and the number of rows they are about."""
+def reply(message: Message, vectors: Mapping[str, Floats], cohort: int, rows: bytes = b"") -> Message:
+    """A handler's answer: plain float64 vectors and the number of rows they are about.
+
+    Args:
+        rows: which rows, as :mod:`shuyan.federation.rowsets` writes it, for the node's differencing guard; it never
+            leaves the node. Empty: all rows of the resource.
+    """
     content = RecordDict({
         _VECTORS: ArrayRecord({name: Array(np.asarray(vector, dtype=np.float64)) for name, vector in vectors.items()}),
         _COHORT: MetricRecord({"rows": int(cohort)}),
+        _ROWS: ConfigRecord({"rows": rows}),
     })
     return Message(content, reply_to=message)
 

@@ -22,19 +22,21 @@ class PlainAnswer:
     Attributes:
         vectors: float64, shape (length,) or (terms, length).
         cohort: rows the answer is about.
+        rows: which rows it rests on, as :mod:`shuyan.federation.rowsets` writes it; empty: all of them.
     """
 
     vectors: dict[str, Floats] = field(repr=False)
     cohort: int = field(repr=False)
+    rows: bytes = field(default=b"", repr=False)
 
     def to_bytes(self) -> bytes:
-        """Length-prefixed JSON header, then the vectors' little-endian float64 in header order."""
+        """Length-prefixed JSON header, the vectors' little-endian float64 in header order, then the rows."""
         names = sorted(self.vectors)
         arrays = [np.ascontiguousarray(self.vectors[name], dtype="<f8") for name in names]
         header = json.dumps({
-            "cohort": self.cohort, "vectors": [[name, list(array.shape)] for name, array in zip(names, arrays, strict=True)],
+            "cohort": self.cohort, "rows": len(self.rows), "vectors": [[name, list(array.shape)] for name, array in zip(names, arrays, strict=True)],
         }).encode()
-        return b"".join([_HEAD.pack(len(header)), header, *(array.tobytes() for array in arrays)])
+        return b"".join([_HEAD.pack(len(header)), header, *(array.tobytes() for array in arrays), self.rows])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PlainAnswer:
@@ -46,8 +48,8 @@ class PlainAnswer:
         try:
             (size,) = _HEAD.unpack_from(data)
             header = json.loads(data[_HEAD.size : _HEAD.size + size])
-            cohort, listed = header["cohort"], header["vectors"]
-            if type(cohort) is not int or not isinstance(listed, list):
+            cohort, listed, size_of_rows = header["cohort"], header["vectors"], header["rows"]
+            if type(cohort) is not int or type(size_of_rows) is not int or not isinstance(listed, list):
                 raise ValueError("malformed answer")
             vectors: dict[str, Floats] = {}
             offset = _HEAD.size + size
@@ -61,6 +63,6 @@ class PlainAnswer:
                 offset += 8 * count
         except (struct.error, KeyError, TypeError, RecursionError) as error:
             raise ValueError("malformed answer") from error
-        if offset != len(data):
+        if size_of_rows < 0 or offset + size_of_rows != len(data):
             raise ValueError("malformed answer")
-        return cls(vectors, cohort)
+        return cls(vectors, cohort, bytes(data[offset:]))

@@ -45,16 +45,14 @@ class CheckedTask:
     """A task that may go on to local policy and the worker.
 
     Attributes:
-        resource: name of the resource on this node.
-        columns: the columns the worker gets to see.
+        tables: by name of a resource on this node, the columns of it that the worker gets to see.
         segments: the mask layout.
         question: digest that masks and openings are bound to.
     """
 
     app: FederatedApp
     params: Any
-    resource: str
-    columns: tuple[str, ...]
+    tables: Mapping[str, tuple[str, ...]]
     expect: dict[str, int]
     specs: Mapping[str, VectorSpec]
     segments: tuple[Segment, ...]
@@ -82,8 +80,9 @@ def check_task(
         raise ProblemError(problems.GRANT_WIDENED, what=installed.manifest.output_form)
     app = installed.load()
     params = app.params(request.params_json)
-    resource = str(params.resource)
-    columns = check_columns(app.needs(params), dict(getattr(params, "domains", {})), resource, grant, node_id, schemas)
+    domains = dict(getattr(params, "domains", {}))
+    tables = {resource: check_columns(needs, domains, resource, grant, node_id, schemas)
+              for resource, needs in app.tables(params).items()}
     specs = egress.check_question(
         installed.manifest, question.message_type, question.expect, max_values=grant.max_output_values,
         participants=len(request.participants))
@@ -92,7 +91,7 @@ def check_task(
         grant_digest=request.grant_digest, app_name=request.app_name, app_digest=request.app_digest,
         purpose=request.purpose, params_json=request.params_json, message_type=question.message_type,
         content_digest=question.content_digest)
-    return CheckedTask(app, params, resource, columns, dict(question.expect), specs, layout(specs, question.expect), digest)
+    return CheckedTask(app, params, tables, dict(question.expect), specs, layout(specs, question.expect), digest)
 
 
 _KINDS: Final = {"integer": int, "number": float, "text": str, "boolean": bool}

@@ -1,13 +1,21 @@
-"""What an app sees of a department's data: one relation, ``data``, in a DuckDB that can do nothing else.
+"""What an app sees of a department's data: its relations, in a DuckDB that can do nothing else.
 
-The relation holds the granted columns the task needs and no others. It is read into the worker's memory before the
-database is locked: no file, network or extension is reachable afterwards, and no setting can be changed back. (A view
-over the file would spare the copy, but DuckDB's ``allowed_paths`` lets the same file be read whole, and written.)
+There is one relation for each resource, under the resource's name, and ``data`` where there is only one. They hold the
+granted columns the task needs and no others. Usually they are read into the worker's memory before the database is
+locked: no file, network or extension is reachable afterwards, and no setting can be changed back.
+
+An app that comes with the product may read Parquet files *in place* instead: its relations are views, and the files stay
+readable (and, for DuckDB, writable and readable whole) by statements that name them. Such an app writes all SQL itself,
+and the worker's sandbox keeps the files from being written.
+
+Every relation has a row number that stays the same as long as its source does: the expression
+:meth:`Inputs.row_number`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,88 +27,164 @@ from shuyan.federation.schema import Column, Schema, cast_sql, quote
 from shuyan.problems import ProblemError
 
 
+@dataclass(frozen=True)
+class TableSource:
+    """One resource as it is read.
+
+    Attributes:
+        name: the resource's.
+        relation: SQL that may stand after FROM, the node administrator's own: ``read_parquet('/data/x.parquet')``.
+        schema: the resource's; values are cast to its types.
+        columns: those to read.
+        files: the Parquet files behind the relation, where there are only such: they can be read in place.
+        load: statements that must come before, such as loading the extension that reads it.
+        frame: arrays that the relation reads as ``frame``.
+    """
+
+    name: str
+    relation: str
+    schema: Schema
+    columns: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    load: tuple[str, ...] = ()
+    frame: Mapping[str, np.ndarray[Any, Any]] | None = field(default=None, repr=False)
+
+    @classmethod
+    def of_files(cls, name: str, paths: Sequence[str], kind: Literal["csv", "parquet"], schema: Schema,
+                 columns: Sequence[str]) -> TableSource:
+        """CSV (header in the first line) or Parquet files of one layout."""
+        names = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        relation = f"read_parquet([{names}])" if kind == "parquet" else f"read_csv([{names}], header = true)"
+        return cls(name, relation, schema, tuple(columns), tuple(paths) if kind == "parquet" else ())
+
+    @classmethod
+    def of_arrays(cls, name: str, arrays: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]], schema: Schema,
+                  columns: Sequence[str]) -> TableSource:
+        """Equally long columns in memory; ``None`` is a null."""
+        # Under plain names, nulls apart: objects in an array are slow to scan, and masked arrays are not read at all.
+        frame: dict[str, np.ndarray[Any, Any]] = {}
+        renamed = []
+        for place, column in enumerate(column for column in columns if column in arrays):
+            frame[f"v{place}"], nulls = _without_nulls(arrays[column])
+            value = f"v{place}"
+            if nulls is not None:
+                frame[f"n{place}"] = nulls
+                value = f"CASE WHEN n{place} THEN NULL ELSE v{place} END"
+            renamed.append(f"{value} AS {quote(column)}")
+        if not frame:
+            frame["one"] = np.ones(max((len(values) for values in arrays.values()), default=0))
+        relation = f"(SELECT {', '.join(renamed) or 'one'} FROM frame)"  # noqa: S608
+        return cls(name, relation, schema, tuple(columns), frame=frame)
+
+
 class Inputs:
     """An app's view of the data.
 
     Attributes:
-        connection: a locked DuckDB connection holding the relation ``data``.
-        schema: the columns of ``data``, with declared domains.
+        connection: a locked DuckDB connection holding the relations.
+        schemas: by resource name, the columns of its relation, with declared domains.
         cache: kept between the rounds of one run on one worker; only ever a shortcut, it may be empty at any time.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, schema: Schema) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, Schema],
+                 rows: Mapping[str, str] | None = None) -> None:
         self.connection = connection
-        self.schema = schema
+        self.schemas = dict(schemas)
         self.cache: dict[str, Any] = {}
+        self._row_numbers = dict(rows or {})
         self._rows: int | None = None
+
+    @property
+    def schema(self) -> Schema:
+        """The columns of ``data``."""
+        (schema,) = self.schemas.values()
+        return schema
+
+    def row_number(self, resource: str) -> str:
+        """An SQL expression over a relation, ``data`` included: its row number, an integer from 0 on, with gaps."""
+        return self._row_numbers.get(resource, "rowid")
+
+    @classmethod
+    def from_tables(
+        cls, tables: Sequence[TableSource], *, in_place: bool = False, memory_mb: int = 1024, threads: int = 1,
+        spill: str = "", spill_mb: int = 0,
+    ) -> Inputs:
+        """Read several resources, or make views over them where that is asked for and can be, and lock the database.
+
+        Args:
+            spill: a directory that DuckDB may spill to, at most ``spill_mb``; empty: too much data is an error instead.
+
+        Raises:
+            ProblemError: ``unknown_column``, or ``wrong_type`` where values cannot be cast.
+        """
+        connection = _connect(memory_mb, threads, spill, spill_mb)
+        rows: dict[str, str] = {}
+        files: list[str] = []
+        try:
+            for table in tables:
+                for statement in table.load:
+                    connection.execute(statement)
+                selected, target = _projection(table.schema, table.columns), quote(table.name)
+                if in_place and table.files:
+                    files += table.files
+                    names = ", ".join("'" + path.replace("'", "''") + "'" for path in table.files)
+                    connection.execute(
+                        f"CREATE VIEW {target} AS SELECT {selected}, file_index * {1 << 40} + file_row_number AS __row "  # noqa: S608
+                        f"FROM read_parquet([{names}])")
+                    rows[table.name] = "__row"
+                else:
+                    frame = table.frame  # noqa: F841  DuckDB finds it by its name
+                    connection.execute(f"CREATE TABLE {target} AS SELECT {selected} FROM {table.relation}")  # noqa: S608
+            if len(tables) == 1 and tables[0].name != "data":
+                extra = ", rowid AS __row" if tables[0].name not in rows else ""
+                connection.execute(f"CREATE VIEW data AS SELECT *{extra} FROM {quote(tables[0].name)}")  # noqa: S608
+                rows["data"] = "__row"
+            if files:
+                connection.execute("SET allowed_paths = [" + ", ".join(
+                    "'" + path.replace("'", "''") + "'" for path in files) + "]")
+        except duckdb.ConversionException:
+            connection.close()
+            named = [name for table in tables for name in table.columns]
+            raise ProblemError(problems.WRONG_TYPE, column=", ".join(named), expected="its declared type") from None
+        except BaseException:
+            connection.close()
+            raise
+        return cls._locked(connection, {
+            table.name: {name: table.schema[name] for name in table.columns} for table in tables}, rows)
 
     @classmethod
     def from_sql(
         cls, relation: str, schema: Schema, columns: Sequence[str], *, memory_mb: int = 1024, threads: int = 1
     ) -> Inputs:
-        """Read ``columns`` of a relation and lock the database.
-
-        Args:
-            relation: SQL that may stand after FROM, the node administrator's own: ``read_parquet('/data/x.parquet')``.
-            schema: the resource's schema; values are cast to its types.
-
-        Raises:
-            ProblemError: ``unknown_column``, or ``wrong_type`` where values cannot be cast.
-        """
-        connection = _connect(memory_mb, threads)
-        try:
-            connection.execute(f"CREATE TABLE data AS SELECT {_projection(schema, columns)} FROM {relation}")  # noqa: S608
-        except duckdb.ConversionException:
-            connection.close()
-            raise ProblemError(problems.WRONG_TYPE, column=", ".join(columns), expected="its declared type") from None
-        except BaseException:
-            connection.close()
-            raise
-        return cls._locked(connection, schema, columns)
+        """Like :meth:`from_tables`, of one relation: SQL that may stand after FROM."""
+        table = TableSource("data", relation, schema, tuple(columns))
+        return cls.from_tables([table], memory_mb=memory_mb, threads=threads)
 
     @classmethod
     def from_files(
         cls, paths: Sequence[Path], kind: Literal["csv", "parquet"], schema: Schema, columns: Sequence[str], *,
         memory_mb: int = 1024, threads: int = 1,
     ) -> Inputs:
-        """Like :meth:`from_sql`, over CSV (header in the first line) or Parquet files of one layout."""
-        names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        relation = f"read_parquet([{names}])" if kind == "parquet" else f"read_csv([{names}], header = true)"
-        return cls.from_sql(relation, schema, columns, memory_mb=memory_mb, threads=threads)
+        """Like :meth:`from_tables`, over CSV (header in the first line) or Parquet files of one layout."""
+        table = TableSource.of_files("data", [str(path) for path in paths], kind, schema, columns)
+        return cls.from_tables([table], memory_mb=memory_mb, threads=threads)
 
     @classmethod
     def from_arrays(
         cls, arrays: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]], schema: Schema, columns: Sequence[str], *,
         memory_mb: int = 1024, threads: int = 1,
     ) -> Inputs:
-        """Like :meth:`from_sql`, over equally long columns in memory; ``None`` is a null."""
-        # Under plain names, nulls apart: objects in an array are slow to scan, and masked arrays are not read at all.
-        frame: dict[str, np.ndarray[Any, Any]] = {}
-        renamed = []
-        for place, name in enumerate(name for name in columns if name in arrays):
-            frame[f"v{place}"], nulls = _without_nulls(arrays[name])
-            value = f"v{place}"
-            if nulls is not None:
-                frame[f"n{place}"] = nulls
-                value = f"CASE WHEN n{place} THEN NULL ELSE v{place} END"
-            renamed.append(f"{value} AS {quote(name)}")
-        if not frame:
-            frame["one"] = np.ones(max((len(values) for values in arrays.values()), default=0))
-        connection = _connect(memory_mb, threads)
-        source = f"(SELECT {', '.join(renamed) or 'one'} FROM frame)"  # noqa: S608
-        try:
-            connection.execute(f"CREATE TABLE data AS SELECT {_projection(schema, columns)} FROM {source}")  # noqa: S608
-        except BaseException:
-            connection.close()
-            raise
-        return cls._locked(connection, schema, columns)
+        """Like :meth:`from_tables`, over equally long columns in memory; ``None`` is a null."""
+        table = TableSource.of_arrays("data", arrays, schema, columns)
+        return cls.from_tables([table], memory_mb=memory_mb, threads=threads)
 
     @classmethod
-    def _locked(cls, connection: duckdb.DuckDBPyConnection, schema: Schema, columns: Sequence[str]) -> Inputs:
+    def _locked(cls, connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, Schema],
+                rows: Mapping[str, str] | None = None) -> Inputs:
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        return cls(connection, {name: schema[name] for name in columns})
+        return cls(connection, schemas, rows)
 
     def column(self, name: str) -> Column:
         """A column's declaration.
@@ -126,11 +210,13 @@ class Inputs:
         self.connection.close()
 
 
-def _connect(memory_mb: int, threads: int) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(":memory:", config={
+def _connect(memory_mb: int, threads: int, spill: str = "", spill_mb: int = 0) -> duckdb.DuckDBPyConnection:
+    # DuckDB fills a whole disk unless it is told how much of it to take.
+    capped = {"max_temp_directory_size": f"{spill_mb}MB"} if spill else {}
+    return duckdb.connect(":memory:", config=capped | {
         "threads": threads, "memory_limit": f"{memory_mb}MB", "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false", "allow_community_extensions": "false",
-        "temp_directory": "",  # rows never spill to a disk; too much data is an error instead
+        "temp_directory": spill,
     })
 
 

@@ -23,7 +23,7 @@ from shuyan.federation.checks import CheckedTask, check_task
 from shuyan.federation.egress import check_output
 from shuyan.federation.failures import code_for
 from shuyan.federation.grid import SecureGrid
-from shuyan.federation.inputs import Inputs
+from shuyan.federation.inputs import Inputs, TableSource
 from shuyan.federation.masking import AgreementKey, MaskContext, mask_vectors
 from shuyan.federation.opening import OpenBook
 from shuyan.federation.schema import Schema
@@ -48,17 +48,24 @@ class LocalResource:
     """A table of one local node: a schema, and what reads given columns of it."""
 
     schema: Schema
-    read: Callable[[Sequence[str]], Inputs]
+    paths: tuple[str, ...] = ()
+    kind: Literal["csv", "parquet"] = "csv"
+    columns: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]] | None = field(default=None, repr=False)
 
     @classmethod
     def files(cls, paths: Sequence[Path], kind: Literal["csv", "parquet"], schema: Schema) -> LocalResource:
         """A table in files."""
-        return cls(schema, lambda columns: Inputs.from_files(paths, kind, schema, columns))
+        return cls(schema, tuple(str(path) for path in paths), kind)
 
     @classmethod
     def arrays(cls, arrays: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]], schema: Schema) -> LocalResource:
         """A table in memory."""
-        return cls(schema, lambda columns: Inputs.from_arrays(arrays, schema, columns))
+        return cls(schema, columns=arrays)
+
+    def source(self, name: str, columns: Sequence[str]) -> TableSource:
+        """How given columns of it are read."""
+        return TableSource.of_files(name, self.paths, self.kind, self.schema, columns) if self.columns is None else (
+            TableSource.of_arrays(name, self.columns, self.schema, columns))
 
 
 @dataclass
@@ -80,7 +87,7 @@ class LocalNode:
     key: AgreementKey = field(default_factory=AgreementKey.generate)
     book: OpenBook = field(default_factory=OpenBook)
     _tasks: dict[str, _Task] = field(default_factory=dict)
-    _inputs: dict[tuple[str, str, tuple[str, ...]], Inputs] = field(default_factory=dict)
+    _inputs: dict[tuple[str, str], Inputs] = field(default_factory=dict)
 
     def answer(self, request: TaskRequest) -> TaskReply:
         """Answer one task.
@@ -139,9 +146,11 @@ class LocalNode:
         return grant
 
     def _read(self, request: TaskRequest, task: CheckedTask) -> Inputs:
-        key = (request.run_id, task.resource, task.columns)
+        key = (request.run_id, repr(task.tables))
         if key not in self._inputs:
-            self._inputs[key] = self.resources[task.resource].read(task.columns)
+            self._inputs[key] = Inputs.from_tables(
+                [self.resources[name].source(name, columns) for name, columns in task.tables.items()],
+                in_place=task.app.in_place)
         return self._inputs[key]
 
     def close(self) -> None:

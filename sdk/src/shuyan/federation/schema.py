@@ -22,12 +22,19 @@ class Column:
     Attributes:
         identifier: a direct identifier, which is never granted.
         domain: the declared values of a dimension, as canonical strings; empty if it is none.
+        lower, upper: declared bounds of a numeric column.
+        resolution: the step between neighbouring values of a numeric column, where it has one.
+        unit: as declared, ``µg/m³`` for instance.
     """
 
     name: str
     type: ColumnType
     identifier: bool = False
     domain: tuple[str, ...] = ()
+    lower: float | None = None
+    upper: float | None = None
+    resolution: float | None = None
+    unit: str = ""
 
 
 Schema = Mapping[str, Column]

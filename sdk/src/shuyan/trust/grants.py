@@ -60,8 +60,46 @@ class ParticipantKeys(_Statement):
     agreement_key: RawKey
 
 
+class PrivacyTerms(_Statement):
+    """What differentially private answers under a grant protect, and how much of it they may use up.
+
+    Attributes:
+        unit: what the guarantee is about, ``person`` or ``enterprise`` for instance.
+        unit_columns: by resource name, the column that tells units apart. It is read on the node to bound contributions
+            and is never part of an answer, so it need not be among the granted columns.
+        max_rows_per_unit: rows of one unit beyond this many are left out.
+        max_groups_per_unit: groups of one answer beyond this many that a unit appears in are left out.
+        delta: the δ at which ε is stated.
+        rho_nano: the whole budget of the grant at each department, in 1e-9 of zCDP's ρ (Bun & Steinke 2016).
+        honest_fraction: the share of taking part departments whose noise must suffice on its own.
+    """
+
+    unit: str = Field(min_length=1)
+    unit_columns: dict[str, str] = Field(min_length=1)
+    max_rows_per_unit: int = Field(ge=1, le=1_000_000)
+    max_groups_per_unit: int = Field(ge=1, le=1_000_000)
+    delta: float = Field(gt=0, lt=0.01, allow_inf_nan=False)
+    rho_nano: int = Field(ge=1, le=10**15)
+    honest_fraction: float = Field(gt=0, le=1, allow_inf_nan=False)
+
+
+class SoleValues(_Statement):
+    """Values of a dimension that fewer than two of the departments declare: a group of them is one department's own."""
+
+    resource: str
+    column: str
+    values: tuple[str, ...] = Field(min_length=1)
+
+
 class Grant(_Statement):
-    """The claims of a grant. Times are Unix seconds (RFC 7519 NumericDate)."""
+    """The claims of a grant. Times are Unix seconds (RFC 7519 NumericDate).
+
+    Attributes:
+        release: ``exact`` answers are guarded by cohorts, suppression and the differencing guard; ``dp`` answers carry
+            noise under ``privacy``.
+        own_figures: results may show what is one department's own figure.
+        sole_values: as the departments declared their dimensions when the authority signed.
+    """
 
     iss: str
     jti: str
@@ -80,6 +118,10 @@ class Grant(_Statement):
     minimum_participants: int = Field(ge=3)
     output_forms: tuple[OutputForm, ...] = Field(min_length=1)
     max_output_values: int = Field(ge=1, default=100_000)
+    release: Literal["exact", "dp"] = "exact"
+    privacy: PrivacyTerms | None = None
+    own_figures: bool = False
+    sole_values: tuple[SoleValues, ...] = ()
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
@@ -96,6 +138,13 @@ class Grant(_Statement):
             raise ValueError("a resource of a node that does not take part")
         if self.minimum_participants > len(nodes):
             raise ValueError("more participants asked for than there are")
+        if (self.release == "dp") != (self.privacy is not None):
+            raise ValueError("noise needs its terms, and exact answers have none")
+        names = {resource.name for resource in self.resources}
+        if any(entry.resource not in names for entry in self.sole_values):
+            raise ValueError("values of a resource that is not granted")
+        if self.privacy is not None and set(self.privacy.unit_columns) != names:
+            raise ValueError("each resource needs its unit's column")
         return self
 
 

@@ -33,6 +33,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "nodes": [{"node_id": f"node_{n}", "name": f"节点{n}", "signing_key": raw_key(n), "agreement_key": raw_key(10 + n)}
                   for n in range(3)],
         "minimum_cohort": 10, "minimum_participants": 3, "output_forms": ["statistics"], "max_output_values": 1000,
+        "release": "exact", "privacy": None, "own_figures": False, "sole_values": [],
     } | changes
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from flwr.serverapp import ServerApp
 
     from shuyan.federation.grid import SecureGrid
+    from shuyan.federation.privacy import Sensitivity
+    from shuyan.trust.grants import PrivacyTerms
 
 GROUP: Final = "shuyan.apps"
 _log = logging.getLogger(__name__)
@@ -105,6 +107,12 @@ class FederatedApp:
         needs: the columns that given parameters touch, and how; a node checks them against grant and schema.
         arrays: ``arrays(params, action) -> {name: length}``: exactly the arrays a question of that action brings, one-
             dimensional float64 each; their names are declared in the manifest.
+        relations: the columns that given parameters touch by resource name, for an app that reads several resources of a
+            department; by default ``needs`` of the parameters' ``resource``.
+        content_model: strict pydantic model of the content that ``serve`` returns; what does not fit it is no result.
+        privacy: ``privacy(params, action, terms) -> {vector: sensitivity}`` for answers with noise; an app without it
+            answers exactly or not at all.
+        in_place: its relations may be views over files; only for apps that write all their SQL themselves.
     """
 
     manifest: AppManifest
@@ -113,7 +121,17 @@ class FederatedApp:
     params_model: type[BaseModel]
     needs: Callable[[Any], Sequence[tuple[str, Need]]]
     arrays: Callable[[Any, str], Mapping[str, int]] = _no_arrays
+    relations: Callable[[Any], Mapping[str, Sequence[tuple[str, Need]]]] | None = None
+    content_model: type[BaseModel] | None = None
+    privacy: Callable[[Any, str, PrivacyTerms], Mapping[str, Sensitivity]] | None = None
+    in_place: bool = False
     _server_app: list[ServerApp] = field(default_factory=list, repr=False, compare=False)
+
+    def tables(self, params: Any) -> dict[str, tuple[tuple[str, Need], ...]]:
+        """The resources that given parameters touch, with the columns of each."""
+        if self.relations is not None:
+            return {name: tuple(columns) for name, columns in self.relations(params).items()}
+        return {str(params.resource): tuple(self.needs(params))}
 
     @property
     def server_app(self) -> ServerApp:
@@ -185,7 +203,8 @@ def installed() -> dict[str, InstalledApp]:
 def _digest(entry: EntryPoint, app: FederatedApp) -> str:
     """``sha256:<hex>`` over the canonical JSON of the manifest and the hashes of all files it consists of."""
     core = Path(__file__).resolve().parent.parent
-    files = {f"core/{path.relative_to(core).as_posix()}": path for path in core.glob("*.py")}
+    files = {f"core/{name}": path for path in core.rglob("*.py")
+             if not (name := path.relative_to(core).as_posix()).startswith("apps/") and name != "local.py"}
     files["core/apps/base.py"] = Path(__file__).resolve()
     for name, path in _files_of(entry.module).items():
         files[f"app/{name}"] = path
