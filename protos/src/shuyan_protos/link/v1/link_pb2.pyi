@@ -666,6 +666,7 @@ class Resource(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     APPROVAL_FIELD_NUMBER: _builtins.int
     TITLE_EN_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """unique on the node, [a-z][a-z0-9_]*"""
     title: _builtins.str
@@ -679,6 +680,10 @@ class Resource(_message.Message):
     title_en: _builtins.str
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
+    @_builtins.property
+    def profile(self) -> Global___Profile:
+        """how good the data are, as measured at the node; absent: not measured"""
+
     def __init__(
         self,
         *,
@@ -691,14 +696,85 @@ class Resource(_message.Message):
         columns: _abc.Iterable[Global___Column] | None = ...,
         approval: _builtins.str = ...,
         title_en: _builtins.str = ...,
+        profile: Global___Profile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "columns", b"columns", "description", b"description", "grade", b"grade", "name", b"name", "row_count", b"row_count", "sector", b"sector", "title", b"title", "title_en", b"title_en"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "columns", b"columns", "description", b"description", "grade", b"grade", "name", b"name", "profile", b"profile", "row_count", b"row_count", "sector", b"sector", "title", b"title", "title_en", b"title_en"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Resource: _TypeAlias = Resource  # noqa: Y015
+
+@_typing.final
+class Profile(_message.Message):
+    """Quality of a resource in whole percents, rounded down: enough to judge it by, too coarse to tell of any row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEASURED_AT_MS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    COMPLETENESS_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    UNIQUENESS_FIELD_NUMBER: _builtins.int
+    DATE_COLUMN_FIELD_NUMBER: _builtins.int
+    LATEST_MONTH_FIELD_NUMBER: _builtins.int
+    measured_at_ms: _builtins.int
+    completeness: _builtins.int
+    """values that are there, over all columns"""
+    validity: _builtins.int
+    """values that fit type, declared domain and bounds, of those that are there"""
+    uniqueness: _builtins.int
+    """rows that repeat no other"""
+    date_column: _builtins.str
+    """the column timeliness is measured by; empty: none"""
+    latest_month: _builtins.str
+    """"2026-11": the month of the latest date"""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnProfile]: ...
+    def __init__(
+        self,
+        *,
+        measured_at_ms: _builtins.int = ...,
+        columns: _abc.Iterable[Global___ColumnProfile] | None = ...,
+        completeness: _builtins.int = ...,
+        validity: _builtins.int = ...,
+        uniqueness: _builtins.int = ...,
+        date_column: _builtins.str = ...,
+        latest_month: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "completeness", b"completeness", "date_column", b"date_column", "latest_month", b"latest_month", "measured_at_ms", b"measured_at_ms", "uniqueness", b"uniqueness", "validity", b"validity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Profile: _TypeAlias = Profile  # noqa: Y015
+
+@_typing.final
+class ColumnProfile(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COMPLETENESS_FIELD_NUMBER: _builtins.int
+    VALIDITY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    completeness: _builtins.int
+    validity: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        completeness: _builtins.int = ...,
+        validity: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["completeness", b"completeness", "name", b"name", "validity", b"validity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ColumnProfile: _TypeAlias = ColumnProfile  # noqa: Y015
 
 @_typing.final
 class Column(_message.Message):
@@ -712,6 +788,8 @@ class Column(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     LOWER_FIELD_NUMBER: _builtins.int
     UPPER_FIELD_NUMBER: _builtins.int
+    CLASSIFICATION_FIELD_NUMBER: _builtins.int
+    RESOLUTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """"integer" | "number" | "string" | "boolean" | "date" | "timestamp" """
@@ -722,6 +800,10 @@ class Column(_message.Message):
     lower: _builtins.float
     """declared bounds of a numeric column"""
     upper: _builtins.float
+    classification: _builtins.str
+    """"direct_identifier" | "quasi_identifier" | "sensitive" | "free"; empty: not declared"""
+    resolution: _builtins.float
+    """step of a numeric column's values: all are whole multiples of it"""
     @_builtins.property
     def domain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """declared values of a dimension, as canonical strings; empty: not a dimension"""
@@ -737,17 +819,23 @@ class Column(_message.Message):
         unit: _builtins.str = ...,
         lower: _builtins.float | None = ...,
         upper: _builtins.float | None = ...,
+        classification: _builtins.str = ...,
+        resolution: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "lower", b"lower", "resolution", b"resolution", "upper", b"upper"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_upper", b"_upper", "domain", b"domain", "identifier", b"identifier", "lower", b"lower", "name", b"name", "title", b"title", "type", b"type", "unit", b"unit", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "classification", b"classification", "domain", b"domain", "identifier", b"identifier", "lower", b"lower", "name", b"name", "resolution", b"resolution", "title", b"title", "type", b"type", "unit", b"unit", "upper", b"upper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
     _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
+    _WhichOneofReturnType__resolution: _TypeAlias = _typing.Literal["resolution"]  # noqa: Y015
+    _WhichOneofArgType__resolution: _TypeAlias = _typing.Literal["_resolution", b"_resolution"]  # noqa: Y015
     _WhichOneofReturnType__upper: _TypeAlias = _typing.Literal["upper"]  # noqa: Y015
     _WhichOneofArgType__upper: _TypeAlias = _typing.Literal["_upper", b"_upper"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lower) -> _WhichOneofReturnType__lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__resolution) -> _WhichOneofReturnType__resolution | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__upper) -> _WhichOneofReturnType__upper | None: ...
 

@@ -55,6 +55,36 @@ class NodeAdminStub:
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveSourceRequest.SerializeToString,
                 response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveSourceReply.FromString,
                 _registered_method=True)
+        self.AddView = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/AddView',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.AddViewRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ViewReport.FromString,
+                _registered_method=True)
+        self.PreviewView = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/PreviewView',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.PreviewViewRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Preview.FromString,
+                _registered_method=True)
+        self.Classify = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/Classify',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ClassifyRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Classification.FromString,
+                _registered_method=True)
+        self.MeasureRisk = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/MeasureRisk',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MeasureRiskRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Risk.FromString,
+                _registered_method=True)
+        self.RefreshResources = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/RefreshResources',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RefreshResourcesRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RefreshResourcesReply.FromString,
+                _registered_method=True)
+        self.ShowResource = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ShowResource',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ShowResourceRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceDetails.FromString,
+                _registered_method=True)
         self.RegisterResource = channel.unary_unary(
                 '/shuyan.local.v1.NodeAdmin/RegisterResource',
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RegisterResourceRequest.SerializeToString,
@@ -119,6 +149,42 @@ class NodeAdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveSource(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddView(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewView(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Classify(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureRisk(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshResources(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowResource(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,6 +260,36 @@ def add_NodeAdminServicer_to_server(servicer, server):
                     servicer.RemoveSource,
                     request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveSourceRequest.FromString,
                     response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveSourceReply.SerializeToString,
+            ),
+            'AddView': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddView,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.AddViewRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ViewReport.SerializeToString,
+            ),
+            'PreviewView': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewView,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.PreviewViewRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Preview.SerializeToString,
+            ),
+            'Classify': grpc.unary_unary_rpc_method_handler(
+                    servicer.Classify,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ClassifyRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Classification.SerializeToString,
+            ),
+            'MeasureRisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureRisk,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MeasureRiskRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Risk.SerializeToString,
+            ),
+            'RefreshResources': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshResources,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RefreshResourcesRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RefreshResourcesReply.SerializeToString,
+            ),
+            'ShowResource': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowResource,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ShowResourceRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceDetails.SerializeToString,
             ),
             'RegisterResource': grpc.unary_unary_rpc_method_handler(
                     servicer.RegisterResource,
@@ -344,6 +440,168 @@ class NodeAdmin:
             '/shuyan.local.v1.NodeAdmin/RemoveSource',
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveSourceRequest.SerializeToString,
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveSourceReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/AddView',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.AddViewRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ViewReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/PreviewView',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.PreviewViewRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.Preview.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Classify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/Classify',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ClassifyRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.Classification.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureRisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/MeasureRisk',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.MeasureRiskRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.Risk.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshResources(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/RefreshResources',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.RefreshResourcesRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.RefreshResourcesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowResource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ShowResource',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ShowResourceRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceDetails.FromString,
             options,
             channel_credentials,
             insecure,
