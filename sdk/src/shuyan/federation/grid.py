@@ -5,7 +5,9 @@ Every question goes to all participants, and what comes back is one sum. Strateg
 
 Progress codes, as given to the callback with round and planned rounds:
 ``round_started`` (departments), ``department_lost`` (node, reason), ``round_repeated`` (attempt, departments),
-``round_opening`` (departments), ``round_finished`` (departments), and whatever the app adds (see the app's module).
+``round_opening`` (departments), ``round_finished`` (departments), ``rounds_resumed`` (kept) when a run goes on after
+rounds kept from another, ``rounds_discarded`` (kept) when it cannot use them, and whatever the app adds (see the app's
+module). Of rounds that are only repeated from what was kept, nothing is told.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from shuyan.federation import _flower, masking, problems, ring
 from shuyan.federation.apps.base import InstalledApp, Progress
 from shuyan.federation.egress import check_question
 from shuyan.federation.ring import Floats, Words
+from shuyan.federation.rounds import RoundStore, StoredRound
 from shuyan.federation.transport import NodeFailure, NodeLost, OpenRequest, TaskRequest, Transport
 from shuyan.federation.vectors import COHORT, Segment, VectorSpec, layout
 from shuyan.problems import ProblemError
@@ -97,6 +100,7 @@ class SecureGrid(Grid):  # type: ignore[misc]
         params: the job's parameters as submitted, domains included.
         participants: node ids to ask; those not connected are left out of the first attempt.
         progress: told about every round.
+        rounds: where finished rounds are kept; those it holds already are not asked again.
         round_seconds: how long one attempt may take.
         open_seconds: how long to wait for a lost node's self-mask; a round half opened cannot be repeated.
 
@@ -107,9 +111,11 @@ class SecureGrid(Grid):  # type: ignore[misc]
     def __init__(
         self, transport: Transport, *, grant: Grant, grant_jws: str, run_id: str, app: InstalledApp,
         params: Mapping[str, Any], participants: Sequence[str], progress: Progress = _silent,
-        round_seconds: float = 300.0, open_seconds: float = 60.0,
+        rounds: RoundStore | None = None, round_seconds: float = 300.0, open_seconds: float = 60.0,
     ) -> None:
-        self.progress = progress
+        self._watcher = progress
+        self._store = rounds
+        self._repeating = rounds is not None and rounds.load(1) is not None
         self.raw_params = dict(params)
         self.params = app.load().params(params)
         self._transport, self._grant, self._run_id, self._app = transport, grant, run_id, app
@@ -140,6 +146,21 @@ class SecureGrid(Grid):  # type: ignore[misc]
         return self._round
 
     @property
+    def own_figures(self) -> bool:
+        """Whether the grant lets results show what is one department's own figure."""
+        return self._grant.own_figures
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the sums carry noise (release mode ``dp``): they are no exact counts, and may be negative."""
+        return self._grant.release == "dp"
+
+    def sole_values(self, resource: str) -> dict[str, frozenset[str]]:
+        """By column, the declared values of a dimension that fewer than two departments have: groups of these are one
+        department's own, and shown only with :attr:`own_figures`."""
+        return {entry.column: frozenset(entry.values) for entry in self._grant.sole_values if entry.resource == resource}
+
+    @property
     def minimum_cohort(self) -> int:
         """The grant's minimum cohort; what is about fewer rows must not be in a result."""
         return self._grant.minimum_cohort
@@ -152,6 +173,11 @@ class SecureGrid(Grid):  # type: ignore[misc]
     def plan(self, rounds: int) -> None:
         """Say how many rounds are to be expected in all, for progress."""
         self._rounds = rounds
+
+    def progress(self, round_: int, rounds: int, code: str, /, **args: object) -> None:
+        """Report progress, unless it is of a round told by an earlier run."""
+        if not self._repeating:
+            self._watcher(round_, rounds, code, **args)
 
     def tell(self, code: str, **args: object) -> None:
         """Report progress under the current round."""
@@ -192,6 +218,9 @@ class SecureGrid(Grid):  # type: ignore[misc]
                                participants=max(3, len(self._participants)))
         segments = layout(specs, expect)
         outgoing = _flower.Outgoing(content, message_type, self._run_id, self._round)
+        question = self._question(outgoing, message_type) if self._store is not None else ""
+        if self._repeating and (kept := self._kept(question, segments)) is not None:
+            return self._sum(kept, specs)
         attempt = 1
         connected = self._transport.connected()
         self._drop([NodeLost(node) for node in self._participants if node not in connected])
@@ -206,9 +235,39 @@ class SecureGrid(Grid):  # type: ignore[misc]
                 self.tell("round_repeated", attempt=attempt, departments=len(self._participants))
         words = masking.unmask_sum(total, segments, self._open(attempt))
         cohort = ring.integers(words.pop(COHORT))[0]
-        self._smallest = cohort if self._smallest is None else min(self._smallest, cohort)
+        finished = StoredRound(question, self._participants, cohort, words)
+        if self._store is not None:
+            self._store.save(self._round, finished)
         self.tell("round_finished", departments=len(self._participants))
-        return Sum(words, specs, cohort, self._participants)
+        return self._sum(finished, specs)
+
+    def _sum(self, finished: StoredRound, specs: Mapping[str, VectorSpec]) -> Sum:
+        self._participants = finished.participants
+        self._smallest = finished.cohort if self._smallest is None else min(self._smallest, finished.cohort)
+        return Sum(finished.words, specs, finished.cohort, finished.participants)
+
+    def _question(self, outgoing: _flower.Outgoing, message_type: str) -> str:
+        """The digest by which the nodes know this question, whichever run puts it."""
+        content = _flower.read_question(outgoing.to_node(1, "")).content_digest
+        return masking.question_digest(
+            grant_digest=self._grant_digest, app_name=self._app.name, app_digest=self._app.digest,
+            purpose=self._grant.purpose, params_json=self._params_json, message_type=message_type, content_digest=content)
+
+    def _kept(self, question: str, segments: Sequence[Segment]) -> StoredRound | None:
+        """This round as it was kept; ``None`` from the first round on that was not."""
+        if self._store is None:
+            return None
+        kept = self._store.load(self._round)
+        wanted = {segment.name: (segment.limbs, segment.length) for segment in segments if segment.name != COHORT}
+        if kept is not None and kept.question == question and wanted == {name: words.shape for name, words in kept.words.items()}:
+            return kept
+        self._repeating = False
+        if kept is not None:  # another version of an app, or one that rolls dice: what follows would not fit either
+            self._store.discard(self._round)
+            self.tell("rounds_discarded", kept=self._round - 1)
+        if self._round > 1:
+            self.tell("rounds_resumed", kept=self._round - 1)
+        return None
 
     def _drop(self, failures: Sequence[NodeFailure]) -> None:
         lost = {failure.node_id for failure in failures}
