@@ -109,10 +109,35 @@ NODE_REVOKED: Final = define("node_revoked", 403, zh="部门节点已被停用�
 INTERNAL: Final = define("node_internal", 500, zh="节点内部出错，详情见节点日志。",
                          en="Something went wrong on the node; its journal says more.")
 
+# --- trees and networks ------------------------------------------------------------------------------------------
+
+TARGET_NOT_A_CLASS: Final = define(
+    "target_not_a_class", 422, zh="目标字段的取值不是声明的类别：二分类只能取 0 或 1，多分类须为声明的取值或从 0 起的类别编号。",
+    en="The target has a value that is no declared class: 0 or 1 for two classes, else a declared value or a number from 0 on.")
+TARGET_NOT_A_COUNT: Final = define("target_not_a_count", 422, zh="计数模型的目标字段不能为负数。",
+                                   en="The target of a model of counts must not be negative.")
+TARGET_OF_ONE_CLASS: Final = define(
+    "target_of_one_class", 422, zh="各部门合计，目标字段“{column}”只有一个类别，无法训练分类模型。",
+    en="Over all departments the target “{column}” has only one class; there is nothing to tell apart.")
+FEATURES_UNUSABLE: Final = define(
+    "features_unusable", 422, zh="所选特征在各部门全部缺失或只有一个取值，无法训练：{columns}。",
+    en="Over all departments the chosen features are all missing or have one value only; nothing can be learned from: {columns}.")
+CATEGORIES_TOO_MANY: Final = define(
+    "categories_too_many", 422, zh="类别特征“{column}”登记的取值超过 {maximum} 个，请先归并。",
+    en="The category “{column}” has more than {maximum} declared values; merge some first.")
+TRAINING_TOO_SMALL: Final = define(
+    "training_too_small", 409, zh="训练记录或验证记录少于 {minimum} 条，无法训练。",
+    en="There are fewer than {minimum} rows to train on, or to validate on.")
+TRAINING_DIVERGED: Final = define(
+    "training_diverged", 422, zh="训练发散：参数超出允许范围，请减小学习率或先做标准化。",
+    en="The training diverged: parameters left their bounds. Lower the learning rate.")
+
 RETRYABLE: Final = frozenset({
     WORKER_CRASHED, WORKER_TIMEOUT, WORKER_MEMORY, NODE_OFFLINE, NODE_BUSY, NODE_REVOKED, TASK_EXPIRED, INTERNAL,
 })
 """Accidents of one node: the round may be run again among the others."""
 
-APP_CODES: Final = frozenset({TARGET_NOT_BINARY, BAD_PARAMS, WRONG_TYPE, UNKNOWN_ACTION})
+APP_CODES: Final = frozenset({
+    TARGET_NOT_BINARY, BAD_PARAMS, WRONG_TYPE, UNKNOWN_ACTION, TARGET_NOT_A_CLASS, TARGET_NOT_A_COUNT, CATEGORIES_TOO_MANY,
+})
 """Codes an app in the worker may raise; the agent turns any other into ``app_failed`` and drops all arguments."""
