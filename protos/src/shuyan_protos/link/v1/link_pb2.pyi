@@ -102,6 +102,7 @@ class NodeFrame(_message.Message):
     COSIGNATURE_FIELD_NUMBER: _builtins.int
     REVOCATIONS_SEEN_FIELD_NUMBER: _builtins.int
     APPROVALS_DECIDED_FIELD_NUMBER: _builtins.int
+    BUDGETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -120,6 +121,8 @@ class NodeFrame(_message.Message):
     def revocations_seen(self) -> Global___RevocationsSeen: ...
     @_builtins.property
     def approvals_decided(self) -> Global___ApprovalsDecided: ...
+    @_builtins.property
+    def budgets(self) -> Global___Budgets: ...
     def __init__(
         self,
         *,
@@ -132,12 +135,13 @@ class NodeFrame(_message.Message):
         cosignature: Global___Cosignature | None = ...,
         revocations_seen: Global___RevocationsSeen | None = ...,
         approvals_decided: Global___ApprovalsDecided | None = ...,
+        budgets: Global___Budgets | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "budgets", b"budgets", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "budgets", b"budgets", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "heartbeat", "chunk", "task_reply", "open_reply", "resources", "cosignature", "revocations_seen", "approvals_decided"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "heartbeat", "chunk", "task_reply", "open_reply", "resources", "cosignature", "revocations_seen", "approvals_decided", "budgets"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -997,3 +1001,81 @@ class Goodbye(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Goodbye: _TypeAlias = Goodbye  # noqa: Y015
+
+@_typing.final
+class Budgets(_message.Message):
+    """What may still be spent of privacy, as the node counts it: the complete list, sent on every connection and after
+    changes. ρ is zero-concentrated differential privacy (Bun & Steinke 2016) in units of 1e-9.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Budget]: ...
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[Global___Budget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Budgets: _TypeAlias = Budgets  # noqa: Y015
+
+@_typing.final
+class Budget(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    GRANTEE_NAME_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    CAP_NANO_FIELD_NUMBER: _builtins.int
+    SPENT_NANO_FIELD_NUMBER: _builtins.int
+    RENEWAL_FIELD_NUMBER: _builtins.int
+    RENEWS_AT_MS_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    scope: _builtins.str
+    """"resource" | "grantee" | "grant" """
+    resource: _builtins.str
+    """its name on the node; empty for a grant, which covers all of its resources"""
+    grantee: _builtins.str
+    """organisation id; empty for a resource's own budget"""
+    grantee_name: _builtins.str
+    grant_id: _builtins.str
+    """of scope "grant" only"""
+    cap_nano: _builtins.int
+    spent_nano: _builtins.int
+    """in the present period"""
+    renewal: _builtins.str
+    """"never" | "monthly" | "quarterly" | "yearly" """
+    renews_at_ms: _builtins.int
+    """when the present period ends; 0: never"""
+    delta: _builtins.float
+    """the δ at which ε is to be shown"""
+    def __init__(
+        self,
+        *,
+        scope: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        grantee: _builtins.str = ...,
+        grantee_name: _builtins.str = ...,
+        grant_id: _builtins.str = ...,
+        cap_nano: _builtins.int = ...,
+        spent_nano: _builtins.int = ...,
+        renewal: _builtins.str = ...,
+        renews_at_ms: _builtins.int = ...,
+        delta: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_nano", b"cap_nano", "delta", b"delta", "grant_id", b"grant_id", "grantee", b"grantee", "grantee_name", b"grantee_name", "renewal", b"renewal", "renews_at_ms", b"renews_at_ms", "resource", b"resource", "scope", b"scope", "spent_nano", b"spent_nano"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Budget: _TypeAlias = Budget  # noqa: Y015

@@ -1294,3 +1294,180 @@ class Cell(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Cell: _TypeAlias = Cell  # noqa: Y015
+
+@_typing.final
+class ListBudgetsRequest(_message.Message):
+    """--- privacy budgets ---"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """empty: of all resources"""
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGETS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budgets(self) -> _containers.RepeatedCompositeFieldContainer[_link_pb2.Budget]: ...
+    def __init__(
+        self,
+        *,
+        budgets: _abc.Iterable[_link_pb2.Budget] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budgets", b"budgets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsReply: _TypeAlias = ListBudgetsReply  # noqa: Y015
+
+@_typing.final
+class SetBudgetRequest(_message.Message):
+    """A cap of a resource, or of a resource and one grantee."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    CAP_NANO_FIELD_NUMBER: _builtins.int
+    RENEWAL_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    grantee: _builtins.str
+    """organisation id; empty: all grantees together"""
+    cap_nano: _builtins.int
+    """absent: as it is"""
+    renewal: _builtins.str
+    """"never" | "monthly" | "quarterly" | "yearly"; empty: as it is"""
+    remove: _builtins.bool
+    """of a grantee: back to no cap of its own; of a resource: back to the default"""
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        grantee: _builtins.str = ...,
+        cap_nano: _builtins.int | None = ...,
+        renewal: _builtins.str = ...,
+        remove: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cap_nano", b"_cap_nano", "cap_nano", b"cap_nano"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cap_nano", b"_cap_nano", "cap_nano", b"cap_nano", "grantee", b"grantee", "remove", b"remove", "renewal", b"renewal", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cap_nano: _TypeAlias = _typing.Literal["cap_nano"]  # noqa: Y015
+    _WhichOneofArgType__cap_nano: _TypeAlias = _typing.Literal["_cap_nano", b"_cap_nano"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cap_nano) -> _WhichOneofReturnType__cap_nano | None: ...
+
+Global___SetBudgetRequest: _TypeAlias = SetBudgetRequest  # noqa: Y015
+
+@_typing.final
+class BudgetHistoryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """empty: all"""
+    grantee: _builtins.str
+    """empty: all"""
+    limit: _builtins.int
+    """newest first, at most 1000"""
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        grantee: _builtins.str = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grantee", b"grantee", "limit", b"limit", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetHistoryRequest: _TypeAlias = BudgetHistoryRequest  # noqa: Y015
+
+@_typing.final
+class BudgetHistoryReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHARGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def charges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Charge]: ...
+    def __init__(
+        self,
+        *,
+        charges: _abc.Iterable[Global___Charge] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charges", b"charges"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetHistoryReply: _TypeAlias = BudgetHistoryReply  # noqa: Y015
+
+@_typing.final
+class Charge(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    GRANTEE_NAME_FIELD_NUMBER: _builtins.int
+    GRANT_ID_FIELD_NUMBER: _builtins.int
+    APP_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    RHO_NANO_FIELD_NUMBER: _builtins.int
+    DELTA_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    resource: _builtins.str
+    grantee: _builtins.str
+    grantee_name: _builtins.str
+    grant_id: _builtins.str
+    app: _builtins.str
+    question: _builtins.str
+    """digest"""
+    rho_nano: _builtins.int
+    delta: _builtins.float
+    repeats: _builtins.int
+    """how often the stored answer was given again, at no cost"""
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+        resource: _builtins.str = ...,
+        grantee: _builtins.str = ...,
+        grantee_name: _builtins.str = ...,
+        grant_id: _builtins.str = ...,
+        app: _builtins.str = ...,
+        question: _builtins.str = ...,
+        rho_nano: _builtins.int = ...,
+        delta: _builtins.float = ...,
+        repeats: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "at_ms", b"at_ms", "delta", b"delta", "grant_id", b"grant_id", "grantee", b"grantee", "grantee_name", b"grantee_name", "question", b"question", "repeats", b"repeats", "resource", b"resource", "rho_nano", b"rho_nano"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Charge: _TypeAlias = Charge  # noqa: Y015

@@ -120,6 +120,21 @@ class NodeAdminStub:
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.DecideRequest.SerializeToString,
                 response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Approval.FromString,
                 _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ListBudgets',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListBudgetsReply.FromString,
+                _registered_method=True)
+        self.SetBudget = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/SetBudget',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_link_dot_v1_dot_link__pb2.Budget.FromString,
+                _registered_method=True)
+        self.BudgetHistory = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/BudgetHistory',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryReply.FromString,
+                _registered_method=True)
         self.ReadJournal = channel.unary_unary(
                 '/shuyan.local.v1.NodeAdmin/ReadJournal',
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ReadJournalRequest.SerializeToString,
@@ -232,6 +247,24 @@ class NodeAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBudgets(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBudget(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BudgetHistory(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadJournal(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -325,6 +358,21 @@ def add_NodeAdminServicer_to_server(servicer, server):
                     servicer.Decide,
                     request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.DecideRequest.FromString,
                     response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.Approval.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListBudgetsReply.SerializeToString,
+            ),
+            'SetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBudget,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.SetBudgetRequest.FromString,
+                    response_serializer=shuyan__protos_dot_link_dot_v1_dot_link__pb2.Budget.SerializeToString,
+            ),
+            'BudgetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.BudgetHistory,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryReply.SerializeToString,
             ),
             'ReadJournal': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadJournal,
@@ -791,6 +839,87 @@ class NodeAdmin:
             '/shuyan.local.v1.NodeAdmin/Decide',
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.DecideRequest.SerializeToString,
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.Approval.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ListBudgets',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListBudgetsRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListBudgetsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/SetBudget',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.SetBudgetRequest.SerializeToString,
+            shuyan__protos_dot_link_dot_v1_dot_link__pb2.Budget.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BudgetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/BudgetHistory',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryReply.FromString,
             options,
             channel_credentials,
             insecure,
