@@ -132,6 +132,50 @@ TRAINING_DIVERGED: Final = define(
     "training_diverged", 422, zh="训练发散：参数超出允许范围，请减小学习率或先做标准化。",
     en="The training diverged: parameters left their bounds. Lower the learning rate.")
 
+# --- developers' own apps, shut in -------------------------------------------------------------------------------
+
+SANDBOX_UNAVAILABLE: Final = define(
+    "sandbox_unavailable", 503, zh="本机内核不提供运行第三方应用所需的隔离（Landlock 或命名空间，以及 seccomp），拒绝运行。",
+    en="This machine's kernel lacks what third-party apps must be shut in with (Landlock or namespaces, and seccomp); refused.")
+SANDBOX_VIOLATION: Final = define(
+    "sandbox_violation", 403, zh="应用试图执行隔离环境禁止的操作，已终止。",
+    en="The app asked for something its sandbox forbids and was ended.")
+APP_SERVER_FAILED: Final = define(
+    "app_server_failed", 502, zh="应用在协调端运行失败（{where}）。", en="The app failed on the coordinator ({where}).")
+APP_SERVER_TIMEOUT: Final = define(
+    "app_server_timeout", 504, zh="应用在协调端超时，已终止。", en="The app ran out of time on the coordinator and was ended.")
+APP_CONTENT_UNDECLARED: Final = define(
+    "app_content_undeclared", 422, zh="应用的结果与其声明不符（{where}），已拦截。",
+    en="The app's result is not what it declares ({where}); it was held back.")
+
+# --- answers with noise ------------------------------------------------------------------------------------------
+
+BUDGET_EXHAUSTED: Final = define(
+    "budget_exhausted", 409,
+    zh="隐私预算不足（{what}）：本次需 ρ {asked}，本期尚余 ρ {left}；预算更新时间：{renews}。",
+    en="The privacy budget does not suffice ({what}): this takes ρ {asked} and ρ {left} is left; it renews: {renews}.")
+BUDGET_TOO_SMALL: Final = define(
+    "budget_too_small", 422, zh="为本次计算指定的隐私预算过小，无法分配到各项结果。",
+    en="The privacy budget given to this computation is too small to be divided among its answers.")
+NOISE_UNDECLARED: Final = define(
+    "noise_undeclared", 422, zh="授权要求差分隐私，而应用“{app}”的“{action}”没有差分隐私形式。",
+    en="The grant asks for differential privacy, and “{action}” of the app “{app}” has no such form.")
+BOUNDS_MISSING: Final = define(
+    "bounds_missing", 422, zh="差分隐私计算需要字段“{column}”的上下界，请在参数中给出或由部门登记。",
+    en="An answer with differential privacy needs bounds of the column “{column}”: give them, or have the department declare them.")
+UNIT_COLUMN_UNKNOWN: Final = define(
+    "unit_column_unknown", 409, zh="节点的资源“{resource}”没有授权凭证所称的隐私单位字段“{column}”。",
+    en="The node's resource “{resource}” has no column “{column}”, by which the grant tells units of privacy apart.")
+COLUMN_ALL_NULL: Final = define(
+    "column_all_null", 422, zh="字段“{column}”在所有参与部门中都没有值，请去除该字段。",
+    en="No department has a value of the column “{column}”; leave it out.")
+NO_USABLE_ROWS: Final = define(
+    "no_usable_rows", 422, zh="该部门没有可用记录：每条记录都至少缺少一个所用字段的值。可去除缺失较多的字段，或设置缺失值填补。",
+    en="The department has no usable row: each lacks a value of some column used. "
+       "Leave out columns with many missing values, or have them filled in.")
+EXPOSURE_NOT_POSITIVE: Final = define("exposure_not_positive", 422, zh="风险暴露量字段的值必须大于 0。",
+                                      en="Values of the exposure column must be greater than 0.")
+
 RETRYABLE: Final = frozenset({
     WORKER_CRASHED, WORKER_TIMEOUT, WORKER_MEMORY, NODE_OFFLINE, NODE_BUSY, NODE_REVOKED, TASK_EXPIRED, INTERNAL,
 })
@@ -139,5 +183,6 @@ RETRYABLE: Final = frozenset({
 
 APP_CODES: Final = frozenset({
     TARGET_NOT_BINARY, BAD_PARAMS, WRONG_TYPE, UNKNOWN_ACTION, TARGET_NOT_A_CLASS, TARGET_NOT_A_COUNT, CATEGORIES_TOO_MANY,
+    NO_USABLE_ROWS, EXPOSURE_NOT_POSITIVE,
 })
 """Codes an app in the worker may raise; the agent turns any other into ``app_failed`` and drops all arguments."""
