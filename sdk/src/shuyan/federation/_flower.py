@@ -110,6 +110,13 @@ def expected(content: RecordDict) -> dict[str, int]:
     return {name: int(value) for name, value in record.items()}
 
 
+def question_parts(content: RecordDict) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """Configuration and arrays of a question made by :func:`question_content`."""
+    config, arrays = content.get(CONFIG), content.get(ARRAYS)
+    return (dict(config) if isinstance(config, ConfigRecord) else {},
+            {name: array.numpy() for name, array in arrays.items()} if isinstance(arrays, ArrayRecord) else {})
+
+
 class Outgoing:
     """One question, serialised once and stamped per node."""
 

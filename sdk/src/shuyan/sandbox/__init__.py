@@ -42,6 +42,10 @@ LAYERS: Final = (NO_NEW_PRIVS, LANDLOCK, LANDLOCK_NETWORK, LANDLOCK_SCOPE, NAMES
 made only where Landlock is missing; ``capabilities`` means that none are left.
 """
 
+_MACHINE: Final = ("/proc/self/cgroup", "/proc/self/statm", "/proc/stat", "/proc/meminfo", "/proc/sys/vm/overcommit_memory",
+                   "/sys/devices/system/cpu", "/sys/fs/cgroup")
+# How many processors and how much memory there is; DuckDB cannot be loaded without the first.
+
 VIOLATION_SIGNAL: Final = 31
 """SIGSYS: how a process ends that asked for what no honest program asks for."""
 
@@ -141,7 +145,7 @@ def library_paths() -> list[str]:
         module = sys.modules.get(name)
         if module is not None and module.__file__:
             found.add(str(Path(module.__file__).parent))
-    return sorted(path for path in found if Path(path).exists())
+    return sorted(path for path in found if Path(path).exists()) + [path for path in _MACHINE if Path(path).exists()]
 
 
 def layers_here(python: Sequence[str] = (sys.executable,)) -> tuple[str, ...]:

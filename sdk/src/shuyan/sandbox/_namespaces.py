@@ -62,7 +62,7 @@ def empty_file_system(read: Iterable[str], write: Iterable[str]) -> None:
     # Any directory can be covered in a mount namespace of one's own.
     base = "/tmp"  # noqa: S108
     _mount("shuyan", base, "tmpfs", _LOCKED, "mode=0755,size=1m")
-    for path in [*_outermost(read), "/proc"]:
+    for path in [*_outermost([path for path in read if not path.startswith("/proc")]), "/proc"]:
         _bind(path, base, read_only=path != "/proc")
     for path in write:
         _bind(path, base, read_only=False)
@@ -83,7 +83,7 @@ def drop_proc() -> None:
         _check(libc().umount2(b"/proc", _MNT_DETACH), "umount2")
 
 
-def _outermost(paths: Iterable[str]) -> list[str]:
+def _outermost(paths: list[str]) -> list[str]:
     chosen: list[str] = []
     for path in sorted({os.path.realpath(path) for path in paths} | {str(path) for path in paths}):
         if not any(path == kept or path.startswith(kept.rstrip("/") + "/") for kept in chosen):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -183,9 +184,27 @@ class InstalledApp:
         return self._app
 
 
+def installed(directory: str | None = None) -> dict[str, InstalledApp]:
+    """All apps known on this machine, by name.
+
+    Args:
+        directory: a folder of developers' packages to include, whose code is not imported; by default that of the
+            environment variable ``SHUYAN_APPS_DIR``, if there is one. Of several versions the highest counts, and no
+            package takes the name of an app that comes with the product.
+    """
+    apps = dict(built_in())
+    folder = os.environ.get("SHUYAN_APPS_DIR", "") if directory is None else directory
+    if folder:
+        from shuyan.federation import foreign
+
+        for name, app in foreign.installed_in(Path(folder)).items():
+            apps.setdefault(name, app)
+    return apps
+
+
 @cache
-def installed() -> dict[str, InstalledApp]:
-    """All apps installed on this machine, by name. An app that cannot be imported is left out, with a warning."""
+def built_in() -> dict[str, InstalledApp]:
+    """The apps installed as code, by name. An app that cannot be imported is left out, with a warning."""
     found: dict[str, InstalledApp] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
