@@ -1,8 +1,24 @@
-"""Differential privacy: accounting in zCDP, contribution bounding, and noise added as shares by the nodes."""
+"""Differential privacy: accounting in zCDP, contribution bounding, and noise added as shares by the nodes.
+
+How it fits together is told in ``docs/privacy.md``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+from shuyan.federation import problems
+from shuyan.federation.privacy import accounting
+from shuyan.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shuyan.trust.grants import PrivacyTerms
+
+DEFAULT_FRACTION: Final = 100
+"""A job that does not say how much it wants to spend spends this part of its grant's budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +27,41 @@ class Sensitivity:
 
     Attributes:
         l2: in the Euclidean norm, over all elements of the vector, in the vector's own units.
+        share: the part of the run's ρ that this vector of this one question gets. Vectors of a question that name none
+            divide among them equally what the others leave; an app of several rounds names all of them, so that they add up
+            to one over the run.
+        cells: elements that one unit can change at most; None: all. Only rounding depends on it.
+        integral: every element is a whole multiple of 2^-fraction_bits, so that encoding it rounds nothing.
     """
 
     l2: float
+    share: Fraction | None = None
+    cells: int | None = None
+    integral: bool = False
+
+
+def rho_of(params: Any, terms: PrivacyTerms) -> int:
+    """What a run may spend, in nano-ρ: the parameter ``rho_nano`` where the app has it and the job sets it."""
+    asked = getattr(params, "rho_nano", None)
+    return max(terms.rho_nano // DEFAULT_FRACTION, 1) if asked is None else int(asked)
+
+
+def divide(sensitivities: Mapping[str, Sensitivity], rho_nano: int) -> dict[str, int]:
+    """The ρ of each vector of one question.
+
+    Raises:
+        ProblemError: ``budget_too_small`` where a vector's part is less than one nano-ρ.
+        ValueError: the named shares exceed the whole.
+    """
+    named = sum((entry.share for entry in sensitivities.values() if entry.share is not None), Fraction(0))
+    rest = [name for name, entry in sensitivities.items() if entry.share is None]
+    if named > 1 or (rest and named == 1):
+        raise ValueError("shares add up to more than the whole")
+    each = (1 - named) / len(rest) if rest else Fraction(0)
+    parts = {name: int(rho_nano * (each if entry.share is None else entry.share)) for name, entry in sensitivities.items()}
+    if any(part < 1 for part in parts.values()):
+        raise ProblemError(problems.BUDGET_TOO_SMALL)
+    return parts
+
+
+__all__ = ["DEFAULT_FRACTION", "Sensitivity", "accounting", "divide", "rho_of"]
