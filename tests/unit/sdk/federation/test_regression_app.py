@@ -168,7 +168,7 @@ def test_a_department_lost_half_way_is_left_out_of_the_rest(federate: Federate) 
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"family": "poisson"}, "family"), ({"features": []}, "features"), ({"features": ["bad"]}, "params"),
+        ({"family": "probit"}, "family"), ({"features": []}, "features"), ({"features": ["bad"]}, "params"),
         ({"features": ["x", "x"]}, "params"), ({"l2": -1}, "l2"), ({"l2": True}, "l2"), ({"max_rounds": 0}, "max_rounds"),
         ({"tolerance": 0}, "tolerance"), ({"standardise": "no"}, "standardise"), ({"domains": {"kind": []}}, "params"),
     ],

@@ -1,4 +1,4 @@
-"""The regression app: pooled standardisation, Newton rounds, one evaluation.
+"""The regression app: a profile of the columns, Newton rounds, one evaluation.
 
 Progress codes of its own: ``standardised``, ``round_loss`` (departments, loss: the mean over all rows, to four digits),
 ``converged`` or ``not_converged`` (rounds).
@@ -13,105 +13,135 @@ from flwr.app import Array, ArrayRecord
 
 from shuyan.federation import moments
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress, Question
-from shuyan.federation.apps.regression._client import client_app, scale
+from shuyan.federation.apps.regression import _result, _setup
+from shuyan.federation.apps.regression._client import client_app, layout
+from shuyan.federation.apps.regression._content import RegressionContent
+from shuyan.federation.apps.regression._evaluators import evaluator
 from shuyan.federation.apps.regression._params import RegressionParams, needs
 from shuyan.federation.apps.regression._strategy import NEWTON, Newton
 from shuyan.federation.grid import SecureGrid
+from shuyan.federation.learning import evaluation, medians, preprocess, profile
+from shuyan.federation.learning import split as splits
+from shuyan.federation.learning.design import scaling_lengths
+from shuyan.federation.learning.preprocess import Described, Fitted
 from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
 
-MOMENTS = "query.moments"
+PROFILE = "query.profile"
+MEDIANS = "query.medians"
 FIT = "evaluate.fit"
+OWN = "evaluate.own"
 
 # 2^-44 is finer than any gradient that matters to a tolerance of 1e-8; 2^70 holds a squared error over 10^8 rows of money.
 _DERIVATIVE = VectorSpec(limbs=2, fraction_bits=44, bound=2.0**70)
+_SCALING = ("fill", "mean", "sd")
+_TALLIES = {"counts": evaluation.COUNTS, "sums": evaluation.SUMS}
 
 manifest = AppManifest(
-    name="regression", version="1.0.0", title_zh="联邦回归", title_en="Federated regression", output_form="model",
+    name="regression", version="2.0.0", title_zh="联邦回归", title_en="Federated regression", output_form="model",
     actions={
-        MOMENTS: {"sum": moments.SUM, "square": moments.SQUARE},
+        PROFILE: profile.SPECS,
+        MEDIANS: {"below": moments.COUNT},
         NEWTON: {"gradient": _DERIVATIVE, "hessian": _DERIVATIVE, "loss": _DERIVATIVE},
-        FIT: {"fit": _DERIVATIVE},
+        FIT: _TALLIES,
+        OWN: _TALLIES,
     },
-    questions={NEWTON: Question(arrays=("weights", "mean", "sd")), FIT: Question(arrays=("weights", "mean", "sd", "centre"))},
+    questions={
+        MEDIANS: Question(arrays=("edges",)),
+        NEWTON: Question(arrays=("weights", "classes", *_SCALING)),
+        FIT: Question(arrays=("weights", "classes", "centre", *_SCALING)),
+        OWN: Question(config={"departments": "integer"}, arrays=("weights", "classes", "centre", *_SCALING)),
+    },
 )
 
 
 def arrays(params: RegressionParams, action: str) -> dict[str, int]:
     """The lengths of the arrays that come with an action."""
-    if action == MOMENTS:
+    if action == PROFILE:
         return {}
-    terms = len(params.terms())
-    lengths = {"weights": terms + 1}
-    if params.standardise == "pooled":  # a department's own standardisation does not read them
-        lengths |= {"mean": terms, "sd": terms}
-    if action == FIT and params.family == "linear":
+    if action == MEDIANS:
+        return {"edges": medians.length(params)}
+    fits = splits.fits(params.split)
+    # A department's own standardisation does not read the pooled one.
+    lengths = scaling_lengths(params, pooled=params.standardise != "department") | {"weights": fits * params.size()}
+    if params.family == "multinomial":
+        lengths["classes"] = fits * len(params.classes())
+    if action != NEWTON and params.family in ("linear", "poisson"):
         lengths["centre"] = 1
     return lengths
 
 
 def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dict[str, Any]:
-    """Fit and describe a model."""
-    terms = params.terms()
-    grid.plan(params.max_rounds + 2)
-    first = grid.secure_sum(MOMENTS, expect={"sum": len(terms), "square": len(terms)})
-    pooled = moments.combine([first.cohort] * len(terms), first.integers("sum"), first.integers("square"))
-    mean = np.array([found.mean or 0.0 for found in pooled])
-    sd = scale(np.array([found.centred / found.count if found.count else 0.0 for found in pooled]))
+    """Fit, evaluate and describe a model."""
+    grid.plan(params.max_rounds + 2 + medians.rounds(params))
+    described, fitted = _preprocess(grid, params)
     grid.tell("standardised")
 
-    scaling = {"mean": mean, "sd": sd} if params.standardise == "pooled" else {}
-    strategy = Newton(scaling, len(terms), l2=params.l2, tolerance=params.tolerance,
-                      quadratic=params.family == "linear", tell=grid.tell)
-    start = ArrayRecord({"weights": Array(np.zeros(len(terms) + 1))})
-    weights = strategy.start(grid, start, num_rounds=params.max_rounds).arrays["weights"].numpy()
-    grid.plan(grid.round + 1)
-    grid.tell("converged" if strategy.converged else "not_converged", rounds=strategy.rounds)
-    metrics, cohort, departments = _evaluate(grid, params, weights, scaling)
+    scaling = preprocess.scaling(params, fitted, pooled=params.standardise != "department")
+    allowed = _setup.allowed(params, described)
+    constant = scaling.arrays() | ({"classes": allowed} if allowed.size else {})
+    optimisers = [_setup.optimiser(params, rows, own, fitted[0]) for rows, own in zip(described, fitted, strict=True)]
+    strategy = Newton(optimisers, constant, grid.tell)
+    start = ArrayRecord({"weights": Array(strategy.weights())})
+    strategy.start(grid, start, num_rounds=params.max_rounds)
+    grid.plan(grid.round + 1 + grid.own_figures)
+    grid.tell("converged" if optimisers[0].converged else "not_converged", rounds=strategy.rounds)
+
+    centre = _setup.centre(params, described[0])
+    given = {"weights": strategy.weights(), **constant} | ({"centre": centre} if centre.size else {})
+    found = _evaluate(grid, params, given)
+    found["departments"] = _departments(grid, params, given) if grid.own_figures else None
+    return _result.content(params, described[0], fitted[0], optimisers, found, strategy.rounds)
+
+
+def _preprocess(grid: SecureGrid, params: RegressionParams) -> tuple[list[Described], list[Fitted]]:
+    """What each fit is trained on, and its preprocessing."""
+    shape = layout(params)
+    described = preprocess.describe(grid.secure_sum(PROFILE, expect=shape.lengths()), shape)
+    for rows in described:
+        _setup.check(params, rows, grid.minimum_cohort)
+
+    def ask(edges: Floats) -> list[int]:
+        return grid.secure_sum(MEDIANS, expect={"below": len(edges)}, arrays={"edges": edges}).integers("below")
+
+    middles = medians.search(params, described, ask)
+    return described, [preprocess.fit(params, rows, middle) for rows, middle in zip(described, middles, strict=True)]
+
+
+def _evaluate(grid: SecureGrid, params: RegressionParams, given: dict[str, Floats]) -> dict[str, Any]:
+    """Metrics in sample, held out and by fold; sums in sample and the departments they are about besides."""
+    groups = splits.groups(params.split)
+    one = evaluator(params, len(groups))
+    total = grid.secure_sum(FIT, expect={"counts": len(groups) * one.counts, "sums": len(groups) * one.sums}, arrays=given)
+    counts = evaluation.split_groups(total.integers("counts"), one.counts)
+    sums = evaluation.split_groups(total["sums"].tolist(), one.sums)
+    minimum = grid.minimum_cohort
+    folds = [one.metrics(count, summed, minimum=minimum) for count, summed in zip(counts[1:], sums[1:], strict=True)]
+    held_out = None
+    if folds:
+        merged = np.sum(np.array(counts[1:]), axis=0).tolist(), np.sum(np.array(sums[1:]), axis=0).tolist()
+        held_out = one.metrics(*merged, minimum=minimum)
     return {
-        "kind": "model", "family": params.family, "target": params.target, "features": _features(params, mean, sd),
-        "terms": [term.name for term in terms], "coefficients": weights[:-1].tolist(), "intercept": float(weights[-1]),
-        "l2": params.l2, "standardise": params.standardise, "rows": cohort, "departments": departments,
-        "rounds": strategy.rounds, "converged": strategy.converged, "metrics": metrics,
+        "in_sample": one.metrics(counts[0], sums[0], minimum=1), "held_out": held_out,
+        "folds": folds if params.split is not None and params.split.folds else [], "participants": len(total.participants),
     }
 
 
-def _evaluate(
-    grid: SecureGrid, params: RegressionParams, weights: Floats, scaling: dict[str, Floats]
-) -> tuple[dict[str, float], int, int]:
-    """In-sample metrics, rows and departments."""
-    linear = params.family == "linear"
-    given = {"weights": weights, **scaling}
-    if linear:
-        # The intercept is the mean of the target where inputs are centred, so it keeps the target's variance exact.
-        given["centre"] = weights[-1:]
-    total = grid.secure_sum(FIT, expect={"fit": 3 if linear else 2}, arrays=given)
-    fit, rows = total["fit"].tolist(), total.cohort
-    if linear:
-        spread = fit[2] - fit[1] ** 2 / rows
-        metrics = {"rmse": (fit[0] / rows) ** 0.5, "r2": 1 - fit[0] / spread if spread > 0 else 0.0}
-    else:
-        metrics = {"log_loss": fit[0] / rows, "accuracy": fit[1] / rows}
-    return metrics, rows, len(total.participants)
-
-
-def _features(params: RegressionParams, mean: Floats, sd: Floats) -> list[dict[str, Any]]:
-    """What scoring needs: per number its mean and standard deviation, per category those of each level but the first."""
-    features: list[dict[str, Any]] = []
-    at = 0
-    for name in params.features:
-        if name in params.domains:
-            levels = params.domains[name]
-            end = at + len(levels) - 1
-            features.append({"name": name, "type": "category", "levels": levels, "mean": mean[at:end].tolist(),
-                             "sd": sd[at:end].tolist()})
-            at = end
-        else:
-            features.append({"name": name, "type": "number", "mean": float(mean[at]), "sd": float(sd[at])})
-            at += 1
-    return features
+def _departments(grid: SecureGrid, params: RegressionParams, given: dict[str, Floats]) -> list[dict[str, Any]]:
+    """Each department's own metrics; none for one with fewer rows than the minimum cohort."""
+    slots = len(grid.participants)
+    one = evaluator(params, slots)
+    total = grid.secure_sum(OWN, expect={"counts": slots * one.counts, "sums": slots * one.sums},
+                            config={"departments": slots}, arrays=given)
+    counts = evaluation.split_groups(total.integers("counts"), one.counts)
+    sums = evaluation.split_groups(total["sums"].tolist(), one.sums)
+    return [
+        {"node": node, "metrics": one.metrics(counts[slot], sums[slot], minimum=grid.minimum_cohort)}
+        for slot, node in enumerate(total.participants)
+    ]
 
 
 app = FederatedApp(
     manifest=manifest, client_app=client_app, serve=serve, params_model=RegressionParams, needs=needs, arrays=arrays,
+    content_model=RegressionContent,
 )

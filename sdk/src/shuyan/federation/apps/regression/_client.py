@@ -1,161 +1,152 @@
-"""The department's part of a regression: sums over its rows. Rows with a null or NaN in a used column are left out."""
+"""The department's part of a regression: sums over its usable rows."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from shuyan.federation import _flower, moments, problems
+from shuyan.federation import _flower, problems
+from shuyan.federation.apps.regression import _losses
+from shuyan.federation.apps.regression._evaluators import evaluator
 from shuyan.federation.apps.regression._params import RegressionParams
 from shuyan.federation.inputs import Inputs
+from shuyan.federation.learning import evaluation, frame, medians, profile
+from shuyan.federation.learning import split as splits
+from shuyan.federation.learning.design import Design, Scaling
+from shuyan.federation.learning.evaluation import Binary, Classes, Numbers, Tally
+from shuyan.federation.learning.frame import Frame
 from shuyan.federation.ring import Floats
-from shuyan.federation.schema import dimension_sql, quote
 from shuyan.problems import ProblemError
 
 client_app = ClientApp()
 
-_ROWS = "rows"
-_STANDARDISED = "standardised"
+
+def layout(params: RegressionParams) -> profile.Layout:
+    """The shape of the profile; a binary target is also described as the number it is."""
+    return profile.Layout(params, len(params.classes()) or 1, params.family != "multinomial", params.offset_column is not None)
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Complete rows: inputs of shape (n, p) and targets of shape (n,)."""
+@client_app.query("profile")  # type: ignore[untyped-decorator,unused-ignore]
+def query_profile(message: Message, context: Context) -> Message:
+    """Counts and moments of every column; about all rows, usable or not."""
+    params: RegressionParams = context.params
+    rows = _frame(context.inputs, params)
+    return _flower.reply(message, profile.tally(rows, layout(params)), rows.total)
 
-    inputs: Floats
-    target: Floats
 
-
-@client_app.query("moments")  # type: ignore[untyped-decorator,unused-ignore]
-def query_moments(message: Message, context: Context) -> Message:
-    """Sums and squares of every input."""
-    rows = _rows(context.inputs, context.params)
-    shift, rest, centred = _moments(rows.inputs)
-    count = np.full(shift.size, float(len(rows.target)))
-    vectors = {
-        "sum": moments.sum_terms(count, shift, rest), "square": moments.square_terms(count, shift, rest, centred),
-    }
-    return _flower.reply(message, vectors, len(rows.target))
+@client_app.query("medians")  # type: ignore[untyped-decorator,unused-ignore]
+def query_medians(message: Message, context: Context) -> Message:
+    """How many values are at most each edge."""
+    params: RegressionParams = context.params
+    rows = _usable(context.inputs, params)
+    return _flower.reply(message, {"below": medians.at_most(rows, params, _flower.arrays_of(message)["edges"])}, len(rows))
 
 
 @client_app.train("newton")  # type: ignore[untyped-decorator,unused-ignore]
 def train_newton(message: Message, context: Context) -> Message:
-    """Gradient, Hessian (upper triangle by rows) and loss at the given weights; the intercept comes last."""
+    """Gradient, Hessian (upper triangle by rows) and loss at the given weights, fit after fit; intercepts come last."""
     params: RegressionParams = context.params
     arrays = _flower.arrays_of(message)
-    rows = _standardised(context.inputs, params, arrays)
-    linear = rows.inputs @ arrays["weights"]
-    if params.family == "logistic":
-        probability = _sigmoid(linear)
-        residual = probability - rows.target
-        weighted = rows.inputs * (probability * (1 - probability))[:, None]
-        loss = _logistic_loss(linear, rows.target)
-    else:
-        residual = linear - rows.target
-        weighted = rows.inputs
-        loss = 0.5 * float(residual @ residual)
-    hessian = rows.inputs.T @ weighted
-    vectors = {
-        "gradient": rows.inputs.T @ residual, "hessian": hessian[np.triu_indices(len(hessian))], "loss": np.array([loss]),
-    }
-    return _flower.reply(message, vectors, len(rows.target))
+    rows = _usable(context.inputs, params)
+    design = Design.cached(context.inputs, rows, params, Scaling.of(params, arrays))
+    gradients, hessians, losses = [], [], []
+    for fit, weights in enumerate(_weights(params, arrays)):
+        chosen, matrix = design.training(fit)
+        gradient, hessian, loss = _losses.derivatives(
+            params.family, matrix, rows.target[chosen], _offset(rows, params, chosen), weights, _allowed(params, arrays, fit))
+        gradients.append(gradient)
+        hessians.append(hessian)
+        losses.append(loss)
+    cohort = int(rows.among(splits.training(params.split)[0]).sum())
+    vectors = {"gradient": np.concatenate(gradients), "hessian": np.concatenate(hessians), "loss": np.array(losses)}
+    return _flower.reply(message, vectors, cohort)
 
 
 @client_app.evaluate("fit")  # type: ignore[untyped-decorator,unused-ignore]
 def evaluate_fit(message: Message, context: Context) -> Message:
-    """How the weights fit. Logistic: log-loss and hits; linear: squared error, and first two moments of the target."""
+    """Tallies of every group of rows: in sample, held out, folds."""
+    groups = splits.groups(context.params.split)
+    rows, tally = _evaluate(message, context, groups, evaluator(context.params, len(groups)))
+    return _flower.reply(message, {"counts": tally.counts, "sums": tally.sums}, len(rows))
+
+
+@client_app.evaluate("own")  # type: ignore[untyped-decorator,unused-ignore]
+def evaluate_own(message: Message, context: Context) -> Message:
+    """The tally of the rows held out (of all, where none are), in this department's own place among the others."""
+    groups = splits.groups(context.params.split)
+    slots = int(message.content[_flower.CONFIG]["departments"])
+    slot = message.metadata.dst_node_id - 2  # the grid numbers the participants from 2 on
+    if not 0 <= slot < slots:
+        raise ProblemError(problems.BAD_PARAMS, field="departments", where="departments")
+    one = evaluator(context.params, slots)
+    rows, tally = _evaluate(message, context, groups[1:] or groups, one)
+    counts = tally.counts.reshape(-1, one.counts).sum(axis=0)
+    sums = tally.sums.reshape(-1, one.sums).sum(axis=0)
+    vectors = {"counts": evaluation.own_slot(counts, slot, slots), "sums": evaluation.own_slot(sums, slot, slots)}
+    return _flower.reply(message, vectors, len(rows))
+
+
+def _evaluate(
+    message: Message, context: Context, groups: list[tuple[int, list[int]]], one: Binary | Classes | Numbers
+) -> tuple[Frame, Tally]:
     params: RegressionParams = context.params
     arrays = _flower.arrays_of(message)
-    rows = _standardised(context.inputs, params, arrays)
-    linear = rows.inputs @ arrays["weights"]
-    if params.family == "logistic":
-        fit = [_logistic_loss(linear, rows.target), float(np.sum((linear >= 0) == (rows.target == 1)))]
-    else:
-        error, shifted = linear - rows.target, rows.target - arrays["centre"][0]
-        fit = [float(error @ error), float(shifted.sum()), float(shifted @ shifted)]
-    return _flower.reply(message, {"fit": np.array(fit)}, len(rows.target))
-
-
-def _rows(inputs: Inputs, params: RegressionParams) -> Rows:
-    cached = inputs.cache.get(_ROWS)
-    if isinstance(cached, Rows):
-        return cached
-    selected, complete = [f"CAST({quote(params.target)} AS DOUBLE) AS t"], ["isfinite(t)"]
-    arguments: list[list[str]] = []
-    for place, name in enumerate(params.features):
-        if name in params.domains:
-            # 1-based place among the levels; 0, for a value that is not declared, and null are incomplete rows.
-            selected.append(f"list_position(?, {dimension_sql(inputs.column(name))}) AS f{place}")
-            arguments.append(params.domains[name])
-            complete.append(f"f{place} > 0")
+    rows = _usable(context.inputs, params)
+    design = Design.cached(context.inputs, rows, params, Scaling.of(params, arrays))
+    tallies = []
+    for fit, parts in groups:
+        chosen, matrix = design.rows(fit, parts)
+        weights, target = _weights(params, arrays)[fit], rows.target[chosen]
+        if isinstance(one, Classes):
+            tallies.append(one.tally(_losses.probabilities(matrix, weights, _allowed(params, arrays, fit)), target))
+            continue
+        linear = matrix @ weights[0]
+        if isinstance(one, Binary):
+            tallies.append(one.tally(linear, target))
+        elif isinstance(one, Numbers) and one.poisson:
+            offset = _offset(rows, params, chosen)
+            shift = np.zeros(len(target)) if offset is None else offset
+            limit = _losses.LARGEST_LOG_MEAN
+            tallies.append(one.tally(np.exp(np.minimum(linear + shift, limit)), target,
+                                     np.exp(np.minimum(arrays["centre"][0] + shift, limit))))
         else:
-            selected.append(f"CAST({quote(name)} AS DOUBLE) AS f{place}")
-            complete.append(f"isfinite(f{place})")
-    sql = f"SELECT * FROM (SELECT {', '.join(selected)} FROM data) WHERE {' AND '.join(complete)}"  # noqa: S608
-    found = inputs.connection.execute(sql, arguments).fetchnumpy()
-    target = _plain(found["t"])
-    if params.family == "logistic" and not np.isin(target, (0.0, 1.0)).all():
+            tallies.append(one.tally(linear, target, float(arrays["centre"][0])))
+    return rows, Tally.joined(tallies)
+
+
+def _weights(params: RegressionParams, arrays: dict[str, Floats]) -> Floats:
+    """Shape (fits, blocks, p + 1)."""
+    return arrays["weights"].reshape(splits.fits(params.split), params.blocks(), -1)
+
+
+def _allowed(params: RegressionParams, arrays: dict[str, Floats], fit: int) -> Floats | None:
+    return arrays["classes"].reshape(splits.fits(params.split), -1)[fit] if params.family == "multinomial" else None
+
+
+def _offset(rows: Frame, params: RegressionParams, chosen: np.ndarray | slice) -> Floats | None:
+    if rows.offset is None:
+        return None
+    offset = rows.offset[chosen]
+    return offset if params.exposure is None else np.log(offset)
+
+
+def _frame(inputs: Inputs, params: RegressionParams) -> Frame:
+    """The usable rows, their target checked."""
+    rows = frame.read(inputs, params, target="class" if params.family == "multinomial" else "number",
+                      offset=params.offset_column)
+    if params.family == "logistic" and not np.isin(rows.target, (0.0, 1.0)).all():
         raise ProblemError(problems.TARGET_NOT_BINARY)
-    terms = params.terms()
-    matrix = np.empty((len(target), len(terms)))
-    for column, term in enumerate(terms):
-        values = _plain(found[f"f{params.features.index(term.feature)}"])
-        matrix[:, column] = values if term.level is None else values == 1 + params.domains[term.feature].index(term.level)
-    rows = Rows(matrix, target)
-    inputs.cache[_ROWS] = rows
+    if params.family == "poisson" and len(rows) and rows.target.min() < 0:
+        raise ProblemError(problems.TARGET_NOT_A_COUNT)
+    if params.exposure is not None and rows.offset is not None and len(rows) and rows.offset.min() <= 0:
+        raise ProblemError(problems.EXPOSURE_NOT_POSITIVE)
     return rows
 
 
-def _standardised(inputs: Inputs, params: RegressionParams, arrays: dict[str, Floats]) -> Rows:
-    """Standardised inputs with a last column of ones."""
-    own = params.standardise == "department"
-    key = b"" if own else arrays["mean"].tobytes() + arrays["sd"].tobytes()
-    cached = inputs.cache.get(_STANDARDISED)
-    if cached is not None and cached[0] == key:
-        found: Rows = cached[1]
-        return found
-    rows = _rows(inputs, params)
-    if own:
-        shift, rest, centred = _moments(rows.inputs)
-        count = max(len(rows.target), 1)
-        mean, sd = shift + rest / count, scale(centred / count)
-    else:
-        mean, sd = arrays["mean"], arrays["sd"]
-    design = np.empty((len(rows.target), rows.inputs.shape[1] + 1))
-    np.subtract(rows.inputs, mean, out=design[:, :-1])
-    design[:, :-1] /= sd
-    design[:, -1] = 1.0
-    standardised = Rows(design, rows.target)
-    inputs.cache[_STANDARDISED] = (key, standardised)
-    return standardised
-
-
-def scale(variance: Floats) -> Floats:
-    """Standard deviations to divide by; 1 where an input does not vary."""
-    sd = np.sqrt(variance)
-    return np.where(sd > 0, sd, 1.0)
-
-
-def _moments(matrix: Floats) -> tuple[Floats, Floats, Floats]:
-    """By column: a shift near the mean, the sum of what exceeds it, and the sum of squared deviations from the mean."""
-    count = max(len(matrix), 1)
-    shift = np.array([moments.shift_of(mean) for mean in (matrix.sum(axis=0) / count).tolist()])
-    deviation = matrix - shift
-    rest = deviation.sum(axis=0)
-    deviation -= rest / count
-    return shift, rest, np.einsum("ij,ij->j", deviation, deviation)
-
-
-def _plain(values: np.ndarray) -> Floats:
-    return np.asarray(values.data if isinstance(values, np.ma.MaskedArray) else values, dtype=np.float64)
-
-
-def _sigmoid(linear: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * linear)))
-
-
-def _logistic_loss(linear: Floats, target: Floats) -> float:
-    return float(np.sum(np.logaddexp(0, linear) - target * linear))
+def _usable(inputs: Inputs, params: RegressionParams) -> Frame:
+    """The usable rows, of which there must be some."""
+    rows = _frame(inputs, params)
+    if not len(rows):
+        raise ProblemError(problems.NO_USABLE_ROWS)
+    return rows

@@ -1,75 +1,100 @@
-"""A regression job's parameters and the model terms both sides derive from them."""
+"""A regression job's parameters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
+from shuyan.federation.learning.columns import LearningParams, Term
+from shuyan.problems import ProblemError
+
+__all__ = ["RegressionParams", "Term", "needs"]
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One model input: a numeric feature, or a category being at one ``level``."""
-
-    feature: str
-    level: str | None
-
-    @property
-    def name(self) -> str:
-        return self.feature if self.level is None else f"{self.feature}={self.level}"
-
-
-class RegressionParams(BaseModel):
+class RegressionParams(LearningParams):
     """Parameters of a regression job.
 
     Attributes:
-        target: for ``logistic`` a column of 0 and 1, for ``linear`` any number.
-        features: numeric columns and dimensions; one with an entry in ``domains`` is a category.
-        l2: ridge penalty; the fit minimises (sum of losses) + l2/2·|w|² over standardised inputs, intercept unpenalised.
-            A linear loss is half the squared error, so l2 is scikit-learn's ``Ridge(alpha)`` and ``LogisticRegression(1/C)``.
+        target: for ``logistic`` a column of 0 and 1, for ``linear`` any number, for ``poisson`` numbers not below 0, for
+            ``multinomial`` a column with declared values.
+        offset: for ``poisson``, a column added to the linear predictor.
+        exposure: for ``poisson``, a column of positive numbers whose logarithm is added; the model then gives rates.
+        l1: lasso penalty; the fit minimises (sum of losses) + l1·Σ|w| + l2/2·Σw², intercepts unpenalised.
+        l2: ridge penalty. A linear loss is half the squared error and a Poisson loss half the deviance, so l2 is
+            scikit-learn's ``Ridge(alpha)``, ``LogisticRegression(1/C)`` and, divided by the rows, ``PoissonRegressor(alpha)``;
+            l1 divided by the rows is ``Lasso(alpha)``. Without penalties there are standard errors.
         tolerance: the fit has converged when no coefficient moves further in a Newton step.
-        standardise: ``pooled`` by the mean and standard deviation (divisor n) of all departments, or ``department``, each
-            by its own, as where departments measure on different scales; the pooled values are then used for scoring.
-        domains: the levels of each category, the first being the reference.
+        standardise: penalties are on inputs standardised ``pooled`` by the mean and standard deviation (divisor n) of all
+            departments, or by each ``department`` with its own, as where departments measure on different scales (the
+            pooled values are then used for scoring), or on inputs as they are (``none``).
+        confidence: of the intervals.
+        threshold: probability from which a row counts as class 1 in the evaluation.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    resource: str = Field(min_length=1)
-    family: Literal["logistic", "linear"]
-    target: str = Field(min_length=1)
-    features: list[str] = Field(min_length=1, max_length=200)
+    family: Literal["logistic", "linear", "multinomial", "poisson"]
+    offset: str | None = Field(default=None, min_length=1)
+    exposure: str | None = Field(default=None, min_length=1)
+    l1: float = Field(default=0.0, ge=0, le=1e12, allow_inf_nan=False)
     l2: float = Field(default=1.0, ge=0, le=1e12, allow_inf_nan=False)
     max_rounds: int = Field(default=25, ge=1, le=200)
     tolerance: float = Field(default=1e-8, gt=0, le=1, allow_inf_nan=False)
-    standardise: Literal["pooled", "department"] = "pooled"
-    domains: dict[str, list[str]] = Field(default={})
+    standardise: Literal["pooled", "department", "none"] = "pooled"
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
 
     @model_validator(mode="after")
-    def _consistent(self) -> RegressionParams:
-        if len(set(self.features)) != len(self.features) or self.target in self.features:
-            raise ValueError("features must be distinct and must not hold the target")
-        if any(not values or len(set(values)) != len(values) for values in self.domains.values()):
-            raise ValueError("a domain is empty or names a value twice")
+    def _regression_consistent(self) -> RegressionParams:
+        if self.family != "poisson" and (self.offset or self.exposure):
+            raise ValueError("only models of counts take an offset or an exposure")
+        if self.offset and self.exposure:
+            raise ValueError("an offset or an exposure, not both")
+        if self.offset_column in {*self.features, self.target}:
+            raise ValueError("the offset or exposure cannot be a feature or the target as well")
         return self
 
-    def terms(self) -> list[Term]:
-        """The model's inputs in order; a category gives one per level but the first."""
-        terms: list[Term] = []
-        for name in self.features:
-            if name in self.domains:
-                terms += [Term(name, level) for level in self.domains[name][1:]]
-            else:
-                terms.append(Term(name, None))
-        return terms
+    @property
+    def offset_column(self) -> str | None:
+        """The column of the offset or exposure."""
+        return self.offset or self.exposure
+
+    @property
+    def penalised(self) -> bool:
+        """Whether there is any penalty."""
+        return self.l1 > 0 or self.l2 > 0
+
+    def classes(self) -> list[str]:
+        """The target's classes; none for a number.
+
+        Raises:
+            ProblemError: ``not_a_dimension`` where a multinomial target has no declared values.
+        """
+        if self.family == "logistic":
+            return ["0", "1"]
+        if self.family != "multinomial":
+            return []
+        values = self.domains.get(self.target, [])
+        if len(values) < 2:
+            raise ProblemError(problems.NOT_A_DIMENSION, column=self.target)
+        return values
+
+    def blocks(self) -> int:
+        """How many linear predictors there are. An unpenalised multinomial model has one a class but the first."""
+        if self.family != "multinomial":
+            return 1
+        return len(self.classes()) - (0 if self.penalised else 1)
+
+    def size(self) -> int:
+        """The number of weights of one fit: block after block, the intercept last."""
+        return self.blocks() * (len(self.terms()) + 1)
 
 
 def needs(params: RegressionParams) -> list[tuple[str, Need]]:
     """The columns a job touches."""
-    features: list[tuple[str, Need]] = [
-        (name, "category" if name in params.domains else "number") for name in params.features
-    ]
-    return [(params.target, "number"), *features]
+    found: list[tuple[str, Need]] = [(params.target, "category" if params.family == "multinomial" else "number")]
+    found += params.feature_needs()
+    if params.offset_column is not None:
+        found.append((params.offset_column, "number"))
+    return found
