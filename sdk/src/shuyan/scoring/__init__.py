@@ -21,6 +21,7 @@ __all__ = ["FEATURE_LEVEL_UNKNOWN", "FEATURE_MISSING", "FEATURE_NOT_A_NUMBER", "
 FAMILIES: Final[Mapping[str, str]] = {
     "linear": "shuyan.scoring.linear",
     "logistic": "shuyan.scoring.linear",
+    "boosted_trees": "shuyan.scoring.trees",
 }
 """The module that scores each family of ``content["family"]``."""
 
