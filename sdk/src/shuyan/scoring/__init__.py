@@ -19,8 +19,13 @@ from shuyan.scoring._features import (
 __all__ = ["FEATURE_LEVEL_UNKNOWN", "FEATURE_MISSING", "FEATURE_NOT_A_NUMBER", "FEATURE_UNKNOWN", "score"]
 
 FAMILIES: Final[Mapping[str, str]] = {
+    "clusters": "shuyan.scoring.unsupervised",
+    "components": "shuyan.scoring.unsupervised",
+    "cox": "shuyan.scoring.survival",
     "linear": "shuyan.scoring.linear",
     "logistic": "shuyan.scoring.linear",
+    "multinomial": "shuyan.scoring.linear",
+    "poisson": "shuyan.scoring.linear",
     "boosted_trees": "shuyan.scoring.trees",
 }
 """The module that scores each family of ``content["family"]``."""

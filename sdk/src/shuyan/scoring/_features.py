@@ -34,14 +34,19 @@ def value_of(name: str, features: Mapping[str, Any]) -> Any:
 def number(name: str, value: Any) -> float:
     """The value as a finite number, or ``feature_not_a_number``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ProblemError(FEATURE_NOT_A_NUMBER, field=name, name=name)
+        raise not_a_number(name)
     try:
         found = float(value)
     except OverflowError:
         found = math.inf
     if not math.isfinite(found):
-        raise ProblemError(FEATURE_NOT_A_NUMBER, field=name, name=name)
+        raise not_a_number(name)
     return found
+
+
+def not_a_number(name: str) -> ProblemError:
+    """The error for a value that is no number, or none that is allowed."""
+    return ProblemError(FEATURE_NOT_A_NUMBER, field=name, name=name)
 
 
 def level(value: Any) -> str | None:

@@ -90,6 +90,7 @@ class RegressionContent(Shape):
     standardise: Literal["pooled", "department", "none"]
     offset: str | None
     exposure: str | None
+    threshold: Number | None
     rows: int = Field(ge=0)
     departments: int = Field(ge=0)
     rounds: int = Field(ge=0)

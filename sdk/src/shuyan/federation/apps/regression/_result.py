@@ -42,6 +42,7 @@ def content(
         "kind": "model", "family": params.family, "target": params.target, "features": preprocess.features(params, fitted),
         **described_weights, "l1": params.l1, "l2": params.l2, "standardise": params.standardise,
         "offset": params.offset, "exposure": params.exposure,
+        "threshold": params.threshold if params.family == "logistic" else None,
         "rows": in_sample["rows"], "departments": found["participants"], "rounds": rounds, "converged": first.converged,
         "metrics": _metrics(params, in_sample, int(first.active.sum())),
         "inference": _inference(params, described, fitted, first, terms, in_sample),
