@@ -176,12 +176,26 @@ NO_USABLE_ROWS: Final = define(
 EXPOSURE_NOT_POSITIVE: Final = define("exposure_not_positive", 422, zh="风险暴露量字段的值必须大于 0。",
                                       en="Values of the exposure column must be greater than 0.")
 
+SOURCE_UNAVAILABLE: Final = define(
+    "source_unavailable", 503, zh="部门的数据源暂时无法读取，详情见节点日志。",
+    en="The department's data source cannot be read for the moment; the node's log says more.")
+
+COLUMN_CONSTANT: Final = define(
+    "column_constant", 422, zh="字段“{column}”在全部可用记录中取值不变，请去除该字段。",
+    en="The column “{column}” has one and the same value in all usable rows; leave it out.")
+TIMES_OFF_GRID: Final = define(
+    "times_off_grid", 422, zh="时间字段的值超出给定的时间范围，或事件字段取了 0 和 1 以外的值。",
+    en="A value of the time column is outside the given range, or the event column is neither 0 nor 1.")
+
 RETRYABLE: Final = frozenset({
+    SOURCE_UNAVAILABLE,
     WORKER_CRASHED, WORKER_TIMEOUT, WORKER_MEMORY, NODE_OFFLINE, NODE_BUSY, NODE_REVOKED, TASK_EXPIRED, INTERNAL,
 })
 """Accidents of one node: the round may be run again among the others."""
 
 APP_CODES: Final = frozenset({
+    TIMES_OFF_GRID,
+    SOURCE_UNAVAILABLE,
     TARGET_NOT_BINARY, BAD_PARAMS, WRONG_TYPE, UNKNOWN_ACTION, TARGET_NOT_A_CLASS, TARGET_NOT_A_COUNT, CATEGORIES_TOO_MANY,
     NO_USABLE_ROWS, EXPOSURE_NOT_POSITIVE,
 })
