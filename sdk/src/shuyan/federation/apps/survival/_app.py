@@ -83,9 +83,10 @@ def _by_step(name: str, matrix: Floats, hazard: Floats, place: np.ndarray, steps
     first, second = np.zeros((steps, size)), np.zeros((steps, len(upper[0])))
     for column in range(size):
         first[:, column] = np.bincount(place, weights=hazard * matrix[:, column], minlength=steps)
-    for at, (row, column) in enumerate(zip(*upper, strict=True)):
-        second[:, at] = np.bincount(place, weights=hazard * matrix[:, row] * matrix[:, column], minlength=steps)
-    return {name: np.bincount(place, weights=hazard, minlength=steps), f"{name}_x": first.ravel(), f"{name}_xx": second.ravel()}
+    for at, (one, other) in enumerate(zip(*upper, strict=True)):
+        second[:, at] = np.bincount(place, weights=hazard * matrix[:, one] * matrix[:, other], minlength=steps)
+    whole: Floats = np.bincount(place, weights=hazard, minlength=steps)
+    return {name: whole, f"{name}_x": first.ravel(), f"{name}_xx": second.ravel()}
 
 
 def _rows(context: Context) -> tuple[Floats, np.ndarray, np.ndarray]:
