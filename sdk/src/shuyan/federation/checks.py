@@ -6,18 +6,20 @@ Signature, term and revocation of the grant are checked before (``shuyan.trust``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shuyan.federation import egress, problems
 from shuyan.federation.apps.base import FederatedApp, InstalledApp, Need
 from shuyan.federation.apps.base import Question as Declared
 from shuyan.federation.masking import question_digest
-from shuyan.federation.schema import Schema
+from shuyan.federation.privacy import noise, rho_of
+from shuyan.federation.privacy.noise import VectorNoise
+from shuyan.federation.schema import Column, Schema
 from shuyan.federation.transport import TaskRequest
-from shuyan.federation.vectors import Segment, VectorSpec, layout
+from shuyan.federation.vectors import COHORT, Segment, VectorSpec, layout
 from shuyan.problems import ProblemError
-from shuyan.trust.grants import Grant
+from shuyan.trust.grants import Grant, PrivacyTerms
 
 NUMERIC: Final = frozenset({"integer", "number", "boolean"})
 
@@ -48,6 +50,8 @@ class CheckedTask:
         tables: by name of a resource on this node, the columns of it that the worker gets to see.
         segments: the mask layout.
         question: digest that masks and openings are bound to.
+        units: by resource, the column that contributions are bounded by; empty where answers are exact.
+        noise: by vector, what to add; None where answers are exact.
     """
 
     app: FederatedApp
@@ -57,6 +61,8 @@ class CheckedTask:
     specs: Mapping[str, VectorSpec]
     segments: tuple[Segment, ...]
     question: str
+    units: Mapping[str, Column] = field(default_factory=dict)
+    noise: Mapping[str, VectorNoise] | None = None
 
 
 def check_task(
@@ -91,7 +97,46 @@ def check_task(
         grant_digest=request.grant_digest, app_name=request.app_name, app_digest=request.app_digest,
         purpose=request.purpose, params_json=request.params_json, message_type=question.message_type,
         content_digest=question.content_digest)
-    return CheckedTask(app, params, tables, dict(question.expect), specs, layout(specs, question.expect), digest)
+    units, planned = {}, None
+    if grant.privacy is not None:
+        units = check_units(tables, grant.privacy, schemas)
+        planned = plan_noise(app, params, question.message_type, question.expect, grant.privacy,
+                             participants=len(request.participants))
+    return CheckedTask(app, params, tables, dict(question.expect), specs, layout(specs, question.expect), digest, units,
+                       planned)
+
+
+def check_units(tables: Mapping[str, Sequence[str]], terms: PrivacyTerms, schemas: Mapping[str, Schema]) -> dict[str, Column]:
+    """The column of each table that tells units of privacy apart. It need not be granted, and is not among the columns read.
+
+    Raises:
+        ProblemError: ``unit_column_unknown``.
+    """
+    units = {}
+    for resource in tables:
+        name = terms.unit_columns.get(resource, "")
+        column = schemas[resource].get(name)
+        if column is None:
+            raise ProblemError(problems.UNIT_COLUMN_UNKNOWN, resource=resource, column=name)
+        units[resource] = column
+    return units
+
+
+def plan_noise(
+    app: FederatedApp, params: Any, message_type: str, expect: Mapping[str, int], terms: PrivacyTerms, *, participants: int
+) -> dict[str, VectorNoise]:
+    """The noise of every vector of one question; the coordinator and every node come to the same.
+
+    Raises:
+        ProblemError: ``noise_undeclared`` if the app does not say how far one unit can move each vector,
+            ``budget_too_small``, ``output_out_of_bound``, and what the app says of its parameters.
+    """
+    asked = {name: length for name, length in expect.items() if length}
+    sensitivities = app.privacy(params, message_type, terms) if app.privacy is not None else {}
+    if set(asked) != set(expect) or set(sensitivities) - {COHORT} != set(asked):
+        raise ProblemError(problems.NOISE_UNDECLARED, app=app.manifest.name, action=message_type)
+    return noise.plan(sensitivities, app.manifest.actions[message_type], asked, terms, participants=participants,
+                      rho_nano=rho_of(params, terms), resources=len(app.tables(params)))
 
 
 _KINDS: Final = {"integer": int, "number": float, "text": str, "boolean": bool}

@@ -26,13 +26,16 @@ from flwr.serverapp import Grid
 
 from shuyan.federation import _flower, masking, problems, ring
 from shuyan.federation.apps.base import InstalledApp, Progress
+from shuyan.federation.checks import plan_noise
 from shuyan.federation.egress import check_question
+from shuyan.federation.privacy import noise
+from shuyan.federation.privacy.noise import VectorNoise
 from shuyan.federation.ring import Floats, Words
 from shuyan.federation.rounds import RoundStore, StoredRound
 from shuyan.federation.transport import NodeFailure, NodeLost, OpenRequest, TaskRequest, Transport
 from shuyan.federation.vectors import COHORT, Segment, VectorSpec, layout
 from shuyan.problems import ProblemError
-from shuyan.trust.grants import Grant, grant_digest
+from shuyan.trust.grants import Grant, PrivacyTerms, grant_digest
 
 _POLL_SECONDS: Final = 0.1
 _OTHERS_SECONDS: Final = 1.0  # for other departments to say that they too must approve first; they say so before computing
@@ -66,14 +69,16 @@ class Sum:
     """The sum of all participants' vectors.
 
     Attributes:
-        cohort: rows the sum is about, over all participants.
+        cohort: rows the sum is about, over all participants; with noise, where the sums have noise.
         participants: node ids.
+        noise: by vector, the noise on it; empty where sums are exact.
     """
 
     words: Mapping[str, Words] = field(repr=False)
     specs: Mapping[str, VectorSpec] = field(repr=False)
     cohort: int
     participants: tuple[str, ...]
+    noise: Mapping[str, VectorNoise] = field(default_factory=dict)
 
     @property
     def vectors(self) -> dict[str, Floats]:
@@ -82,6 +87,10 @@ class Sum:
 
     def __getitem__(self, name: str) -> Floats:
         return ring.decode(self.words[name], self.specs[name].fraction_bits)
+
+    def deviation(self, name: str) -> float:
+        """The standard deviation of the noise on each element of a vector; nought where sums are exact."""
+        return self.noise[name].deviation if name in self.noise else 0.0
 
     def integers(self, name: str) -> list[int]:
         """The exact sums as integers: multiples of 2^-fraction_bits."""
@@ -126,6 +135,7 @@ class SecureGrid(Grid):  # type: ignore[misc]
         self._minimum = max(3, grant.minimum_participants)
         self._lost: list[str] = []
         self._smallest: int | None = None
+        self._spent = 0
         self._round_seconds, self._open_seconds = round_seconds, open_seconds
         self._round = 0
         self._rounds = 0
@@ -154,6 +164,16 @@ class SecureGrid(Grid):  # type: ignore[misc]
     def noisy(self) -> bool:
         """Whether the sums carry noise (release mode ``dp``): they are no exact counts, and may be negative."""
         return self._grant.release == "dp"
+
+    @property
+    def privacy(self) -> PrivacyTerms | None:
+        """The grant's terms of differential privacy; None where answers are exact."""
+        return self._grant.privacy
+
+    @property
+    def spent_nano(self) -> int:
+        """What the run's questions so far cost at each department, in nano-ρ, however often they were asked before."""
+        return self._spent
 
     def sole_values(self, resource: str) -> dict[str, frozenset[str]]:
         """By column, the declared values of a dimension that fewer than two departments have: groups of these are one
@@ -217,10 +237,11 @@ class SecureGrid(Grid):  # type: ignore[misc]
         specs = check_question(self._app.manifest, message_type, expect, max_values=self._grant.max_output_values,
                                participants=max(3, len(self._participants)))
         segments = layout(specs, expect)
+        self._noise(message_type, expect, self._participants)  # what cannot be answered is not asked
         outgoing = _flower.Outgoing(content, message_type, self._run_id, self._round)
         question = self._question(outgoing, message_type) if self._store is not None else ""
         if self._repeating and (kept := self._kept(question, segments)) is not None:
-            return self._sum(kept, specs)
+            return self._sum(kept, specs, message_type, expect)
         attempt = 1
         connected = self._transport.connected()
         self._drop([NodeLost(node) for node in self._participants if node not in connected])
@@ -239,12 +260,22 @@ class SecureGrid(Grid):  # type: ignore[misc]
         if self._store is not None:
             self._store.save(self._round, finished)
         self.tell("round_finished", departments=len(self._participants))
-        return self._sum(finished, specs)
+        return self._sum(finished, specs, message_type, expect)
 
-    def _sum(self, finished: StoredRound, specs: Mapping[str, VectorSpec]) -> Sum:
+    def _sum(self, finished: StoredRound, specs: Mapping[str, VectorSpec], message_type: str,
+             expect: Mapping[str, int]) -> Sum:
         self._participants = finished.participants
         self._smallest = finished.cohort if self._smallest is None else min(self._smallest, finished.cohort)
-        return Sum(finished.words, specs, finished.cohort, finished.participants)
+        planned = self._noise(message_type, expect, finished.participants)
+        self._spent += noise.cost(planned)
+        return Sum(finished.words, specs, finished.cohort, finished.participants, planned)
+
+    def _noise(self, message_type: str, expect: Mapping[str, int], participants: Sequence[str]) -> dict[str, VectorNoise]:
+        """The noise that every department adds by itself; nothing where answers are exact."""
+        if self._grant.privacy is None:
+            return {}
+        return plan_noise(self._app.load(), self.params, message_type, expect, self._grant.privacy,
+                          participants=max(3, len(participants)))
 
     def _question(self, outgoing: _flower.Outgoing, message_type: str) -> str:
         """The digest by which the nodes know this question, whichever run puts it."""

@@ -14,6 +14,7 @@ Every relation has a row number that stays the same as long as its source does: 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +24,11 @@ import duckdb
 import numpy as np
 
 from shuyan.federation import problems
+from shuyan.federation.privacy.bounding import UNIT, Bounding, bounded_select
 from shuyan.federation.schema import Column, Schema, cast_sql, quote
 from shuyan.problems import ProblemError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,10 @@ class TableSource:
         schema: the resource's; values are cast to its types.
         columns: those to read.
         files: the Parquet files behind the relation, where there are only such: they can be read in place.
-        load: statements that must come before, such as loading the extension that reads it.
+        load: statements that must come before, such as loading the extension that reads it; they may hold secrets.
+        unload: statements that must come after, such as closing its connection.
         frame: arrays that the relation reads as ``frame``.
+        bounding: keep so many rows of each unit only; the relation must have the unit's column.
     """
 
     name: str
@@ -46,8 +52,10 @@ class TableSource:
     schema: Schema
     columns: tuple[str, ...]
     files: tuple[str, ...] = ()
-    load: tuple[str, ...] = ()
+    load: tuple[str, ...] = field(default=(), repr=False)
+    unload: tuple[str, ...] = ()
     frame: Mapping[str, np.ndarray[Any, Any]] | None = field(default=None, repr=False)
+    bounding: Bounding | None = None
 
     @classmethod
     def of_files(cls, name: str, paths: Sequence[str], kind: Literal["csv", "parquet"], schema: Schema,
@@ -59,12 +67,13 @@ class TableSource:
 
     @classmethod
     def of_arrays(cls, name: str, arrays: Mapping[str, Sequence[Any] | np.ndarray[Any, Any]], schema: Schema,
-                  columns: Sequence[str]) -> TableSource:
+                  columns: Sequence[str], *, bounding: Bounding | None = None) -> TableSource:
         """Equally long columns in memory; ``None`` is a null."""
+        shown = dict.fromkeys([*columns, *([bounding.column.name] if bounding else [])])
         # Under plain names, nulls apart: objects in an array are slow to scan, and masked arrays are not read at all.
         frame: dict[str, np.ndarray[Any, Any]] = {}
         renamed = []
-        for place, column in enumerate(column for column in columns if column in arrays):
+        for place, column in enumerate(column for column in shown if column in arrays):
             frame[f"v{place}"], nulls = _without_nulls(arrays[column])
             value = f"v{place}"
             if nulls is not None:
@@ -74,7 +83,7 @@ class TableSource:
         if not frame:
             frame["one"] = np.ones(max((len(values) for values in arrays.values()), default=0))
         relation = f"(SELECT {', '.join(renamed) or 'one'} FROM frame)"  # noqa: S608
-        return cls(name, relation, schema, tuple(columns), frame=frame)
+        return cls(name, relation, schema, tuple(columns), frame=frame, bounding=bounding)
 
 
 class Inputs:
@@ -84,12 +93,16 @@ class Inputs:
         connection: a locked DuckDB connection holding the relations.
         schemas: by resource name, the columns of its relation, with declared domains.
         cache: kept between the rounds of one run on one worker; only ever a shortcut, it may be empty at any time.
+        bounded: by resource, how many rows of each unit were kept; empty where answers are exact.
+        salt: the node's own, for :func:`~shuyan.federation.privacy.bounding.bounded_relation`.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, Schema],
-                 rows: Mapping[str, str] | None = None) -> None:
+                 rows: Mapping[str, str] | None = None, bounded: Mapping[str, Bounding] | None = None) -> None:
         self.connection = connection
         self.schemas = dict(schemas)
+        self.bounded = {name: bounding.max_rows for name, bounding in (bounded or {}).items()}
+        self.salt = next((bounding.salt for bounding in (bounded or {}).values()), "")
         self.cache: dict[str, Any] = {}
         self._row_numbers = dict(rows or {})
         self._rows: int | None = None
@@ -104,6 +117,12 @@ class Inputs:
         """An SQL expression over a relation, ``data`` included: its row number, an integer from 0 on, with gaps."""
         return self._row_numbers.get(resource, "rowid")
 
+    def unit(self, resource: str) -> str:
+        """An SQL expression over a bounded relation, ``data`` included, that tells units of privacy apart."""
+        if resource not in self.bounded and not (resource == "data" and len(self.bounded) == 1):
+            raise KeyError(resource)
+        return quote(UNIT)
+
     @classmethod
     def from_tables(
         cls, tables: Sequence[TableSource], *, in_place: bool = False, memory_mb: int = 1024, threads: int = 1,
@@ -115,7 +134,7 @@ class Inputs:
             spill: a directory that DuckDB may spill to, at most ``spill_mb``; empty: too much data is an error instead.
 
         Raises:
-            ProblemError: ``unknown_column``, or ``wrong_type`` where values cannot be cast.
+            ProblemError: ``unknown_column``, ``wrong_type`` where values cannot be cast, or ``source_unavailable``.
         """
         connection = _connect(memory_mb, threads, spill, spill_mb)
         rows: dict[str, str] = {}
@@ -125,7 +144,11 @@ class Inputs:
                 for statement in table.load:
                     connection.execute(statement)
                 selected, target = _projection(table.schema, table.columns), quote(table.name)
-                if in_place and table.files:
+                frame = table.frame  # noqa: F841  DuckDB finds it by its name
+                if table.bounding is not None:
+                    # Never a view: which rows are kept would be found out again for every statement.
+                    connection.execute(f"CREATE TABLE {target} AS {bounded_select(table.relation, selected, table.bounding)}")
+                elif in_place and table.files:
                     files += table.files
                     names = ", ".join("'" + path.replace("'", "''") + "'" for path in table.files)
                     connection.execute(
@@ -133,8 +156,9 @@ class Inputs:
                         f"FROM read_parquet([{names}])")
                     rows[table.name] = "__row"
                 else:
-                    frame = table.frame  # noqa: F841  DuckDB finds it by its name
                     connection.execute(f"CREATE TABLE {target} AS SELECT {selected} FROM {table.relation}")  # noqa: S608
+                for statement in table.unload:
+                    connection.execute(statement)
             if len(tables) == 1 and tables[0].name != "data":
                 extra = ", rowid AS __row" if tables[0].name not in rows else ""
                 connection.execute(f"CREATE VIEW data AS SELECT *{extra} FROM {quote(tables[0].name)}")  # noqa: S608
@@ -142,6 +166,11 @@ class Inputs:
             if files:
                 connection.execute("SET allowed_paths = [" + ", ".join(
                     "'" + path.replace("'", "''") + "'" for path in files) + "]")
+        except (duckdb.IOException, duckdb.CatalogException, duckdb.BinderException) as error:
+            connection.close()
+            # Its words may hold where the data are and how they are reached.
+            _log.warning("a source cannot be read: %s", type(error).__name__)
+            raise ProblemError(problems.SOURCE_UNAVAILABLE) from None
         except duckdb.ConversionException:
             connection.close()
             named = [name for table in tables for name in table.columns]
@@ -150,7 +179,8 @@ class Inputs:
             connection.close()
             raise
         return cls._locked(connection, {
-            table.name: {name: table.schema[name] for name in table.columns} for table in tables}, rows)
+            table.name: {name: table.schema[name] for name in table.columns} for table in tables}, rows,
+            {table.name: table.bounding for table in tables if table.bounding is not None})
 
     @classmethod
     def from_sql(
@@ -180,11 +210,11 @@ class Inputs:
 
     @classmethod
     def _locked(cls, connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, Schema],
-                rows: Mapping[str, str] | None = None) -> Inputs:
+                rows: Mapping[str, str] | None = None, bounded: Mapping[str, Bounding] | None = None) -> Inputs:
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        return cls(connection, schemas, rows)
+        return cls(connection, schemas, rows, bounded)
 
     def column(self, name: str) -> Column:
         """A column's declaration.

@@ -6,10 +6,11 @@ this process instead of a worker, and that openings are remembered in memory onl
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -26,6 +27,11 @@ from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs, TableSource
 from shuyan.federation.masking import AgreementKey, MaskContext, mask_vectors
 from shuyan.federation.opening import OpenBook
+from shuyan.federation.privacy import noise
+from shuyan.federation.privacy.bounding import Bounding
+from shuyan.federation.privacy.ledger import MemoryLedger
+from shuyan.federation.privacy.noise import VectorNoise
+from shuyan.federation.ring import Words
 from shuyan.federation.schema import Schema
 from shuyan.federation.transport import (
     NodeFailure,
@@ -41,6 +47,7 @@ from shuyan.trust.grants import Grant, GrantedApp, GrantedResource, ParticipantK
 from shuyan.trust.keys import b64url, b64url_decode
 
 R = TypeVar("R")
+_KEPT_RUNS = 8
 
 
 @dataclass(frozen=True)
@@ -62,10 +69,11 @@ class LocalResource:
         """A table in memory."""
         return cls(schema, columns=arrays)
 
-    def source(self, name: str, columns: Sequence[str]) -> TableSource:
+    def source(self, name: str, columns: Sequence[str], bounding: Bounding | None = None) -> TableSource:
         """How given columns of it are read."""
-        return TableSource.of_files(name, self.paths, self.kind, self.schema, columns) if self.columns is None else (
-            TableSource.of_arrays(name, self.columns, self.schema, columns))
+        if self.columns is None:
+            return replace(TableSource.of_files(name, self.paths, self.kind, self.schema, columns), bounding=bounding)
+        return TableSource.of_arrays(name, self.columns, self.schema, columns, bounding=bounding)
 
 
 @dataclass
@@ -86,6 +94,8 @@ class LocalNode:
     apps: Mapping[str, InstalledApp]
     key: AgreementKey = field(default_factory=AgreementKey.generate)
     book: OpenBook = field(default_factory=OpenBook)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    salt: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _inputs: dict[tuple[str, str], Inputs] = field(default_factory=dict)
 
@@ -108,11 +118,7 @@ class LocalNode:
         schemas = {name: resource.schema for name, resource in self.resources.items()}
         task = check_task(request, question, grant, self.node_id, self.apps, schemas)
         self.book.check(request.run_id, request.round, request.attempt, task.question, request.participants)
-        try:
-            plain = _flower.answer(task.app, request.flower_message, task.params, self._read(request, task))
-        except Exception as error:
-            raise ProblemError(code_for(error)) from error
-        words = check_output(task.specs, task.expect, plain.vectors, plain.cohort, minimum_cohort=grant.minimum_cohort)
+        words = self._exact(request, task, grant) if task.noise is None else self._noisy(request, task, grant, task.noise)
         context = MaskContext(request.run_id, request.round, request.attempt, request.participants, task.question)
         peers = {node.node_id: b64url_decode(node.agreement_key) for node in grant.nodes}
         masked = mask_vectors(words, task.segments, context, self.node_id, self.key, peers)
@@ -133,6 +139,28 @@ class LocalNode:
         self.book.open(*asked, task.checked.question, task.request.participants)
         return OpenReply(request.task_id, self.node_id, task.seed)
 
+    def _exact(self, request: TaskRequest, task: CheckedTask, grant: Grant) -> dict[str, Words]:
+        return self._compute(request, task, grant, grant.minimum_cohort)
+
+    def _noisy(
+        self, request: TaskRequest, task: CheckedTask, grant: Grant, planned: Mapping[str, VectorNoise]
+    ) -> dict[str, Words]:
+        self.ledger.charge(task.question, grant, tuple(task.tables), noise.cost(planned))
+        words = self.ledger.stored(task.question, request.participants)
+        if words is None:
+            # Whether few or many rows are there must not show, so it decides nothing.
+            words = self._compute(request, task, grant, 0)
+            noise.add_noise(words, planned)
+            words = self.ledger.keep(task.question, request.participants, words)
+        return words
+
+    def _compute(self, request: TaskRequest, task: CheckedTask, grant: Grant, minimum_cohort: int) -> dict[str, Words]:
+        try:
+            plain = _flower.answer(task.app, request.flower_message, task.params, self._read(request, task, grant))
+        except Exception as error:
+            raise ProblemError(code_for(error)) from error
+        return check_output(task.specs, task.expect, plain.vectors, plain.cohort, minimum_cohort=minimum_cohort)
+
     def _grant(self, request: TaskRequest) -> Grant:
         grant = verify_grant(request.grant, self.authority)
         now = time.time()
@@ -145,12 +173,16 @@ class LocalNode:
             raise ProblemError(problems.GRANT_OTHER_NODE)
         return grant
 
-    def _read(self, request: TaskRequest, task: CheckedTask) -> Inputs:
+    def _read(self, request: TaskRequest, task: CheckedTask, grant: Grant) -> Inputs:
         key = (request.run_id, repr(task.tables))
         if key not in self._inputs:
+            bounding = {name: Bounding(column, grant.privacy.max_rows_per_unit, self.salt)
+                        for name, column in task.units.items() if grant.privacy is not None}
             self._inputs[key] = Inputs.from_tables(
-                [self.resources[name].source(name, columns) for name, columns in task.tables.items()],
+                [self.resources[name].source(name, columns, bounding.get(name)) for name, columns in task.tables.items()],
                 in_place=task.app.in_place)
+            while len(self._inputs) > _KEPT_RUNS:
+                self._inputs.pop(next(iter(self._inputs))).close()
         return self._inputs[key]
 
     def close(self) -> None:
