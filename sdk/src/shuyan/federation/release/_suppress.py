@@ -1,0 +1,453 @@
+"""Which cells of several linked tables may be shown, so that the rest cannot be worked out from them.
+
+Primary suppression: a cell about fewer rows than the minimum cohort, or that fewer than two departments contribute to
+unless their own figures may be shown. An empty cell is left out too, but is taken to be known: domains are declared
+ones, and half of a wide table is empty for reasons everybody knows. ``empty="protect"`` hides empty cells like small
+ones, for dimensions where it is sensitive that nobody is there.
+
+Complementary suppression: every hidden cell gets a *certificate*, another table that agrees with all that is shown and
+differs in that cell. It is built from the true table by adding and subtracting alternately at the corners of a
+hypercube (Giessing & Repsilber, "Tools and Strategies to Protect Multiple Tables with the GHQUAR Cell Suppression
+Engine", 2002): sums over any direction of the cube stay what they are, so only tables that have all the directions
+change, and there the corners are hidden. How far the shift may go in both directions before a cell would fall below
+nothing is the width of the interval that an observer is left with. So an observer who solves all linear relations
+between shown cells, non-negativity included, is left with an interval at least as wide as stated:
+
+* the minimum cohort for every hidden cell that is not empty,
+* and a tenth of its count for a cell that was hidden because one department alone contributes.
+
+The certificate is sufficient, not necessary: now and then a cell more than needed is hidden. Where tables share
+dimensions without one of them having all, the shift is made in a joint table that agrees with them all
+(:mod:`._tables`); whole-number reasoning beyond the linear one is not covered there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import combinations, product
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shuyan.federation.release._tables import MAX_JOINT, Axis, Joint, Mask, Table, joint_size
+from shuyan.federation.ring import Floats
+
+_SHARE: Final = 0.1  # of one department's own count: the least width of the interval around it
+_SEARCHED: Final = 512  # candidates looked at first
+_SEARCHED_AT_MOST: Final = 262_144
+_INF: Final = math.inf
+
+
+class Reason(IntEnum):
+    """Why a cell is not shown; 0 where it is."""
+
+    SHOWN = 0
+    SMALL = 1
+    ONE_DEPARTMENT = 2
+    COMPLEMENT = 3
+    EMPTY = 4
+    TABLE = 5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about all cells, in the order they were given.
+
+    Attributes:
+        reasons: a :class:`Reason` per cell.
+        widths: per cell, the width of the interval an observer is left with, at least; 0 where nothing is hidden.
+    """
+
+    reasons: npt.NDArray[np.int8]
+    widths: Floats
+
+    @property
+    def released(self) -> Mask:
+        """Which cells may be shown."""
+        return np.asarray(self.reasons == Reason.SHOWN)
+
+
+def suppress(
+    counts: Sequence[float] | npt.NDArray[Any], contributors: Sequence[float] | npt.NDArray[Any] | None,
+    axes: Sequence[Sequence[Axis]], minimum: int, *, own_figures: bool = False, total: int | None = None,
+    hidden: npt.NDArray[np.bool_] | None = None, empty: Literal["known", "protect"] = "known",
+) -> Mask:
+    """The released cells of all tables of one result, in the order of ``counts``; see :func:`decide`."""
+    return decide(counts, contributors, axes, minimum, own_figures=own_figures, total=total, hidden=hidden,
+                  empty=empty).released
+
+
+def decide(
+    counts: Sequence[float] | npt.NDArray[Any], contributors: Sequence[float] | npt.NDArray[Any] | None,
+    axes: Sequence[Sequence[Axis]], minimum: int, *, own_figures: bool = False, total: int | None = None,
+    hidden: npt.NDArray[np.bool_] | None = None, empty: Literal["known", "protect"] = "known",
+) -> Decision:
+    """Decide over all tables of one result together; the same input gives the same answer.
+
+    Args:
+        counts: the cells of all tables one after the other, each in row-major order of its axes.
+        contributors: how many departments have rows in each cell; None where that plays no part.
+        axes: each table's dimensions; no axes at all is the overall figure, a single cell that is never hidden for the
+            sake of others.
+        minimum: the cohort.
+        own_figures: whether one department's own figures may be shown.
+        total: the rows all tables are about, where it is shown and no table without axes is among them.
+        hidden: cells that must not be shown for other reasons and that must not be recoverable either.
+
+    Raises:
+        ValueError: lengths do not fit, or a table is named twice.
+    """
+    problem = _Problem(counts, contributors, axes, minimum, own_figures=own_figures, total=total, forced=hidden,
+                       empty=empty)
+    return problem.solve()
+
+
+class _Problem:
+    def __init__(
+        self, counts: Any, contributors: Any, axes: Sequence[Sequence[Axis]], minimum: int, *, own_figures: bool,
+        total: int | None, forced: npt.NDArray[np.bool_] | None, empty: str,
+    ) -> None:
+        self.counts = np.asarray(counts, dtype=np.float64)
+        self.minimum, self.protect_empty = minimum, empty == "protect"
+        self.shapes = [tuple(axis.size for axis in table) for table in axes]
+        self.starts = np.cumsum([0, *(math.prod(shape) for shape in self.shapes)])
+        given = None if contributors is None else np.asarray(contributors, dtype=np.float64)
+        if self.counts.shape != (self.starts[-1],) or (given is not None and given.shape != self.counts.shape):
+            raise ValueError("a count for every cell of every table")
+        names = list(dict.fromkeys(axis.name for table in axes for axis in table))
+        size_of = {axis.name: axis.size for table in axes for axis in table}
+        if any(axis.size != size_of[axis.name] for table in axes for axis in table):
+            raise ValueError("a dimension has one size")
+        self.sizes = [size_of[name] for name in names]
+        self.places = [tuple(names.index(axis.name) for axis in table) for table in axes]
+        sets = [frozenset(places) for places in self.places]
+        if len(set(sets)) != len(sets) or any(len(places) != len(set(places)) for places in self.places):
+            raise ValueError("a table is named twice")
+        self.total = float(total) if total is not None else self._largest_total()
+        self.reasons = np.zeros(len(self.counts), dtype=np.int8)
+        self.reasons[self.counts < minimum] = Reason.SMALL
+        if given is not None and not own_figures:
+            self.reasons[(given < 2) & (self.counts >= minimum)] = Reason.ONE_DEPARTMENT
+        if forced is not None:
+            self.reasons[np.asarray(forced) & (self.reasons == 0)] = Reason.COMPLEMENT
+        if not self.protect_empty:
+            self.reasons[self.counts == 0] = Reason.EMPTY
+
+    def _largest_total(self) -> float:
+        """The rows all are about, if nobody says: as many as the fullest table has."""
+        return max((float(self._part(index).sum()) for index in range(len(self.shapes))), default=0.0)
+
+    def _part(self, index: int) -> Floats:
+        return np.asarray(self.counts[self.starts[index] : self.starts[index + 1]])
+
+    def solve(self) -> Decision:
+        widths = np.zeros(len(self.counts))
+        dropped: set[int] = set()
+        needed = np.isin(self.reasons, (Reason.SMALL, Reason.ONE_DEPARTMENT, Reason.COMPLEMENT)).any()
+        if needed or self._leftovers():
+            for group in self._groups(dropped):
+                self._solve(group, widths)
+        for index in dropped:
+            part = slice(self.starts[index], self.starts[index + 1])
+            self.reasons[part] = np.where(self.reasons[part] == 0, Reason.TABLE, self.reasons[part])
+        return Decision(self.reasons, widths)
+
+    def _leftovers(self) -> bool:
+        """Whether some rows without a declared value could be told as a difference, and are few."""
+        for index, places in enumerate(self.places):
+            for other, others in enumerate(self.places):
+                if set(others) < set(places):
+                    axis = tuple(at for at, place in enumerate(places) if place not in others)
+                    summed = self._part(index).reshape(self.shapes[index]).sum(axis=axis)
+                    kept = [place for place in places if place in others]
+                    coarse = self._part(other).reshape(self.shapes[other]).transpose(
+                        [others.index(place) for place in kept])
+                    rest = coarse - summed
+                    if ((rest > 0) & (rest < self.minimum)).any():
+                        return True
+            rest_of_all = self.total - float(self._part(index).sum())
+            if 0 < rest_of_all < self.minimum:
+                return True
+        return False
+
+    def _groups(self, dropped: set[int]) -> list[list[int]]:
+        """Tables that are protected together; the rest are independent given what they share, or are dropped."""
+        order = sorted(range(len(self.places)), key=lambda index: (-len(self.places[index]), index))
+        tops = [index for index in order
+                if not any(set(self.places[index]) < set(self.places[other]) for other in order)]
+        groups: list[tuple[set[int], list[int]]] = []
+        for top in tops:
+            dims = set(self.places[top])
+            linked = [group for group in groups if group[0] & dims]
+            union = dims.union(*(group[0] for group in linked))
+            if linked and joint_size([self.sizes[dim] for dim in union]) > MAX_JOINT:
+                dropped.add(top)
+                continue
+            groups = [group for group in groups if group not in linked]
+            groups.append((union, [index for group in linked for index in group[1]] + [top]))
+        result = []
+        for _, members in groups:
+            below = [index for index in order if index not in dropped and any(
+                set(self.places[index]) <= set(self.places[top]) for top in members)]
+            result.append(below)
+        kept = {index for group in result for index in group}
+        dropped.update(index for index in order if index not in kept and self.places[index])
+        return result
+
+    def _solve(self, members: list[int], widths: Floats) -> None:
+        dims = sorted({place for index in members for place in self.places[index]})
+        if not dims:
+            return
+        local = {place: at for at, place in enumerate(dims)}
+        joint = Joint([self.sizes[place] for place in dims])
+        declared = {}
+        for index in members:
+            at = [local[place] for place in self.places[index]]
+            by_place = tuple(int(place) for place in np.argsort(at))
+            shaped = self._part(index).reshape(self.shapes[index]).transpose(by_place)
+            declared[index] = (tuple(sorted(at)), shaped, by_place)
+        if not joint.fit([(where, shaped) for where, shaped, _ in declared.values()], self.total):
+            # No table agrees with all of them (they are not of the same rows): only one can be shown safely.
+            for index in members[1:]:
+                self._drop(index)
+            self._solve(members[:1], widths)
+            return
+        tables = {index: self._table(index, joint, *declared[index]) for index in members if self.places[index]}
+        _Cover(joint, list(tables.values()), self.minimum, self.protect_empty, self._needs(tables)).run()
+        for index, table in tables.items():
+            self._take(index, table, widths)
+
+    def _drop(self, index: int) -> None:
+        part = slice(self.starts[index], self.starts[index + 1])
+        self.reasons[part] = np.where(self.reasons[part] == 0, Reason.TABLE, self.reasons[part])
+
+    def _table(self, index: int, joint: Joint, dims: tuple[int, ...], shaped: Floats, order: tuple[int, ...]) -> Table:
+        counts = joint.project(dims)
+        inside = tuple(slice(0, -1) for _ in dims)
+        counts[inside] = shaped
+        reasons = self.reasons[self.starts[index] : self.starts[index + 1]].reshape(self.shapes[index]).transpose(order)
+        # Rows without a value: hidden while few, known otherwise.
+        hidden = (counts > 0.5) & (counts < self.minimum)
+        hidden[inside] = np.isin(reasons, (Reason.SMALL, Reason.ONE_DEPARTMENT, Reason.COMPLEMENT))
+        return Table(dims, counts, hidden, np.zeros(counts.shape), order)
+
+    def _needs(self, tables: dict[int, Table]) -> list[Floats]:
+        needs = []
+        for index, table in tables.items():
+            need = np.full(table.counts.shape, float(self.minimum))
+            reasons = self.reasons[self.starts[index] : self.starts[index + 1]].reshape(
+                self.shapes[index]).transpose(table.order)
+            inside = tuple(slice(0, -1) for _ in table.dims)
+            need[inside] = np.where(reasons == Reason.ONE_DEPARTMENT,
+                                    np.maximum(self.minimum, np.ceil(_SHARE * table.counts[inside])), self.minimum)
+            needs.append(need)
+        return needs
+
+    def _take(self, index: int, table: Table, widths: Floats) -> None:
+        inside = tuple(slice(0, -1) for _ in table.dims)
+        back = np.argsort(table.order)
+        hidden = table.hidden[inside].transpose(back).ravel()
+        part = slice(self.starts[index], self.starts[index + 1])
+        self.reasons[part] = np.where(hidden & (self.reasons[part] == 0), Reason.COMPLEMENT, self.reasons[part])
+        widths[part] = np.where(hidden, table.certified[inside].transpose(back).ravel(), 0.0)
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A shift: flips of some dimensions, the sign of each corner, and the tables it changes."""
+
+    dims: tuple[int, ...]
+    corners: tuple[tuple[tuple[int, ...], int], ...]
+    tables: tuple[int, ...]
+
+
+class _Cover:
+    """Hides cells until every hidden one has its certificate."""
+
+    def __init__(self, joint: Joint, tables: list[Table], minimum: int, protect_empty: bool, needs: list[Floats]) -> None:
+        self.joint, self.tables, self.minimum, self.needs = joint, tables, float(minimum), needs
+        # What cannot be hidden: what is known to be empty, and rows without a value where they are many.
+        self.fixed = []
+        for table in tables:
+            outside = np.ones(table.counts.shape, dtype=bool)
+            outside[tuple(slice(0, -1) for _ in table.dims)] = False
+            known = (table.counts <= 0) & ~table.hidden if not protect_empty else np.zeros_like(outside)
+            self.fixed.append((outside | known) & ~table.hidden)
+        self.loss = [np.log2(1 + table.counts) + 1 for table in tables]
+        self.moves = [list(self._moves(index)) for index in range(len(tables))]
+        self.last = [list(self._last_moves(index)) for index in range(len(tables))]
+
+    def run(self) -> None:
+        while True:
+            again = False
+            for index in sorted(range(len(self.tables)), key=lambda index: len(self.tables[index].dims)):
+                table = self.tables[index]
+                open_ = np.argwhere(table.hidden & (table.certified < self.needs[index]))
+                order = [int(at) for at in np.argsort(-table.counts[tuple(open_.T)], kind="stable")]
+                for at in order:
+                    cell = tuple(int(level) for level in open_[at])
+                    if table.certified[cell] < self.needs[index][cell]:
+                        again = True
+                        self._protect(index, cell)
+            if not again:
+                return
+
+    def _moves(self, index: int) -> Iterator[_Move]:
+        """Cubes in every choice of a table's dimensions."""
+        for size in range(len(self.tables[index].dims), 0, -1):
+            for dims in combinations(self.tables[index].dims, size):
+                changed = tuple(at for at, table in enumerate(self.tables) if set(dims) <= set(table.dims))
+                yield _Move(dims, tuple((flips, sum(flips) % 2) for flips in product((0, 1), repeat=size)), changed)
+
+    def _last_moves(self, index: int) -> Iterator[_Move]:
+        """From one cell straight to another, whatever lies between: hides more."""
+        for size in range(1, len(self.tables[index].dims) + 1):
+            for dims in combinations(self.tables[index].dims, size):
+                changed = tuple(at for at, table in enumerate(self.tables) if set(dims) & set(table.dims))
+                yield _Move(dims, (((0,) * size, 0), ((1,) * size, 1)), changed)
+
+    def _at_least(self, index: int, cell: tuple[int, ...], move: _Move) -> float:
+        """What a move costs at least: hiding the cell's own margins."""
+        level = dict(zip(self.tables[index].dims, cell, strict=True))
+        cost = 0.0
+        for at in move.tables:
+            dims = self.tables[at].dims
+            if all(dim in level for dim in dims):
+                place = tuple(level[dim] for dim in dims)
+                cost += 0.0 if self.tables[at].hidden[place] else float(self.loss[at][place])
+        return cost
+
+    def _protect(self, index: int, cell: tuple[int, ...]) -> None:
+        need = float(self.needs[index][cell])
+        for moves in (self.moves[index], self.last[index]):
+            for limit in (_SEARCHED, _SEARCHED_AT_MOST):
+                best: tuple[float, _Move, _Search, tuple[int, ...]] | None = None
+                for move in moves:
+                    if best is not None and self._at_least(index, cell, move) >= best[0]:
+                        continue
+                    search = _Search(self, index, cell, move, limit)
+                    found = search.best(need)
+                    if found is not None and (best is None or found[0] < best[0]):
+                        best = (found[0], move, search, found[1])
+                        if found[0] == 0:
+                            break
+                if best is not None:
+                    best[2].apply(best[3])
+                    return
+        # Nothing is left but to show none of these tables.
+        for table in self.tables:
+            table.hidden[tuple(slice(0, -1) for _ in table.dims)] |= table.counts[tuple(slice(0, -1) for _ in table.dims)] > 0
+            table.certified[table.hidden] = _INF
+
+
+class _Search:
+    """All places of one move for one cell, or the most promising of them."""
+
+    def __init__(self, cover: _Cover, index: int, cell: tuple[int, ...], move: _Move, limit: int) -> None:
+        self.cover, self.move = cover, move
+        table = cover.tables[index]
+        self.level = dict(zip(table.dims, cell, strict=True))
+        changed = {dim for at in move.tables for dim in cover.tables[at].dims}
+        self.extra = tuple(sorted(changed - set(table.dims)))
+        self.free = tuple(dim for dim in range(len(cover.joint.sizes)) if dim not in self.level and dim not in self.extra)
+        self.axes = (*move.dims, *self.extra)
+        per_axis = max(4, int(limit ** (1 / max(len(self.axes), 1)) + 1e-9))
+        self.levels = [self._levels(index, dim, per_axis) for dim in self.axes]
+
+    def _levels(self, index: int, dim: int, at_most: int) -> npt.NDArray[np.intp]:
+        """Levels worth trying along one axis, the most promising first."""
+        cover, table = self.cover, self.cover.tables[index]
+        if dim in self.level:
+            line = tuple(slice(None) if place == dim else self.level[place] for place in table.dims)
+            counts, hidden, fixed = table.counts[line], table.hidden[line], cover.fixed[index][line]
+            usable = ~fixed
+            usable[self.level[dim]] = False
+            levels = np.flatnonzero(usable)
+            if len(levels) <= at_most:
+                return levels
+            enough = counts >= cover.minimum
+            rank = np.where(enough & hidden, 0, np.where(enough, 1, np.where(hidden, 2, 3)))
+            order = np.lexsort((levels, np.where(rank[levels] == 1, counts[levels], -counts[levels]), rank[levels]))
+            return np.sort(levels[order[:at_most]])
+        sizes = cover.joint.shape[dim]
+        if sizes <= at_most:
+            return np.arange(sizes)
+        line = tuple(slice(None) if place == dim else self.level.get(place, slice(None))
+                     for place in range(len(cover.joint.shape)))
+        part = cover.joint.cells[line]
+        kept = [place for place in range(len(cover.joint.shape)) if place == dim or place not in self.level]
+        mass = part.sum(axis=tuple(at for at, place in enumerate(kept) if place != dim))
+        return np.sort(np.argsort(-mass, kind="stable")[:at_most])
+
+    def _index(self, dims: Sequence[int], flips: tuple[int, ...]) -> Any:
+        """Open mesh over ``dims`` for one corner; every searched axis keeps its place, of length 1 where it is fixed."""
+        flipped = dict(zip(self.move.dims, flips, strict=True))
+        total = len(self.axes) + len(self.free)
+        parts = []
+        for dim in dims:
+            if dim in flipped and not flipped[dim]:
+                values, at = np.array([self.level[dim]]), self.axes.index(dim)
+            elif dim in self.axes:
+                at = self.axes.index(dim)
+                values = self.levels[at]
+            elif dim in self.level:
+                values, at = np.array([self.level[dim]]), 0
+            else:
+                values, at = np.arange(self.cover.joint.shape[dim]), len(self.axes) + self.free.index(dim)
+            shape = [1] * total
+            shape[at] = len(values)
+            parts.append(values.reshape(shape))
+        return tuple(parts)
+
+    def best(self, need: float) -> tuple[float, tuple[int, ...]] | None:
+        """The cheapest place that is wide enough: what hiding costs, and its index along the searched axes."""
+        if any(len(levels) == 0 for levels in self.levels):
+            return None
+        cover, shape = self.cover, tuple(len(levels) for levels in self.levels)
+        sides: list[Any] = [None, None]
+        for flips, sign in self.move.corners:
+            mass = cover.joint.cells[self._index(range(len(cover.joint.shape)), flips)]
+            sides[sign] = mass if sides[sign] is None else np.minimum(sides[sign], mass)
+        free = tuple(range(len(self.axes), len(self.axes) + len(self.free)))
+        self.width = np.broadcast_to(sum(np.asarray(side.sum(axis=free)) for side in sides), shape)
+        cost = np.zeros(shape)
+        possible = self.width >= need - 1e-9
+        if not possible.any():
+            return None
+        for at, place in self._cells():
+            table = cover.tables[at]
+            hidden = table.hidden[place]
+            cost = cost + np.where(hidden, 0.0, cover.loss[at][place])
+            possible = possible & ~cover.fixed[at][place]
+        if not possible.any():
+            return None
+        cost = np.where(possible, cost, _INF)
+        chosen = int(np.argmin(cost))
+        where = tuple(int(level) for level in np.unravel_index(chosen, shape))
+        return float(cost[where]), where
+
+    def _cells(self) -> Iterator[tuple[int, Any]]:
+        """The cells of every changed table at every corner, as meshes over the searched axes."""
+        free = tuple(range(len(self.axes), len(self.axes) + len(self.free)))
+        for at in self.move.tables:
+            seen = set()
+            dims = self.cover.tables[at].dims
+            for flips, _ in self.move.corners:
+                own = tuple(flip for dim, flip in zip(self.move.dims, flips, strict=True) if dim in dims)
+                if own in seen:
+                    continue
+                seen.add(own)
+                yield at, tuple(part.squeeze(axis=free) if free else part for part in self._index(dims, flips))
+
+    def apply(self, where: tuple[int, ...]) -> None:
+        """Hide the corners and note how wide they are now."""
+        width = float(self.width[where])
+        for at, place in self._cells():
+            table = self.cover.tables[at]
+            cell = tuple(int(np.broadcast_to(part, self.width.shape)[where]) for part in place)
+            table.hidden[cell] = True
+            table.certified[cell] = max(float(table.certified[cell]), width)
