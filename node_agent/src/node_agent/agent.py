@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,7 +23,8 @@ from node_agent.link import PROTOCOL_VERSIONS, Credentials, Link
 from node_agent.pipeline import Opening, TaskPipeline
 from node_agent.revocations import Revocations
 from node_agent.tasks import TaskBook
-from node_agent.worker.host import Limits, Worker
+from node_agent.worker.host import Limits
+from node_agent.worker.pool import Workers
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2
 
@@ -69,8 +70,8 @@ class Agent:
         self.revocations = Revocations(state, journal, authority)
         self.checkpoints = Checkpoints(state, journal, identity.node_id, keys.signing)
         self.tasks = TaskBook(state, journal)
-        self.worker = Worker(Limits(config.worker.memory_mb, config.worker.file_mb), node_dir.scratch,
-                             node_dir.worker_log, worker_apps)
+        self.worker = Workers(Limits(config.worker.memory_mb, config.worker.file_mb), node_dir.scratch,
+                              node_dir.worker_log, worker_apps, sources=self._sources)
         grants = Grants(state, authority, self.revocations, identity.node_id, keys)
         self.pipeline = TaskPipeline(
             node_id=identity.node_id, config=config, grants=grants, programs=self.admin.programs,
@@ -102,6 +103,12 @@ class Agent:
             await asyncio.gather(link, *self._background, return_exceptions=True)
             await self.worker.stop()
             self.admin.journal.append("node:stopped")
+
+    def _sources(self) -> Iterator[tuple[str, str]]:
+        """What the workers will be asked to read."""
+        for item in self.admin.resources.by_name.values():
+            with contextlib.suppress(ProblemError):
+                yield item.kind, item.location
 
     # --- what the link asks ---
 

@@ -22,7 +22,8 @@ from node_agent.grants import Grants
 from node_agent.programs import Programs
 from node_agent.resources import Registered, Resources
 from node_agent.tasks import Answered, TaskBook, request_digest
-from node_agent.worker.host import Table, Work, Worker, WorkerFailureError
+from node_agent.worker.host import Table, Work, WorkerFailureError
+from node_agent.worker.pool import Workers
 from shuyan.federation import problems
 from shuyan.federation.transport import TaskRequest
 from shuyan.problems import ProblemError
@@ -107,7 +108,7 @@ class TaskPipeline:
     """
 
     def __init__(self, *, node_id: str, config: Config, grants: Grants, programs: Programs, resources: Resources,
-                 approvals: Approvals, budget: Budget, worker: Worker, tasks: TaskBook,
+                 approvals: Approvals, budget: Budget, worker: Workers, tasks: TaskBook,
                  agreement: AgreementKey) -> None:
         self._node_id = node_id
         self._config = config

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 
 from node_agent.worker.main import serve
 
 if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as connection:
-        serve(connection)
+    serve(int(sys.argv[1]))

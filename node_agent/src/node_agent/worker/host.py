@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from node_agent.worker.access import Access, needed
 from node_agent.worker.wire import WireError, pack, read_frame
+from shuyan import sandbox
 from shuyan.federation import problems
 
 MAX_QUEUED = 32
 _LOG_KEEP_BYTES = 8 * 1024 * 1024
 _READY_SECONDS = 60.0
+_RESTARTS = 3  # for sources that change while the process starts; a file that still cannot be read is the app's error
 
 # The worker ends itself with this status when even reporting a MemoryError fails.
 EXIT_MEMORY = 77
@@ -50,7 +54,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Work:
-    """One task for the worker."""
+    """One task for a worker.
+
+    Attributes:
+        package: of a developer's app, the package it runs from; None: the app came with the product.
+        grant: digest of the grant; a process that ran a developer's app under one never works under another.
+    """
 
     run_id: str
     app: str
@@ -58,6 +67,9 @@ class Work:
     params_json: str
     flower_message: bytes = field(repr=False)
     max_values: int = 100_000
+    package: bytes | None = field(default=None, repr=False)
+    app_digest: str = ""
+    grant: str = ""
 
 
 class WorkerFailureError(Exception):
@@ -76,9 +88,22 @@ class Worker:
         home: an empty directory that it may use as its own.
         log: where its output goes.
         apps: app name → ``module:attribute``; None: the installed entry points. Only tests name apps themselves.
+        foreign: it is for one run of a developer's app, and sealed before any of that is imported.
+        required: do not work unless the process is shut in; always so for a foreign one.
+        layers: the sandbox's layers to use; only tests leave some out.
+        sources: (kind, location) of what it will be asked to read, so that it need not start again for them.
     """
 
-    def __init__(self, limits: Limits, home: Path, log: Path, apps: Mapping[str, str] | None = None) -> None:
+    def __init__(self, limits: Limits, home: Path, log: Path, apps: Mapping[str, str] | None = None, *, foreign: bool = False,
+                 required: bool = False, layers: Iterable[str] = sandbox.LAYERS,
+                 sources: Callable[[], Iterable[tuple[str, str]]] = tuple) -> None:
+        self._foreign = foreign
+        self._required = required or foreign
+        self._wanted_layers = tuple(layers)
+        self._sources = sources
+        self._access = Access()
+        self._sealed: dict[str, int] | None = None  # of a foreign one: rows by table, as counted before the app's code ran
+        self.layers: tuple[str, ...] = ()
         self._limits = limits
         self._home = home
         self._log_path = log
@@ -144,7 +169,7 @@ class Worker:
         self._current = work.run_id
         try:
             async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                await self._ready()
+                await self._ready(needed((table.kind, table.location) for table in work.tables))
                 return await self._ask(work, deadline)
         except TimeoutError:
             await self._kill("timeout")
@@ -158,6 +183,8 @@ class Worker:
             self.warm()
             raise WorkerFailureError(code) from None
         except WorkerFailureError as failure:
+            if failure.code == problems.SANDBOX_UNAVAILABLE:
+                await self._kill("no sandbox")
             if failure.code == problems.WORKER_MEMORY:  # what it could not have it may still be holding
                 await self._kill("memory")
                 self.warm()
@@ -169,15 +196,45 @@ class Worker:
     async def _ask(self, work: Work, deadline: float) -> bytes:
         assert self._reader
         assert self._writer
+        self._go_on(signal.SIGCONT)
+        if self._foreign and self._sealed is None:
+            self._writer.write(pack({"op": "package"}, work.package or b""))
         self._writer.write(pack({
             "op": "run", "run_id": work.run_id, "app": work.app, "params": work.params_json,
             "cpu_seconds": int(deadline - time.monotonic()) + 5,
             "tables": [{"name": table.name, "kind": table.kind, "location": table.location,
                         "columns": list(table.columns)} for table in work.tables]}, work.flower_message))
         await self._writer.drain()
+        if self._foreign and self._sealed is None:
+            header, _ = await read_frame(self._reader, max_body=0)
+            _answer(header, b"", trusted=True)
+            self.layers = sandbox.in_order(header["layers"])
+            if not sandbox.sufficient(self.layers):
+                raise WorkerFailureError(problems.SANDBOX_UNAVAILABLE)
+            self._sealed = {str(name): int(rows) for name, rows in header["rows"].items()}
         # Three terms an element and room to spare: an answer somewhat too large is refused by name at the egress check.
         header, body = await read_frame(self._reader, max_body=48 * work.max_values + 65_536)
-        return _answer(header, body)
+        if not self._foreign:
+            return _answer(header, body, trusted=True)
+        self._go_on(signal.SIGSTOP)  # between tasks its code has nothing to do
+        return self._believable(_answer(header, body, trusted=False))
+
+    def _go_on(self, number: signal.Signals) -> None:
+        if self._foreign and self.pid is not None:
+            os.kill(self.pid, number)
+
+    def _believable(self, answer: bytes) -> bytes:
+        """A developer's app says itself how many rows it used; it cannot have used more than there are, and which ones it
+        used nobody can know, so the answer counts as one about all of them."""
+        from shuyan.federation.answers import PlainAnswer
+
+        try:
+            plain = PlainAnswer.from_bytes(answer)
+        except ValueError:
+            raise WorkerFailureError(problems.OUTPUT_UNDECLARED) from None
+        if plain.cohort > sum((self._sealed or {}).values()):
+            raise WorkerFailureError(problems.OUTPUT_UNDECLARED)
+        return PlainAnswer(plain.vectors, plain.cohort).to_bytes()
 
     async def forget_idle(self, seconds: float) -> None:
         """Drop what the worker keeps for runs that asked nothing for so long: most ends of runs are not announced."""
@@ -211,19 +268,31 @@ class Worker:
                 await self._starting
         await self._kill("stopped")
 
-    async def _ready(self) -> None:
-        if self.pid is None or self._starting is not None:
-            self.warm()
-        if self._starting is not None:
-            starting = self._starting
-            try:
-                await asyncio.shield(starting)
-            finally:
-                if starting.done():
-                    self._starting = None
+    async def _ready(self, access: Access) -> None:
+        for _ in range(_RESTARTS):
+            if not self._foreign and self._starting is None and self.pid is not None and not self._access.covers(access):
+                # A source was added or replaced since it was shut in.
+                await self._kill("sources changed")
+            if self.pid is None and self._starting is None:
+                self._access |= access
+                self.warm()
+            if self._starting is not None:
+                starting = self._starting
+                try:
+                    await asyncio.shield(starting)
+                finally:
+                    if starting.done():
+                        self._starting = None
+            if self._foreign or self._access.covers(access):
+                return
 
     async def _start(self) -> None:
         self._home.mkdir(exist_ok=True, mode=0o700)
+        self._sealed = None
+        if not self._foreign:
+            # What was replaced or withdrawn since is left behind with the old process.
+            self._access = needed(self._sources()) | Access(
+                frozenset(entry for entry in self._access.read if _is_now(entry)), self._access.write, self._access.network)
         ours, theirs = socket.socketpair()
         with theirs, _open_log(self._log_path) as log:
             ours.setblocking(False)
@@ -232,12 +301,19 @@ class Worker:
                 pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 cwd=self._home, env=self._environment(), start_new_session=True)
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
-        self._writer.write(pack({"op": "begin", "memory_mb": self._limits.memory_mb, "file_mb": self._limits.file_mb,
-                                 "nice": self._limits.nice, "apps": self._apps}))
+        self._writer.write(pack({
+            "op": "begin", "mode": "foreign" if self._foreign else "own", "memory_mb": self._limits.memory_mb,
+            "file_mb": self._limits.file_mb, "nice": self._limits.nice, "apps": self._apps, "layers": self._wanted_layers,
+            "read": sorted(path for path, _ in self._access.read), "write": [str(self._home), *sorted(self._access.write)],
+            "network": self._access.network}))
         async with asyncio.timeout(_READY_SECONDS):
             header, _body = await read_frame(self._reader)
         if header.get("status") != "ready":
             raise WireError("worker did not begin")
+        if not self._foreign:
+            self.layers = sandbox.in_order(header["layers"])
+            if self._required and not sandbox.sufficient(self.layers):
+                raise WorkerFailureError(problems.SANDBOX_UNAVAILABLE)
 
     def _environment(self) -> dict[str, str]:
         """Nothing of ours but what Python needs to find its modules; no telemetry, one thread a library."""
@@ -270,18 +346,41 @@ class Worker:
         await self._kill("broke off")
         if status == EXIT_MEMORY:
             return problems.WORKER_MEMORY
+        if status == -sandbox.VIOLATION_SIGNAL:
+            return problems.SANDBOX_VIOLATION
         return problems.WORKER_TIMEOUT if status == -signal.SIGXCPU else problems.WORKER_CRASHED
 
 
-def _answer(header: dict[str, Any], body: bytes) -> bytes:
-    """Read the worker's answer as the untrusted input it is."""
-    if header.get("status") == "failed":
-        code = header.get("code")
-        known = problems.APP_CODES | {problems.WORKER_MEMORY}
+_WHERE = re.compile(r"[A-Za-z0-9_.]{1,60}:[0-9]{1,6}:[A-Za-z0-9_]{1,60}")
+
+
+def _answer(header: dict[str, Any], body: bytes, *, trusted: bool) -> bytes:
+    """Read a worker's answer as the untrusted input it is.
+
+    Args:
+        trusted: no code but ours has run there, so that its choice among the codes says no more than they do.
+    """
+    status = header.get("status")
+    if status == "failed":
+        code, where = header.get("code"), header.get("where")
+        if isinstance(where, str) and _WHERE.fullmatch(where):
+            _log.warning("app failed", where=where)
+        known = problems.APP_CODES | {problems.WORKER_MEMORY, problems.WORKER_CRASHED, problems.SANDBOX_UNAVAILABLE}
+        if not trusted:
+            known = frozenset({problems.WORKER_MEMORY})
         raise WorkerFailureError(code if isinstance(code, str) and code in known else problems.APP_FAILED)
-    if header.get("status") != "ok":
+    if status not in (("ok", "sealed") if trusted else ("ok",)):
         raise WireError("no answer")
     return body
+
+
+def _is_now(entry: tuple[str, int]) -> bool:
+    """Whether a file that was readable is still the same file."""
+    path, number = entry
+    try:
+        return number == 0 or os.stat(path).st_ino == number
+    except OSError:
+        return False
 
 
 def _open_log(path: Path) -> Any:

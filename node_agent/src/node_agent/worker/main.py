@@ -1,73 +1,69 @@
-"""Inside the worker process: limits first, then one task after the other until the agent goes away."""
+"""Inside the worker process: sandbox and limits first, then one task after the other until the agent goes away."""
 
 from __future__ import annotations
 
-import ctypes
 import gc
-import glob
 import importlib
 import logging
 import os
 import resource
-import signal
-import socket
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from node_agent.worker.host import EXIT_MEMORY
-from node_agent.worker.wire import pack, receive_frame
+from node_agent.worker.process import die_with_the_agent, limit_memory, table_source
+from shuyan import sandbox
+from shuyan.sandbox.frames import Channel
 
 if TYPE_CHECKING:
     from shuyan.federation.apps.base import FederatedApp
-    from shuyan.federation.inputs import Inputs, TableSource
+    from shuyan.federation.inputs import Inputs
 
-_PR_SET_PDEATHSIG = 1
 _MIB = 1024 * 1024
 _KEPT_RUNS = 2
 
 _log = logging.getLogger("node.worker")
 
 
-def serve(connection: socket.socket) -> None:
+def serve(descriptor: int) -> None:
     """Take tasks from the agent until it is gone."""
-    _die_with_the_agent()
+    die_with_the_agent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    begin = receive_frame(connection)
+    channel = Channel(descriptor)
+    begin = channel.receive()
     if begin is None:
         return
-    worker = _Worker(begin[0])
-    connection.sendall(pack({"status": "ready"}))
-    while (frame := receive_frame(connection)) is not None:
+    settings = begin[0]
+    if settings["mode"] == "foreign":
+        from node_agent.worker import foreign
+
+        foreign.serve(channel, settings)
+        return
+    worker = _Worker(settings)
+    channel.send({"status": "ready", "layers": worker.layers})
+    while (frame := channel.receive()) is not None:
         header, body = frame
         if header["op"] == "forget":
             worker.forget(header["run_id"])
             continue
         try:
-            connection.sendall(worker.run(header, body))
+            channel.send(*worker.run(header, body))
         except MemoryError:
             # Not even the answer fits: the status says why.
             os._exit(EXIT_MEMORY)
 
 
-def _die_with_the_agent() -> None:
-    """Ask the kernel to end this process when the agent dies, however it dies."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _limit(settings: dict[str, Any]) -> None:
-    """What this process may use from now on; address space counts from what it has already."""
-    with open("/proc/self/statm") as statm:
-        used = int(statm.read().split()[0]) * resource.getpagesize()
-    ceiling = used + int(settings["memory_mb"]) * _MIB
-    resource.setrlimit(resource.RLIMIT_AS, (ceiling, ceiling))
-    size = int(settings["file_mb"]) * _MIB
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(int(settings["nice"]))
-
-
 class _Worker:
+    """The warm process of the apps that come with the product. It may read the registered sources and write its scratch."""
+
     def __init__(self, settings: dict[str, Any]) -> None:
+        # Apps are installed software here: where Python looks for it may be read.
+        importable = [path for path in sys.path if path and os.path.isdir(path)]
+        confinement = sandbox.Confinement(
+            read=(*importable, *settings["read"]), write=tuple(settings["write"]), network=bool(settings["network"]),
+            layers=frozenset(settings["layers"]))
+        self.layers = [*sandbox.shut_in(confinement)]
         # Everything a task will need is loaded now, before the limits and before the first task waits for it.
         import duckdb  # noqa: F401
 
@@ -79,17 +75,23 @@ class _Worker:
         self._named: dict[str, str] | None = settings["apps"]
         self._apps: dict[str, FederatedApp] = {}
         if self._named is None:
-            from shuyan.federation.apps import installed
+            from shuyan.federation.apps.base import built_in
 
-            self._apps = {name: app.load() for name, app in installed().items()}
+            self._apps = {name: app.load() for name, app in built_in().items()}
         self._runs: dict[tuple[str, str], Inputs] = {}
         # What was loaded stays for good: the collector need not walk through it again in the middle of a round.
         gc.collect()
         gc.freeze()
-        _limit(settings)
+        limit_memory(self._memory_mb)
+        size = int(settings["file_mb"]) * _MIB
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.nice(int(settings["nice"]))
+        # New machine code: an extension that reads a database is loaded when the database is first read.
+        self.layers += sandbox.seal(confinement, new_code=True)
 
-    def run(self, header: dict[str, Any], body: bytes) -> bytes:
-        """One task's answer frame."""
+    def run(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
+        """One task's answer: header and body."""
         from shuyan.federation import problems
         from shuyan.problems import ProblemError
 
@@ -105,15 +107,15 @@ class _Worker:
             code = problems.WORKER_MEMORY if out_of_memory else problems.APP_FAILED
             # The text stays in this department's own log.
             _log.warning("task of app %s failed", header["app"], exc_info=True)
-        return pack({"status": "failed", "code": code})
+        return {"status": "failed", "code": code}, b""
 
-    def _run(self, header: dict[str, Any], body: bytes) -> bytes:
+    def _run(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         import json
 
         app = self._app(header["app"])
         inputs = self._inputs(header["run_id"], header["tables"], app.in_place)
         plain = self._answer(app, body, app.params(json.loads(header["params"])), inputs)
-        return pack({"status": "ok"}, plain.to_bytes())
+        return {"status": "ok"}, plain.to_bytes()
 
     def _app(self, name: str) -> FederatedApp:
         app = self._apps.get(name)
@@ -132,7 +134,7 @@ class _Worker:
         inputs = self._runs.pop(key, None)
         if inputs is None:
             started = time.monotonic()
-            inputs = Inputs.from_tables([_source(table) for table in tables], in_place=in_place,
+            inputs = Inputs.from_tables([table_source(table) for table in tables], in_place=in_place,
                                         memory_mb=self._memory_mb * 3 // 4)
             _log.info("read %s in %.3f s", ", ".join(table["name"] for table in tables), time.monotonic() - started)
         self._runs[key] = inputs  # the most recently used last
@@ -144,16 +146,6 @@ class _Worker:
         """Drop what is kept for a run."""
         for key in [key for key in self._runs if key[0] == run_id]:
             self._runs.pop(key).close()
-
-
-def _source(table: dict[str, Any]) -> TableSource:
-    from node_agent.sources import relation
-    from shuyan.federation.inputs import TableSource
-    from shuyan.federation.schema import Column
-
-    schema = {column["name"]: Column(**{**column, "domain": tuple(column["domain"])}) for column in table["columns"]}
-    files = tuple(sorted(glob.glob(table["location"], recursive=True))) if table["kind"] == "parquet" else ()
-    return TableSource(table["name"], relation(table["kind"], table["location"]), schema, tuple(schema), files)
 
 
 def _limit_cpu(seconds: int) -> None:

@@ -23,24 +23,19 @@ _MACHINERY: Final = frozenset({
 """Parts of the platform that an app has no business with."""
 
 # Extension modules are loaded by these; once sealed, a process maps no new machine code.
-_NATIVE: Final = (
+_SINGLE_THREADED: Final = (
     "numpy", "numpy.fft", "numpy.linalg", "numpy.polynomial", "numpy.random", "pydantic", "flwr.app", "flwr.clientapp",
-    "flwr.serverapp", "flwr.serverapp.strategy", "array", "cmath", "datetime", "decimal", "fractions", "hashlib", "heapq", "json", "math",
-    "statistics", "struct", "unicodedata", "zlib", "logging", "traceback", "textwrap", "difflib", "shuyan.federation.kit",
+    "flwr.serverapp", "array", "cmath", "datetime", "decimal", "difflib", "fractions", "hashlib", "heapq", "json", "linecache",
+    "logging", "math", "statistics", "struct", "textwrap", "traceback", "unicodedata", "zlib",
 )
+_STARTING_THREADS: Final = ("duckdb", "shuyan.federation.kit", "flwr.serverapp.strategy")
 
 
-def may_import(module: str) -> bool:
-    """Whether an app may import this."""
-    if module in STANDARD or module in PACKAGES or module == "shuyan.problems":
-        return True
-    if module != _PLATFORM and not module.startswith(_PLATFORM + "."):
-        return False
-    return not any(part.startswith("_") for part in module.split(".")) and not any(
-        module == kept or module.startswith(kept + ".") for kept in _MACHINERY)
+def preload(*, threads: bool = True) -> None:
+    """Import what an app may need and what the sealed process needs to report a failure.
 
-
-def preload() -> None:
-    """Import what an app may need and what the sealed process needs to report a failure."""
-    for name in _NATIVE:
+    Args:
+        threads: also what starts threads when it is imported, DuckDB above all; only after the process is shut in.
+    """
+    for name in (*_SINGLE_THREADED, *(_STARTING_THREADS if threads else ())):
         import_module(name)
