@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from node_agent import __version__
+from node_agent.admin_data import DataAdmin
 from node_agent.approvals import Approvals
 from node_agent.config import NodeDir
 from node_agent.journal import Journal
@@ -16,7 +17,7 @@ from node_agent.programs import Programs, installed
 from node_agent.resources import Resources
 from node_agent.sources import Sources
 from node_agent.state import State
-from shuyan_protos.link.v1 import link_pb2
+from node_agent.views import Views, node_salt
 from shuyan_protos.local.v1 import local_pb2
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 MAX_JOURNAL_PAGE = 1000
 
 
-class Admin:
+class Admin(DataAdmin):
     """One method for each call of ``shuyan.local.v1.NodeAdmin``; requests and replies are its messages.
 
     Every method raises :class:`~shuyan.problems.ProblemError` for what the administrator did wrong.
@@ -36,8 +37,10 @@ class Admin:
         self._apps = apps
         self.state = State(node_dir.database)
         self.journal = Journal(self.state)
-        self.sources = Sources(self.state, self.journal)
-        self.resources = Resources(self.state, self.journal, self.sources)
+        self.sources = Sources(self.state, self.journal, lambda: node_salt(node_dir.view_salt))
+        self.resources = Resources(self.state, self.journal, self.sources,
+                                   lambda: node_dir.config().risk.maximum_share_below_5)
+        self.views = Views(self.state, self.journal, self.sources)
         self.approvals = Approvals(self.state, self.journal)
         self._programs: Programs | None = None
         self.on_change: Callable[[str], None] = lambda _what: None
@@ -81,35 +84,6 @@ class Admin:
             reply.coordinator_address = identity.coordinator_address
             reply.certificate_expires_at = certificate_expiry((self.node_dir.keys / "tls.crt").read_bytes())
         return reply
-
-    def AddSource(self, request: local_pb2.AddSourceRequest) -> local_pb2.Source:
-        """Register files under a name."""
-        return self.sources.add(request.name, request.kind, request.location).message()
-
-    def ListSources(self, _request: local_pb2.ListSourcesRequest) -> local_pb2.ListSourcesReply:
-        """All sources."""
-        return local_pb2.ListSourcesReply(sources=[source.message() for source in self.sources.list()])
-
-    def RemoveSource(self, request: local_pb2.RemoveSourceRequest) -> local_pb2.RemoveSourceReply:
-        """Forget a source."""
-        self.sources.remove(request.name)
-        return local_pb2.RemoveSourceReply()
-
-    def RegisterResource(self, request: local_pb2.RegisterResourceRequest) -> link_pb2.Resource:
-        """Offer a source's columns to the market."""
-        resource = self.resources.register(request.source, request.resource)
-        self.on_change("resources")
-        return resource
-
-    def ListResources(self, _request: local_pb2.ListResourcesRequest) -> local_pb2.ListResourcesReply:
-        """All resources."""
-        return local_pb2.ListResourcesReply(resources=[item.message() for item in self.resources.list()])
-
-    def WithdrawResource(self, request: local_pb2.WithdrawResourceRequest) -> local_pb2.WithdrawResourceReply:
-        """Take a resource off the market."""
-        self.resources.withdraw(request.name)
-        self.on_change("resources")
-        return local_pb2.WithdrawResourceReply()
 
     def AllowApp(self, request: local_pb2.AllowAppRequest) -> local_pb2.AllowAppReply:
         """Allow an app by digest, or take that back."""

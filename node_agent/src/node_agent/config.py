@@ -25,6 +25,12 @@ _TEMPLATE = """\
 [worker]
 # memory_mb = 2048          # what one task may use beyond the idle worker
 # task_seconds = 300        # the longest a task may run
+
+[risk]
+# maximum_share_below_5 = 0.2   # rows in classes of fewer than five that register without a reason
+
+[measure]
+# refresh_hours = 24        # how often row counts and quality are measured anew; 0: only when asked
 """
 
 
@@ -46,11 +52,27 @@ class WorkerConfig(_Section):
     file_mb: int = Field(64, ge=1, description="The largest file the worker may write (its log), MiB.")
 
 
+class RiskConfig(_Section):
+    """How identifying a resource may be."""
+
+    maximum_share_below_5: float = Field(0.2, ge=0, le=1, description=(
+        "The largest share of rows in classes of fewer than five, over the quasi-identifiers, that registers without a reason."))
+
+
+class MeasureConfig(_Section):
+    """How often resources are measured."""
+
+    refresh_hours: float = Field(24.0, ge=0, description=(
+        "Hours between two measurements of row counts and quality; 0: only when asked."))
+
+
 class Config(_Section):
     """The settings of a node."""
 
     policy: PolicyConfig = PolicyConfig()
     worker: WorkerConfig = WorkerConfig()
+    risk: RiskConfig = RiskConfig()
+    measure: MeasureConfig = MeasureConfig()
 
 
 class Identity(BaseModel):
@@ -97,6 +119,11 @@ class NodeDir:
     @property
     def worker_log(self) -> Path:
         return self.path / "worker.log"
+
+    @property
+    def view_salt(self) -> Path:
+        """The secret that views mask with."""
+        return self.keys / "views.salt"
 
     @property
     def scratch(self) -> Path:

@@ -43,13 +43,96 @@ SOURCE_IN_USE = define(
     "source_in_use", 409, zh="资源“{resource}”仍在使用该数据源，请先注销资源。",
     en="The resource “{resource}” uses this source; withdraw it first.")
 SOURCE_KIND = define(
-    "source_kind", 422, zh="无法识别的数据源类型“{kind}”，只支持 csv 和 parquet。",
-    en="“{kind}” is not a kind of source; csv and parquet are.")
+    "source_kind", 422, zh="无法识别的数据源类型“{kind}”，支持 csv、parquet、json、sqlite、postgres 和 mysql。",
+    en="“{kind}” is not a kind of source; csv, parquet, json, sqlite, postgres and mysql are.")
 SOURCE_LOCATION = define(
     "source_location", 422, zh="数据源位置须为绝对路径，且至少有一个可读文件：{location}。",
     en="A source's location must be an absolute path with at least one readable file: {location}.")
 SOURCE_UNREADABLE = define(
     "source_unreadable", 422, zh="数据源无法读取：{reason}。", en="The source cannot be read: {reason}.")
+SOURCE_IN_VIEW = define(
+    "source_in_view", 409, zh="视图“{view}”仍在读取该数据源，请先移除视图。",
+    en="The view “{view}” reads this source; remove the view first.")
+SOURCE_ADDRESS = define(
+    "source_address", 422, zh="数据库地址有误，应形如 postgres://用户@主机:端口/数据库 或 mysql://用户@主机:端口/数据库。",
+    en="The database's address is wrong; it reads like postgres://user@host:port/database or mysql://user@host:port/database.")
+SOURCE_TABLE_NEEDED = define(
+    "source_table_needed", 422, zh="请用 --table 指明数据库中的表，如 public.patients。",
+    en="Name the database's table with --table, such as public.patients.")
+SOURCE_PASSWORD_GIVEN = define(
+    "source_password_given", 422, zh="地址中不得写入口令。请把口令放入只有节点用户可读的文件，用 --password-file 指明。",
+    en="The address must not hold a password. Put it into a file that only the node's user can read, and name it with --password-file.")
+SOURCE_PASSWORD_PLACE = define(
+    "source_password_place", 422, zh="口令来源有误：请只指明一个文件（绝对路径）或一个环境变量名。",
+    en="The password's place is wrong: name one file by its absolute path, or one environment variable.")
+SOURCE_PASSWORD_MISSING = define(
+    "source_password_missing", 503, zh="无法从 {place} 读取数据库口令。", en="The database's password cannot be read from {place}.")
+SOURCE_EXTENSION_MISSING = define(
+    "source_extension_missing", 503, zh="本机未安装读取 {kind} 的扩展（DuckDB {version}）。",
+    en="The extension that reads {kind} (for DuckDB {version}) is not installed on this machine.")
+SOURCE_UNREACHABLE = define(
+    "source_unreachable", 503, zh="无法连接数据库：{place}。请检查地址、网络和数据库服务。",
+    en="The database cannot be reached: {place}. Check the address, the network and the server.")
+SOURCE_LOGIN_REFUSED = define(
+    "source_login_refused", 403, zh="数据库拒绝登录：{place}。请检查用户和口令。",
+    en="The database refused the login: {place}. Check the user and the password.")
+SOURCE_PERMISSION = define(
+    "source_permission", 403, zh="数据库用户无权读取：{place}。请授予只读权限。",
+    en="The database's user may not read {place}. Grant it SELECT.")
+SOURCE_TABLE_MISSING = define(
+    "source_table_missing", 404, zh="数据库中没有这张表或所需的列：{place}。",
+    en="The database has no such table, or not the columns needed: {place}.")
+VIEW_NOT_SELECT = define(
+    "view_not_select", 422, zh="视图须是一条 SELECT 语句。", en="A view is one SELECT statement.")
+VIEW_SYNTAX = define("view_syntax", 422, zh="视图语句有误：{reason}", en="The view's SQL is wrong: {reason}")
+VIEW_TABLE_UNKNOWN = define(
+    "view_table_unknown", 422, zh="视图只能读取本节点的数据源，没有“{table}”。",
+    en="A view reads sources of this node only; there is no “{table}”.")
+VIEW_FUNCTION = define(
+    "view_function", 422, zh="视图中不能使用“{function}”：它会读取库外内容，或每次结果不同。",
+    en="A view cannot use “{function}”: it reaches outside, or its result is not the same each time.")
+VIEW_CLAUSE = define("view_clause", 422, zh="视图中不能使用 {clause}。", en="A view cannot hold {clause}.")
+VIEW_COLUMN_TYPE = define(
+    "view_column_type", 422, zh="视图的列“{column}”的类型 {type} 不受支持，请转换类型。",
+    en="The view's column “{column}” has the unsupported type {type}; cast it.")
+VIEW_COLUMN_TWICE = define(
+    "view_column_twice", 422, zh="视图有多列名为“{column}”，请用 AS 改名。",
+    en="The view has more than one column “{column}”; rename with AS.")
+VIEW_EMPTY = define("view_empty", 422, zh="视图没有一行结果，请检查条件。", en="The view has no rows; check its conditions.")
+VIEW_IN_USE = define(
+    "view_in_use", 409, zh="资源“{resource}”正在使用该视图，列“{column}”不能删去或改变类型。",
+    en="The resource “{resource}” uses this view; its column “{column}” cannot go or change its type.")
+RISK_COLUMNS = define(
+    "risk_columns", 422, zh="请指明至少一个准标识列；准标识列不能同时是敏感列。",
+    en="Name at least one quasi-identifier; none of them can be a sensitive column as well.")
+RISK_TOO_HIGH = define(
+    "risk_too_high", 409,
+    zh="重识别风险过高：按 {quasi} 分组，{share}% 的记录所在组不足 5 条（上限 {limit}%），最小组 {smallest} 条。"
+       "请泛化或去掉部分列，或以 --accept-risk “理由” 登记。",
+    en="The risk of re-identification is too high: grouped by {quasi}, {share} % of the rows are in groups of fewer than 5 (the limit is {limit} %), the smallest of {smallest}. "
+       "Generalise or drop columns, or register with --accept-risk “reason”.")
+RISK_REASON = define("risk_reason", 422, zh="接受风险的理由须为 4 至 500 个字符。", en="The reason for accepting the risk is of 4 to 500 characters.")
+CLASSIFICATION_INVALID = define(
+    "classification_invalid", 422, zh="列“{column}”的分类“{classification}”无效，应为 direct_identifier、quasi_identifier、sensitive 或 free。",
+    en="“{classification}”, declared for the column “{column}”, is no classification; direct_identifier, quasi_identifier, sensitive and free are.")
+CLASSIFICATION_CONFLICT = define(
+    "classification_conflict", 422, zh="列“{column}”既声明为标识列，又声明为 {classification}。",
+    en="The column “{column}” is declared an identifier and {classification} at once.")
+IDENTIFIER_UNDECLARED = define(
+    "identifier_undeclared", 422,
+    zh="列“{column}”有 {share}% 的值是 {kind}，须声明为标识列（--identifier {column}），或不登记该列；确属误判时用 --class {column}=free。",
+    en="{share} % of the values of “{column}” are of the kind {kind}: declare it with --identifier {column}, or leave it out; if it is none, say so with --class {column}=free.")
+UNIT_INVALID = define(
+    "unit_invalid", 422, zh="列“{column}”的单位无效：最长 32 个字符，不含控制字符。",
+    en="The unit of “{column}” is not valid: at most 32 characters, no control characters.")
+RESOLUTION_INVALID = define(
+    "resolution_invalid", 422, zh="列“{column}”的步长无效：须为数值列、大于零，且数据有固定步长。",
+    en="The resolution of “{column}” is not valid: the column is numeric, the step above zero, and the data have one.")
+RESOLUTION_UNFIT = define(
+    "resolution_unfit", 422, zh="列“{column}”有 {count} 个值不是 {step} 的整数倍。",
+    en="{count} values of the column “{column}” are no whole multiples of {step}.")
+DATE_COLUMN = define(
+    "date_column", 422, zh="“{column}”不是本资源的日期或时间列。", en="“{column}” is no column of dates or times of this resource.")
 NAME_INVALID = define(
     "name_invalid", 422, zh="名称“{name}”须以小写字母开头，只含小写字母、数字和下划线，最长 63 个字符。",
     en="The name “{name}” must start with a lower-case letter and hold only lower-case letters, digits and underscores, at most 63.")

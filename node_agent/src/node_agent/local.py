@@ -32,7 +32,7 @@ _TIMEOUT_SECONDS = 600.0  # registering may read a large source
 
 
 # These read a whole source, which may take long: they run apart, on a connection of their own.
-_SLOW = frozenset({"AddSource", "RegisterResource"})
+_SLOW = frozenset({"AddSource", "RegisterResource", "AddView", "PreviewView", "Classify", "MeasureRisk", "RefreshResources"})
 
 
 def _servicer(admin: Admin) -> Any:

@@ -22,6 +22,10 @@ CREATE TABLE IF NOT EXISTS source (
 CREATE TABLE IF NOT EXISTS resource (
   name TEXT PRIMARY KEY, source TEXT NOT NULL REFERENCES source(name), resource BLOB NOT NULL,
   resource_id TEXT NOT NULL DEFAULT '');
+-- What was measured about a resource and stays here.
+CREATE TABLE IF NOT EXISTS measured (
+  name TEXT PRIMARY KEY REFERENCES resource(name) ON DELETE CASCADE, risk BLOB NOT NULL, details BLOB NOT NULL,
+  date_column TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS allowed_app (name TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (name, digest));
 CREATE TABLE IF NOT EXISTS approval (
   id TEXT PRIMARY KEY, subject TEXT NOT NULL UNIQUE, grant_id TEXT NOT NULL, resource TEXT NOT NULL,
