@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,19 @@ class DemandedResourceIn(In):
     columns: list[str] = Field(min_length=1, max_length=2000)
 
 
+class PrivacyIn(In):
+    """What answers with noise protect; the budget as ε at δ, or as ρ: one of the two."""
+
+    unit: str = Field(max_length=40, description="What the guarantee is about, “person” for instance.")
+    unit_columns: dict[str, str] = Field(description="By resource name, the column that tells units apart.")
+    max_rows_per_unit: int = 1
+    max_groups_per_unit: int = 1
+    delta: float = 1e-6
+    epsilon: float | None = Field(None, description="Budget of the whole grant at each department, at δ.")
+    rho_nano: int | None = Field(None, description="The same in 1e-9 of zCDP's ρ.")
+    honest_fraction: float = Field(0.5, description="Share of the departments whose noise suffices on its own.")
+
+
 class DemandIn(In):
     scenario_id: str = Field(max_length=64)
     resources: list[DemandedResourceIn] = Field(min_length=1, max_length=5000)
@@ -38,6 +51,10 @@ class DemandIn(In):
     minimum_cohort: int = 10
     minimum_participants: int = 3
     term_days: int = 90
+    release: Literal["exact", "dp"] = Field("exact", description="Exact answers, or answers with noise under `privacy`.")
+    privacy: PrivacyIn | None = None
+    own_figures: bool = Field(False, description="Results shall show single departments' own figures.")
+    own_figures_reason: str = Field("", max_length=500)
 
 
 class RefusalIn(In):
@@ -88,15 +105,26 @@ class GrantOut(Out):
     not_before: Time
     expires_at: Time
     status: str
+    state: str = Field(description="active, revoked, expired, or outdated: signed by an earlier version, as good as expired.")
+    release: Literal["exact", "dp"] = Field(description="Exact answers, or answers with noise.")
+    own_figures: bool = Field(description="Results may show single departments' own figures.")
     revoked_at: Time | None
     revocation_reason: str
     created_at: Time
+
+
+class GrantDetailOut(GrantOut):
+    claims: dict[str, Any] | None = Field(description="What the statement says; null if it cannot be verified.")
 
 
 class RevocationsOut(Out):
     number: int
     jws: str
     created_at: Time
+
+
+def _grant(row: Any) -> dict[str, Any]:
+    return GrantOut.of(row, state=authorisation.grant_state(row, db.utc_now()))
 
 
 @api.post("/scenarios", summary="Propose a scenario", responses={201: ScenarioOut})
@@ -164,7 +192,7 @@ def grant_draft(path: IdPath) -> dict[str, Any]:
 @scope("grants")
 def accept_grant(body: GrantIn) -> tuple[dict[str, Any], int]:
     with db.transaction() as session:
-        return GrantOut.of(authorisation.accept_grant(session, actor(), body.demand_id, body.jws)), 201
+        return _grant(authorisation.accept_grant(session, actor(), body.demand_id, body.jws)), 201
 
 
 @api.get("/grants", summary="Grants, newest first", responses={200: GrantOut})
@@ -173,14 +201,19 @@ def list_grants(query: StatusQuery) -> dict[str, Any]:
     with db.reading() as session:
         page = authorisation.list_grants(session, actor(), status=query.status, cursor=query.cursor,
                                       limit=query.limit)
-        return listing([GrantOut.of(row) for row in page.items], page.next)
+        return listing([_grant(row) for row in page.items], page.next)
 
 
-@api.get("/grants/<id>", summary="One grant with its signed statement", responses={200: GrantOut})
+@api.get("/grants/<id>", summary="One grant with its signed statement", responses={200: GrantDetailOut})
 @scope("read")
 def get_grant(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
-        return GrantOut.of(authorisation.get_grant(session, actor(), path.id))
+        row = authorisation.get_grant(session, actor(), path.id)
+        try:
+            claims = authorisation.read_grant(row).model_dump(mode="json")
+        except ProblemError:  # altered, or the authority's key is not here: the record is shown all the same
+            claims = None
+        return {**_grant(row), "claims": claims}
 
 
 @api.post("/revocations", summary="Hand in a new signed revocation list", responses={201: RevocationsOut})

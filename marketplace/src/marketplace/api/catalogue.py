@@ -33,6 +33,7 @@ class ResourceOut(Out):
     grade: int
     row_count: int
     columns: list[dict[str, Any]]
+    profile: dict[str, Any] | None = Field(description="Quality as measured at the node, in whole percents; null: not measured.")
     approval: str
     status: str
     created_at: Time

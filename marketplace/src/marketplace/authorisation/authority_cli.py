@@ -180,6 +180,9 @@ def issue(demand_id: Annotated[str, typer.Argument(metavar="DEMAND_ID")], key: K
         with _api(market, client_id, secret_file) as api:
             grant = authority.prepare(api.get(f"/demands/{demand_id}/grant-draft"), _digests())
             typer.echo(_describe(grant))
+            if grant.own_figures:
+                reason = api.get(f"/demands/{demand_id}")["body"].get("own_figures_reason", "")
+                typer.echo(t("  申请理由：{reason}", "  Reason given: {reason}", reason=_plain(reason)))
             _confirmed(yes, t("签发以上授权？", "Sign this grant?"))
             accepted = api.post("/grants", {"demand_id": demand_id, "jws": authority.sign(grant)})
             typer.echo(t("已签发授权凭证 {id}。", "Grant {id} is issued.", id=accepted["id"]))
@@ -250,8 +253,32 @@ def _describe(grant: Grant) -> str:
           "Minimum cohort {cohort} rows, at least {participants} departments, output {forms}, at most {values} values",
           cohort=grant.minimum_cohort, participants=grant.minimum_participants, forms=", ".join(grant.output_forms),
           values=grant.max_output_values),
+        *_release(grant),
     ]
     return "\n".join(lines)
+
+
+def _release(grant: Grant) -> list[str]:
+    """How answers are released, and what of single departments may show."""
+    lines = [t("结果发布：加噪发布（差分隐私）", "Release: with noise (differential privacy)") if grant.release == "dp" else
+             t("结果发布：精确发布（小群体抑制，节点防差分）", "Release: exact (small cells suppressed, differences refused at the nodes)")]
+    if (terms := grant.privacy) is not None:
+        lines.append(t(
+            "  保护对象：{unit}（{columns}），每个对象至多 {rows} 条记录、{groups} 个分组",
+            "  Protected unit: {unit} ({columns}), at most {rows} rows and {groups} groups of each", unit=_plain(terms.unit),
+            columns=_plain(", ".join(f"{name}.{column}" for name, column in sorted(terms.unit_columns.items()))),
+            rows=terms.max_rows_per_unit, groups=terms.max_groups_per_unit))
+        lines.append(t("  每个部门的隐私预算：ρ = {rho:g}，δ = {delta:g}；诚实部门占比不低于 {honest:.0%} 时噪声足够",
+                       "  Privacy budget at each department: ρ = {rho:g}, δ = {delta:g}; the noise suffices with {honest:.0%} "
+                       "of the departments honest", rho=terms.rho_nano / 1e9, delta=terms.delta, honest=terms.honest_fraction))
+    lines.append(t("单个部门自身的数字：允许展示", "Single departments' own figures: may be shown") if grant.own_figures else
+                 t("单个部门自身的数字：不得展示", "Single departments' own figures: not shown"))
+    for entry in grant.sole_values:
+        shown = _plain(", ".join(entry.values[:10])) + ("…" if len(entry.values) > 10 else "")
+        lines.append(t("  {resource}.{column} 中仅一个部门声明的取值（{count} 个）：{values}",
+                       "  {resource}.{column}: {count} values that one department alone declares: {values}",
+                       resource=_plain(entry.resource), column=_plain(entry.column), count=len(entry.values), values=shown))
+    return lines
 
 
 def main() -> None:

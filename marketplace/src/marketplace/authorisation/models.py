@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Final
 
 from sqlmodel import Field, SQLModel
 
 from marketplace.db import JSONType, UtcDateTime, utc_now
+
+CLAIMS_VERSION: Final = 2
 
 
 class Scenario(SQLModel, table=True):
@@ -27,7 +29,7 @@ class DataDemand(SQLModel, table=True):
     id: str = Field(primary_key=True)
     scenario_id: str = Field(foreign_key="scenario.id", index=True)
     organisation_id: str = Field(foreign_key="organisation.id", index=True)
-    # {resources: [{resource_id, columns}], apps: [name], minimum_cohort, minimum_participants, output_forms, term_days}
+    # authorisation.rules.DemandBody
     body: dict[str, Any] = Field(sa_type=JSONType)
     status: str = "submitted"  # submitted | granted | refused
     reason: str = ""
@@ -47,6 +49,10 @@ class GrantRecord(SQLModel, table=True):
     status: str = "active"  # active | revoked; expiry follows from the clock
     revoked_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     revocation_reason: str = ""
+    # of the claims: 1 said nothing of how answers are released, and is enforced by nobody any more
+    claims_version: int = CLAIMS_VERSION
+    release: str = "exact"  # exact | dp, as the claims say
+    own_figures: bool = False
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 

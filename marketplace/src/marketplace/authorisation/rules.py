@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,7 +15,7 @@ from marketplace.authorisation import errors
 from marketplace.events import Tag
 from marketplace.lifecycle import Lifecycle, transition
 from shuyan.problems import ProblemError
-from shuyan.trust.grants import Grant, OutputForm
+from shuyan.trust.grants import Grant, GrantedResource, OutputForm, PrivacyTerms, SoleValues
 
 APPLICANTS: Final = ("developer", "operator")
 
@@ -58,8 +59,29 @@ class DemandedResource(_Strict):
     columns: list[str] = Field(min_length=1, max_length=2000)
 
 
+class DemandedPrivacy(_Strict):
+    """What answers with noise shall protect; see :class:`shuyan.trust.grants.PrivacyTerms`.
+
+    The budget is ``epsilon`` at ``delta``, or ``rho_nano`` (1e-9 of zCDP's ρ): one of the two.
+    """
+
+    unit: str = Field(min_length=1, max_length=40)
+    unit_columns: dict[str, str] = Field(min_length=1, max_length=MAX_RESOURCES)
+    max_rows_per_unit: int = Field(default=1, ge=1, le=1_000_000)
+    max_groups_per_unit: int = Field(default=1, ge=1, le=1_000_000)
+    delta: float = Field(default=1e-6, gt=0, lt=0.01, allow_inf_nan=False)
+    epsilon: float | None = Field(default=None, gt=0, le=100, allow_inf_nan=False)
+    rho_nano: int | None = Field(default=None, ge=1, le=10**15)
+    honest_fraction: float = Field(default=0.5, gt=0, le=1, allow_inf_nan=False)
+
+
 class DemandBody(_Strict):
-    """What a data demand asks for. ``term_days`` counts from the signing of the grant."""
+    """What a data demand asks for. ``term_days`` counts from the signing of the grant.
+
+    Attributes:
+        release: ``exact``, or ``dp``: answers with noise under ``privacy``.
+        own_figures: results shall show what is one department's own figure, for ``own_figures_reason``.
+    """
 
     resources: list[DemandedResource] = Field(min_length=1, max_length=MAX_RESOURCES)
     apps: list[str] = Field(min_length=1, max_length=20)
@@ -67,11 +89,20 @@ class DemandBody(_Strict):
     minimum_participants: int = MINIMUM_PARTICIPANTS
     output_forms: list[OutputForm] = Field(min_length=1, max_length=2)
     term_days: int = 365
+    release: Literal["exact", "dp"] = "exact"
+    privacy: DemandedPrivacy | None = None
+    own_figures: bool = False
+    own_figures_reason: str = Field(default="", max_length=500)
 
 
 @dataclass(frozen=True)
 class ResourceFacts:
-    """What the rules need of a catalogue entry. ``columns`` maps each name to whether it is a direct identifier."""
+    """What the rules need of a catalogue entry.
+
+    Attributes:
+        columns: by name, whether it is a direct identifier.
+        domains: by name, the declared values of a dimension.
+    """
 
     id: str
     node_id: str
@@ -79,6 +110,16 @@ class ResourceFacts:
     grade: int
     active: bool
     columns: Mapping[str, bool]
+    domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class AppFacts:
+    """What the rules need of a registered app: its output form, and whether it can answer with noise."""
+
+    form: str
+    noisy: bool
 
 
 def parse_body(body: Mapping[str, Any]) -> DemandBody:
@@ -90,12 +131,12 @@ def parse_body(body: Mapping[str, Any]) -> DemandBody:
         raise ProblemError(errors.DEMAND_INVALID, field=where, name=where) from None
 
 
-def check_demand(body: DemandBody, resources: Mapping[str, ResourceFacts], apps: Mapping[str, str]) -> None:
+def check_demand(body: DemandBody, resources: Mapping[str, ResourceFacts], apps: Mapping[str, AppFacts]) -> None:
     """Decide whether a demand may be put forward at all, whoever asks.
 
     Args:
         resources: catalogue entries by id.
-        apps: registered apps, name → output form.
+        apps: registered apps by name.
 
     Raises:
         ProblemError: the first thing that is wrong, with its field.
@@ -109,14 +150,18 @@ def check_demand(body: DemandBody, resources: Mapping[str, ResourceFacts], apps:
     for position, app in enumerate(body.apps):
         if app not in apps:
             raise ProblemError(errors.APP_UNKNOWN, field=f"apps.{position}", app=app)
-        if apps[app] not in body.output_forms:
-            raise ProblemError(errors.FORM_UNFIT, field="output_forms", app=app, form=apps[app])
+        if apps[app].form not in body.output_forms:
+            raise ProblemError(errors.FORM_UNFIT, field="output_forms", app=app, form=apps[app].form)
+        if body.release == "dp" and not apps[app].noisy:
+            raise ProblemError(errors.APP_WITHOUT_NOISE, field=f"apps.{position}", app=app)
     departments = Counter(name for name, _ in {(resources[item.resource_id].name, resources[item.resource_id].node_id)
                                                for item in body.resources})
     for name, count in departments.items():
         if count < body.minimum_participants:
             raise ProblemError(errors.DEPARTMENTS_TOO_FEW, field="resources", resource=name, count=count,
                                minimum=body.minimum_participants)
+    if body.privacy is not None:
+        _check_units(body.privacy, [resources[item.resource_id] for item in body.resources])
 
 
 def _check_terms(body: DemandBody) -> None:
@@ -126,6 +171,58 @@ def _check_terms(body: DemandBody) -> None:
         raise ProblemError(errors.PARTICIPANTS_TOO_FEW, field="minimum_participants", minimum=MINIMUM_PARTICIPANTS)
     if not 1 <= body.term_days <= MAXIMUM_TERM_DAYS:
         raise ProblemError(errors.TERM_TOO_LONG, field="term_days", maximum=MAXIMUM_TERM_DAYS)
+    if (body.release == "dp") != (body.privacy is not None):
+        raise ProblemError(errors.RELEASE_INVALID, field="privacy", name="privacy")
+    if body.privacy is not None and (body.privacy.epsilon is None) == (body.privacy.rho_nano is None):
+        raise ProblemError(errors.BUDGET_INVALID, field="privacy.epsilon")
+    if body.own_figures and not body.own_figures_reason.strip():
+        raise ProblemError(errors.OWN_FIGURES_UNEXPLAINED, field="own_figures_reason")
+
+
+def _check_units(privacy: DemandedPrivacy, resources: Iterable[ResourceFacts]) -> None:
+    """Each resource has the column that tells units apart. It may be an identifier: it is only counted by."""
+    names = set()
+    for facts in resources:
+        names.add(facts.name)
+        column = privacy.unit_columns.get(facts.name)
+        where = f"privacy.unit_columns.{facts.name}"
+        if column is None:
+            raise ProblemError(errors.UNIT_COLUMN_MISSING, field=where, resource=facts.name)
+        if column not in facts.columns:
+            raise ProblemError(errors.UNIT_COLUMN_UNKNOWN, field=where, resource=facts.name, column=column,
+                               node=facts.node or facts.node_id)
+    if extra := sorted(set(privacy.unit_columns) - names):
+        raise ProblemError(errors.DEMAND_INVALID, field=f"privacy.unit_columns.{extra[0]}", name="unit_columns")
+
+
+def rho_nano(epsilon: float, delta: float) -> int:
+    """The largest budget, in 1e-9 of zCDP's ρ, that surely gives (``epsilon``, ``delta``)-differential privacy; at least 1.
+
+    From ε = ρ + 2·√(ρ·ln(1/δ)) (Bun & Steinke, Concentrated Differential Privacy, 2016, proposition 1.3).
+    """
+    log = math.log(1 / delta)
+    root = epsilon / (math.sqrt(log + epsilon) + math.sqrt(log))
+    return max(1, math.floor(root * root * 1e9))
+
+
+def sole_values(resources: Iterable[GrantedResource], facts: Mapping[str, ResourceFacts]) -> tuple[SoleValues, ...]:
+    """By granted resource and dimension, the values that fewer than two of its departments declare, sorted.
+
+    A group of such a value is one department's own, however many departments take part.
+
+    Args:
+        facts: catalogue entries by id.
+    """
+    declared: dict[tuple[str, str], Counter[str]] = {}
+    for item in resources:
+        for column in item.columns:
+            if values := facts[item.resource_id].domains.get(column):
+                declared.setdefault((item.name, column), Counter()).update(set(values))
+    out = []
+    for (name, column), counts in sorted(declared.items()):
+        if alone := sorted(value for value, count in counts.items() if count < 2):
+            out.append(SoleValues(resource=name, column=column, values=tuple(alone)))
+    return tuple(out)
 
 
 def _check_resource(where: str, item: DemandedResource, facts: ResourceFacts | None) -> None:
@@ -148,8 +245,11 @@ def _distinct(field: str, values: Iterable[str]) -> None:
         raise ProblemError(errors.DEMAND_INVALID, field=field, name=field)
 
 
-def check_within(grant: Grant, draft: Grant, now: float) -> None:
+def check_within(grant: Grant, draft: Grant, facts: Mapping[str, ResourceFacts], now: float) -> None:
     """Check that a signed ``grant`` is the ``draft`` of its demand or narrower.
+
+    Args:
+        facts: the granted resources' catalogue entries by id.
 
     Raises:
         ProblemError: ``grant_other_demand`` or ``grant_too_wide``, naming the claim.
@@ -169,12 +269,28 @@ def check_within(grant: Grant, draft: Grant, now: float) -> None:
         "minimum_cohort": grant.minimum_cohort >= draft.minimum_cohort,
         "minimum_participants": grant.minimum_participants >= draft.minimum_participants,
         "max_output_values": grant.max_output_values <= draft.max_output_values,
+        "release": grant.release == draft.release,
+        "privacy": _privacy_within(grant.privacy, draft.privacy),
+        "own_figures": draft.own_figures or not grant.own_figures,
         "iat": grant.iat <= now + CLOCK_SKEW_SECONDS,
         "exp": now < grant.exp <= grant.iat + (draft.exp - draft.iat),
     }
     for name, holds in within.items():
         if not holds:
             raise ProblemError(errors.GRANT_TOO_WIDE, name=name)
+    named = {(entry.resource, entry.column): set(entry.values) for entry in grant.sole_values}
+    for entry in sole_values(grant.resources, facts):  # fewer resources leave more values alone
+        if not set(entry.values) <= named.get((entry.resource, entry.column), set()):
+            raise ProblemError(errors.GRANT_TOO_WIDE, name="sole_values")
+
+
+def _privacy_within(terms: PrivacyTerms | None, draft: PrivacyTerms | None) -> bool:
+    if terms is None or draft is None:
+        return terms is draft
+    return (terms.unit == draft.unit and terms.unit_columns.items() <= draft.unit_columns.items()
+            and terms.max_rows_per_unit <= draft.max_rows_per_unit
+            and terms.max_groups_per_unit <= draft.max_groups_per_unit and terms.delta <= draft.delta
+            and terms.rho_nano <= draft.rho_nano and terms.honest_fraction <= draft.honest_fraction)
 
 
 def may_apply(actor: Actor) -> bool:

@@ -18,7 +18,13 @@ from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor
 from marketplace.authorisation import errors, rules
-from marketplace.authorisation.models import DataDemand, GrantRecord, RevocationListRecord, Scenario
+from marketplace.authorisation.models import (
+    CLAIMS_VERSION,
+    DataDemand,
+    GrantRecord,
+    RevocationListRecord,
+    Scenario,
+)
 from marketplace.catalogue import service as catalogue
 from marketplace.catalogue.rules import SECTORS
 from marketplace.computing.nodes import nodes_by_id
@@ -36,8 +42,10 @@ from shuyan.trust.grants import (
     GrantedApp,
     GrantedResource,
     ParticipantKeys,
+    PrivacyTerms,
     RevocationList,
     grant_digest,
+    read_first_grant,
     verify_grant,
     verify_revocations,
 )
@@ -116,13 +124,14 @@ def submit_demand(session: Session, actor: Actor, scenario_id: str, body: Mappin
         raise ProblemError("wrong_state", state=scenario.status, action="submit_demand")
     asked = rules.parse_body(body)
     facts = _facts(session, [item.resource_id for item in asked.resources])
-    rules.check_demand(asked, facts, {name: app.manifest.output_form for name, app in _apps().items()})
+    rules.check_demand(asked, facts, _app_facts())
     row = DataDemand(id=new_id("demand"), scenario_id=scenario.id, organisation_id=scenario.organisation_id,
                      body=asked.model_dump(mode="json"), status=rules.DEMAND.initial)
     session.add(row)
     trust.append(session, Tag.DEMAND_SUBMITTED, actor, row.id,
                  related=[scenario.id, row.organisation_id, *facts],
-                 data={"apps": asked.apps, "minimum_cohort": asked.minimum_cohort, "term_days": asked.term_days})
+                 data={"apps": asked.apps, "minimum_cohort": asked.minimum_cohort, "term_days": asked.term_days,
+                       "release": asked.release, "own_figures": asked.own_figures})
     return row
 
 
@@ -191,7 +200,7 @@ def _draft(session: Session, actor: Actor, row: DataDemand) -> Grant:
     asked = rules.parse_body(row.body)
     facts = _facts(session, [item.resource_id for item in asked.resources])
     apps = _apps()
-    rules.check_demand(asked, facts, {name: app.manifest.output_form for name, app in apps.items()})
+    rules.check_demand(asked, facts, _app_facts())
     scenario = session.get_one(Scenario, row.scenario_id)
     nodes = nodes_by_id(session, {item.node_id for item in facts.values()})
     for node in nodes.values():
@@ -199,20 +208,28 @@ def _draft(session: Session, actor: Actor, row: DataDemand) -> Grant:
             raise ProblemError(errors.NODE_UNAVAILABLE, node=node.name)
     grantee = parties.organisations_by_id(session, [row.organisation_id])[row.organisation_id]
     now = int(time.time())
+    resources = tuple(sorted(
+        (GrantedResource(resource_id=item.resource_id, node_id=facts[item.resource_id].node_id,
+                         name=facts[item.resource_id].name, columns=tuple(item.columns))
+         for item in asked.resources), key=lambda item: (item.node_id, item.name)))
     return Grant(
         iss=actor.organisation_id or "", jti=rules.grant_id(row.id), iat=now, nbf=now - rules.CLOCK_SKEW_SECONDS,
         exp=now + asked.term_days * rules.DAY, scenario=scenario.id, scenario_title=scenario.title,
         purpose=scenario.purpose, grantee=grantee.id, grantee_name=grantee.name_zh,
-        resources=tuple(sorted(
-            (GrantedResource(resource_id=item.resource_id, node_id=facts[item.resource_id].node_id,
-                             name=facts[item.resource_id].name, columns=tuple(item.columns))
-             for item in asked.resources), key=lambda item: (item.node_id, item.name))),
+        resources=resources,
         apps=tuple(GrantedApp(name=name, digest=apps[name].digest) for name in sorted(asked.apps)),
         nodes=tuple(ParticipantKeys(node_id=node.id, name=node.name, signing_key=node.signing_key,
                                     agreement_key=node.agreement_key)
                     for _, node in sorted(nodes.items())),
         minimum_cohort=asked.minimum_cohort, minimum_participants=asked.minimum_participants,
-        output_forms=tuple(sorted(asked.output_forms)))
+        output_forms=tuple(sorted(asked.output_forms)), release=asked.release,
+        privacy=None if asked.privacy is None else _terms(asked.privacy), own_figures=asked.own_figures,
+        sole_values=rules.sole_values(resources, facts))
+
+
+def _terms(asked: rules.DemandedPrivacy) -> PrivacyTerms:
+    rho = rules.rho_nano(asked.epsilon, asked.delta) if asked.epsilon is not None else asked.rho_nano
+    return PrivacyTerms(**asked.model_dump(exclude={"epsilon", "rho_nano"}), rho_nano=rho or 1)
 
 
 def accept_grant(session: Session, actor: Actor, demand_id: str, jws: str) -> GrantRecord:
@@ -230,10 +247,12 @@ def accept_grant(session: Session, actor: Actor, demand_id: str, jws: str) -> Gr
     if known is not None and known.digest == digest and known.demand_id == row.id:
         return known
     step = rules.DEMAND.check("grant", row.status, actor, owner=row.organisation_id)
-    rules.check_within(grant, _draft(session, actor, row), time.time())
+    facts = _facts(session, [item.resource_id for item in grant.resources])
+    rules.check_within(grant, _draft(session, actor, row), facts, time.time())
     record = GrantRecord(id=grant.jti, demand_id=row.id, scenario_id=row.scenario_id,
                          organisation_id=row.organisation_id, jws=jws, digest=digest, not_before=_time(grant.nbf),
-                         expires_at=_time(grant.exp), status=rules.GRANT.initial)
+                         expires_at=_time(grant.exp), status=rules.GRANT.initial, release=grant.release,
+                         own_figures=grant.own_figures)
     scenario = session.get_one(Scenario, row.scenario_id, with_for_update=True)
     scenario.status = rules.SCENARIO.check("grant", scenario.status, actor, owner=row.organisation_id).target
     row.status = step.target
@@ -260,10 +279,23 @@ def list_grants(session: Session, actor: Actor, *, status: str | None = None, sc
 
 
 def read_grant(record: GrantRecord) -> Grant:
-    """The claims of a stored grant, its signature checked. Raises ``grant_invalid``, ``authority_key_missing``."""
+    """The claims of a stored grant, its signature checked; of an outdated one too, to be shown.
+
+    Raises ``grant_invalid``, ``authority_key_missing``.
+    """
     if grant_digest(record.jws) != record.digest:
         raise ProblemError(federation.GRANT_INVALID)
-    return verify_grant(record.jws, _authority_key())
+    read = verify_grant if record.claims_version >= CLAIMS_VERSION else read_first_grant
+    return read(record.jws, _authority_key())
+
+
+def grant_state(record: GrantRecord, now: dt.datetime) -> str:
+    """``active``, ``revoked``, ``expired``, or ``outdated``: signed by an earlier version and as good as expired."""
+    if record.status != "active":
+        return record.status
+    if record.expires_at <= now:
+        return "expired"
+    return "active" if record.claims_version >= CLAIMS_VERSION else "outdated"
 
 
 def usable_grant(session: Session, grant_id: str, now: dt.datetime) -> tuple[GrantRecord, Grant]:
@@ -271,13 +303,15 @@ def usable_grant(session: Session, grant_id: str, now: dt.datetime) -> tuple[Gra
 
     Raises:
         ProblemError: ``not_found``, ``grant_revoked``, ``grant_not_yet_valid``, ``grant_expired``, ``grant_invalid``,
-            ``authority_key_missing``.
+            ``grant_outdated``, ``authority_key_missing``.
     """
     record = session.get(GrantRecord, grant_id)
     if record is None:
         raise ProblemError("not_found", what="grant", field="grant_id")
     if record.status != "active":
         raise ProblemError(federation.GRANT_REVOKED)
+    if record.claims_version < CLAIMS_VERSION:
+        raise ProblemError(errors.GRANT_OUTDATED)
     grant = read_grant(record)
     if now.timestamp() < grant.nbf:
         raise ProblemError(federation.GRANT_NOT_YET_VALID)
@@ -354,11 +388,18 @@ def _apps() -> dict[str, Any]:
     return dict(apps.installed())
 
 
+def _app_facts() -> dict[str, rules.AppFacts]:
+    return {name: rules.AppFacts(app.manifest.output_form, app.load().privacy is not None) for name, app in _apps().items()}
+
+
 def _facts(session: Session, ids: Iterable[str]) -> dict[str, rules.ResourceFacts]:
+    rows = catalogue.resources_by_id(session, ids)
+    nodes = nodes_by_id(session, {row.node_id for row in rows.values()})
     return {row.id: rules.ResourceFacts(
         id=row.id, node_id=row.node_id, name=row.name, grade=row.grade, active=row.status == "active",
-        columns={column["name"]: bool(column.get("identifier")) for column in row.columns})
-        for row in catalogue.resources_by_id(session, ids).values()}
+        columns={column["name"]: bool(column.get("identifier")) for column in row.columns},
+        domains={column["name"]: tuple(column.get("domain") or ()) for column in row.columns},
+        node=nodes[row.node_id].name if row.node_id in nodes else "") for row in rows.values()}
 
 
 def _time(seconds: int) -> dt.datetime:

@@ -23,8 +23,9 @@ class DataResource(SQLModel, table=True):
     sector: str
     grade: int
     row_count: int = Field(sa_type=BigInt)
-    # [{name, type, title, identifier, domain: [str], unit, lower, upper}] as in link.proto's Column
+    # [{name, type, title, identifier, domain: [str], unit, lower, upper, classification, resolution}] as in link.proto's Column
     columns: list[dict[str, Any]] = Field(sa_type=JSONType)
+    profile: dict[str, Any] | None = Field(default=None, sa_type=JSONType)  # as in link.proto's Profile; None: not measured
     approval: str = "manual"
     status: str = "active"  # active | withdrawn
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

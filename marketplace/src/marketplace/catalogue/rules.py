@@ -22,7 +22,11 @@ TYPES: Final = frozenset({"integer", "number", "string", "boolean", "date", "tim
 NUMERIC: Final = frozenset({"integer", "number", "boolean"})
 """Types a computation may take as numbers; a boolean counts as 0 or 1."""
 
-FIELDS: Final = ("name", "title", "title_en", "description", "sector", "grade", "row_count", "columns", "approval")
+CLASSIFICATIONS: Final = frozenset({"direct_identifier", "quasi_identifier", "sensitive", "free", ""})
+"""How a department classifies a column; "" where it has not."""
+
+FIELDS: Final = ("name", "title", "title_en", "description", "sector", "grade", "row_count", "columns", "approval",
+                 "profile")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _MAX_COLUMNS, _MAX_DOMAIN, _MAX_TEXT = 2000, 10_000, 4000
@@ -54,7 +58,31 @@ def clean_resource(resource: Mapping[str, Any]) -> dict[str, Any]:
     need(1 <= len(columns) <= _MAX_COLUMNS, f"{name}.columns")
     need(len({column["name"] for column in columns}) == len(columns), f"{name}.columns")
     return {"name": name, **texts, "title": texts["title"] or name, "sector": resource["sector"], "grade": grade,
-            "row_count": rows, "columns": columns, "approval": resource["approval"]}
+            "row_count": rows, "columns": columns, "approval": resource["approval"],
+            "profile": _clean_profile(name, resource.get("profile"), {column["name"] for column in columns}, need)}
+
+
+def _clean_profile(resource: str, profile: Mapping[str, Any] | None, columns: set[str], need: Any) -> dict[str, Any] | None:
+    """What was measured at the node, in whole percents."""
+    if profile is None:
+        return None
+    field = f"{resource}.profile"
+
+    def percent(item: Mapping[str, Any], name: str) -> int:
+        value = item.get(name)
+        need(type(value) is int and 0 <= value <= 100, field)
+        return int(value or 0)
+
+    measured, month, dated = profile.get("measured_at_ms"), str(profile.get("latest_month", "")), str(profile.get("date_column", ""))
+    need(type(measured) is int and 0 <= measured < 1 << 53, field)
+    need(month == "" or re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is not None, field)
+    need(dated == "" or dated in columns, field)
+    listed = list(profile.get("columns", ()))
+    need(len(listed) <= _MAX_COLUMNS and all(str(item.get("name")) in columns for item in listed), field)
+    return {"measured_at_ms": measured, "date_column": dated, "latest_month": month,
+            **{name: percent(profile, name) for name in ("completeness", "validity", "uniqueness")},
+            "columns": [{"name": str(item["name"]), **{name: percent(item, name) for name in ("completeness", "validity")}}
+                        for item in listed]}
 
 
 def _clean_column(resource: str, column: Mapping[str, Any], need: Any) -> dict[str, Any]:
@@ -68,8 +96,11 @@ def _clean_column(resource: str, column: Mapping[str, Any], need: Any) -> dict[s
     out: dict[str, Any] = {
         "name": name, "type": column["type"], "title": str(column.get("title", ""))[:_MAX_TEXT],
         "identifier": bool(column.get("identifier", False)), "domain": domain, "unit": str(column.get("unit", ""))[:64],
-        "lower": column.get("lower"), "upper": column.get("upper")}
-    for bound in ("lower", "upper"):
+        "lower": column.get("lower"), "upper": column.get("upper"), "resolution": column.get("resolution"),
+        "classification": str(column.get("classification") or "")}
+    need(out["classification"] in CLASSIFICATIONS, field)
+    need(out["resolution"] is None or (isinstance(out["resolution"], int | float) and out["resolution"] > 0), field)
+    for bound in ("lower", "upper", "resolution"):
         value = out[bound]
         need(value is None or (isinstance(value, int | float) and math.isfinite(value)), field)
     need(out["lower"] is None or out["upper"] is None or out["lower"] <= out["upper"], field)

@@ -92,7 +92,11 @@ class Model(_Shape):
     standardise: str = Field(pattern="^(pooled|department)$")
 
 
-SHAPES: Final[dict[str, type[_Shape]]] = {"statistics": Statistics, "model": Model}
+SHAPES: Final[dict[str, type[BaseModel]]] = {"statistics": Statistics, "model": Model}
+"""What content of a kind looks like where its app does not say so itself."""
+
+KINDS: Final[dict[str, frozenset[str]]] = {"statistics": frozenset({"statistics", "table"}), "model": frozenset({"model"})}
+"""By output form, the kinds of content it may have."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,8 @@ class Check:
         return asdict(self)
 
 
-def check_output(form: str, content: Any, grant: Grant, *, participants: int, rows: int) -> list[Check]:
+def check_output(form: str, content: Any, grant: Grant, *, participants: int, rows: int,
+                 content_model: type[BaseModel] | None = None) -> list[Check]:
     """All automatic checks of one candidate output, in a fixed order.
 
     Args:
@@ -115,12 +120,15 @@ def check_output(form: str, content: Any, grant: Grant, *, participants: int, ro
         content: the candidate, as the app returned it.
         participants: departments whose data is in it.
         rows: the fewest rows any sum of the run was about, as the nodes counted them; the content is not believed.
+        content_model: the app's own strict model of its content.
     """
-    shape = SHAPES.get(form)
+    kind = content.get("kind") if isinstance(content, dict) else None
+    shape = content_model or SHAPES.get(form)
     encoded = _encoded(content)
+    fits = encoded is not None and shape is not None and kind in KINDS.get(form, ()) and _fits(shape, encoded)
     checks = [
-        Check("form_allowed", form in grant.output_forms and shape is not None, {"form": form}),
-        Check("shape", shape is not None and _fits(shape, content)),
+        Check("form_allowed", form in grant.output_forms and form in KINDS, {"form": form}),
+        Check("shape", fits),
         Check("finite", encoded is not None and all(math.isfinite(n) for n in numbers(content))),
         Check("size", encoded is not None and len(encoded) <= MAX_BYTES and _count(content) <= grant.max_output_values,
               {"values": _count(content), "maximum": grant.max_output_values}),
@@ -128,10 +136,10 @@ def check_output(form: str, content: Any, grant: Grant, *, participants: int, ro
               {"participants": participants, "minimum": grant.minimum_participants}),
         Check("rows", rows >= grant.minimum_cohort, {"rows": rows, "minimum": grant.minimum_cohort}),
     ]
-    if form == "statistics":
-        small = _small_cells(content, grant.minimum_cohort) if checks[1].passed else 0
-        checks.append(Check("cells", checks[1].passed and small == 0, {"cells": small, "minimum": grant.minimum_cohort}))
-    checks.append(Check("stated_facts", checks[1].passed and _stated(content, participants, rows)))
+    if form == "statistics" and grant.release == "exact":  # with noise, a count tells nothing of any one row
+        small = _small_cells(content, grant.minimum_cohort) if fits else 0
+        checks.append(Check("cells", fits and small == 0, {"cells": small, "minimum": grant.minimum_cohort}))
+    checks.append(Check("stated_facts", fits and _stated(content, participants, rows, exact=grant.release == "exact")))
     return checks
 
 
@@ -163,10 +171,10 @@ def _encoded(content: Any) -> bytes | None:
         return None
 
 
-def _fits(shape: type[_Shape], content: Any) -> bool:
+def _fits(shape: type[BaseModel], encoded: bytes) -> bool:
     try:
-        value = shape.model_validate(content)
-    except ValidationError:
+        value = shape.model_validate_json(encoded)  # as JSON, because strict models take JSON arrays for tuples
+    except (ValidationError, RecursionError):
         return False
     if isinstance(value, Model):
         return len(value.coefficients) == len(value.terms)
@@ -178,7 +186,10 @@ def _fits(shape: type[_Shape], content: Any) -> bool:
 
 def _small_cells(content: dict[str, Any], minimum: int) -> int:
     """How many published figures rest on fewer rows than the grant's cohort; a suppressed one must be gone."""
-    value = Statistics.model_validate(content)
+    try:
+        value = Statistics.model_validate(content)
+    except ValidationError:  # an app with a form of its own
+        return sum(1 for count in _counts(content) if count < minimum)
     small = 0
     for table in value.tables:
         for cell in table.cells:
@@ -192,5 +203,22 @@ def _small_cells(content: dict[str, Any], minimum: int) -> int:
     return small
 
 
-def _stated(content: dict[str, Any], participants: int, rows: int) -> bool:
-    return content.get("departments") == participants and content.get("rows", -1) <= rows
+_COUNTED: Final = frozenset({"rows", "count", "counts", "cohort", "cohorts"})
+"""What numbers of rows are called in contents."""
+
+
+def _counts(value: Any, name: str = "") -> Iterator[float]:
+    """The numbers in a JSON value that say how many rows something is about."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _counts(item, key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _counts(item, name)
+    elif name in _COUNTED and isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _stated(content: dict[str, Any], participants: int, rows: int, *, exact: bool) -> bool:
+    said = content.get("cohort" if content["kind"] == "table" else "rows", -1)
+    return content.get("departments") == participants and (not exact or (isinstance(said, int) and said <= rows))

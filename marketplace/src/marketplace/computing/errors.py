@@ -27,6 +27,9 @@ APP_NOT_INSTALLED: Final = define(
 APP_NOT_GRANTED: Final = define(
     "app_not_granted", 403, zh="授权凭证未许可使用应用“{app}”，或许可的是另一版本。",
     en="The grant does not cover the app “{app}”, or covers another version of it.")
+APP_WITHOUT_NOISE: Final = define(
+    "app_without_noise", 422, zh="授权凭证要求加噪发布，应用“{app}”不支持。",
+    en="The grant asks for answers with noise, which the app “{app}” cannot give.")
 GRANT_NOT_YOURS: Final = define(
     "grant_not_yours", 403, zh="该授权凭证的被授权单位不是贵单位。", en="This grant was given to another organisation.")
 RESOURCE_NOT_GRANTED: Final = define(
@@ -36,13 +39,12 @@ RESOURCE_UNAVAILABLE: Final = define(
     "resource_unavailable", 409, zh="部门节点“{node}”已撤下数据资源“{resource}”。",
     en="The department's node “{node}” has withdrawn the resource “{resource}”.")
 COLUMN_TYPES_DIFFER: Final = define(
-    "column_types_differ", 409, zh="各部门登记的字段“{column}”类型不一致，无法合并计算。",
-    en="The departments have registered the column “{column}” with different types.")
-DOMAINS_DIFFER: Final = define(
-    "domains_differ", 409,
-    zh="各部门登记的“{column}”取值范围不一致，无法合并分组。请各部门以相同的取值重新登记该字段（--dimension {column}=…）。",
-    en="The departments have declared different values for “{column}”, so it cannot be grouped by. Let each register the"
-       " column again with the same values (--dimension {column}=…).")
+    "column_types_differ", 409, zh="各部门登记的字段“{column}”类型不一致，无法合并计算：{types}。",
+    en="The departments have registered the column “{column}” with different types: {types}.")
+UNITS_DIFFER: Final = define(
+    "units_differ", 409, zh="各部门登记的字段“{column}”计量单位不一致，无法合并计算：{units}。请各部门以同一单位重新登记。",
+    en="The departments have registered the column “{column}” in different units: {units}. Let each register it again in the "
+       "same unit.")
 TOO_FEW_DEPARTMENTS: Final = define(
     "too_few_departments", 409, zh="只有 {count} 个部门提供该资源，授权要求至少 {minimum} 个。",
     en="Only {count} departments offer this resource; the grant asks for at least {minimum}.")

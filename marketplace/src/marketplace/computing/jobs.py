@@ -41,7 +41,8 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
     checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
     job = Job(id=new_id("job"), organisation_id=actor.organisation_id, submitted_by=actor.label, grant_id=grant_id,
               title=rules.clean_text(title.strip(), 200), app_name=app, app_digest=checked.app_digest, params=checked.params,
-              idempotency_key=idempotency_key, request_digest=digest)
+              resources=checked.resources, idempotency_key=idempotency_key, request_digest=digest,
+              question_digest=checked.question_digest)
     try:
         with session.begin_nested():
             session.add(job)
@@ -155,6 +156,11 @@ def output_digest(session: Session, job_id: str) -> str | None:
         return submission.digest_of(approved_output(session, job_id).content)
     except ProblemError:
         return None
+
+
+def resources_of(job: Job) -> list[str]:
+    """Names of the resources that a job reads."""
+    return job.resources or [str(job.params.get("resource", ""))]  # jobs of the first version read one
 
 
 def find_job(session: Session, job_id: str) -> Job | None:

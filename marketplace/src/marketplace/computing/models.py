@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+from sqlalchemy import LargeBinary
 from sqlmodel import Field, SQLModel, UniqueConstraint
 
 from marketplace.db import BigInt, JSONType, UtcDateTime, utc_now
@@ -51,6 +52,7 @@ class Job(SQLModel, table=True):
     app_name: str
     app_digest: str
     params: dict[str, Any] = Field(sa_type=JSONType)
+    resources: list[str] = Field(default_factory=list, sa_type=JSONType)  # names of what it reads
     status: str = Field(default="queued", index=True)  # see computing.rules.JOB
     round: int = 0
     rounds: int = 0
@@ -61,6 +63,9 @@ class Job(SQLModel, table=True):
     waiting_for: dict[str, str] = Field(default_factory=dict, sa_type=JSONType)
     idempotency_key: str
     request_digest: str
+    # sha256:<hex> of what is asked of what, see computing.submission; "": from before this was written down
+    question_digest: str = Field(default="", index=True)
+    reused_from: str | None = None  # the job whose stored result this one has
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     started_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     finished_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -77,6 +82,18 @@ class Run(SQLModel, table=True):
     error_code: str | None = None
     started_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     finished_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class RunRound(SQLModel, table=True):
+    """A finished round of a job under way: from here a restarted coordinator goes on. Gone once the job has ended."""
+
+    __tablename__ = "run_round"
+    job_id: str = Field(foreign_key="job.id", primary_key=True)
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    participants: list[str] = Field(sa_type=JSONType)  # node ids
+    sums: bytes = Field(sa_type=LargeBinary)  # shuyan.federation.rounds.StoredRound
+    size: int  # bytes of it
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
 class JobLog(SQLModel, table=True):

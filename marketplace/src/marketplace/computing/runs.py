@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
@@ -17,10 +18,10 @@ from marketplace.actor import SYSTEM
 from marketplace.authorisation import service as authorisation
 from marketplace.computing import egress, rules
 from marketplace.computing.errors import COORDINATOR_INTERRUPTED, EGRESS_CHECKS_FAILED
-from marketplace.computing.jobs import add_log, end_cancelled, locked_job
+from marketplace.computing.jobs import add_log, end_cancelled, locked_job, resources_of
 from marketplace.computing.models import EgressReview, Job, JobOutput, Run
 from marketplace.computing.nodes import nodes_by_id
-from marketplace.computing.submission import digest_of, granted_resources
+from marketplace.computing.submission import departments_of, digest_of
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
@@ -109,14 +110,11 @@ def order(session: Session, job_id: str, run_id: str) -> Order:
     """
     job, run = session.get_one(Job, job_id), session.get_one(Run, run_id)
     record, grant = authorisation.usable_grant(session, job.grant_id, utc_now())
-    granted = granted_resources(grant, str(job.params.get("resource", "")))
-    active = {node_id for node_id, node in nodes_by_id(session, (item.node_id for item in granted)).items()
-              if node.status == "active"}
-    names = {node.node_id: node.name for node in grant.nodes}
+    departments = departments_of(grant, resources_of(job))
+    active = {node_id for node_id, node in nodes_by_id(session, departments).items() if node.status == "active"}
     return Order(job_id=job.id, run_id=run.id, attempt=run.attempt, grant_jws=record.jws, grant=grant,
                  app_name=job.app_name, app_digest=job.app_digest, params=dict(job.params),
-                 departments={item.node_id: names.get(item.node_id, item.node_id) for item in granted
-                              if item.node_id in active})
+                 departments={node_id: name for node_id, name in departments.items() if node_id in active})
 
 
 @dataclass(frozen=True)
@@ -151,8 +149,11 @@ def set_participants(session: Session, run_id: str, node_ids: Sequence[str]) -> 
 
 
 def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any], participants: Sequence[str],
-           rows: int) -> bool:
+           rows: int, content_model: type[BaseModel] | None = None) -> bool:
     """Take a run's candidate output through the automatic checks: to review, or the job fails and nothing is kept.
+
+    Args:
+        content_model: the app's own strict model of its content.
 
     Returns:
         whether the output went to review. Repeating it on a closed run changes nothing.
@@ -165,7 +166,8 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
     except ProblemError as problem:  # revoked or expired while it ran: what it gave may not be used
         _fail(session, run, job, problem.code, dict(problem.args_))
         return False
-    checks = egress.check_output(form, content, grant, participants=len(participants), rows=rows)
+    checks = egress.check_output(form, content, grant, participants=len(participants), rows=rows,
+                                 content_model=content_model)
     wrong = egress.failed(checks)
     trust.append(session, Tag.EGRESS_CHECKED, SYSTEM, run.id, related=[job.id, job.grant_id],
                  data={"passed": not wrong, "failed": wrong})

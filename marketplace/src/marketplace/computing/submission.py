@@ -7,8 +7,9 @@ one sentence that names the field.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import rfc8785
 from pydantic import ValidationError
@@ -20,22 +21,52 @@ from marketplace.catalogue.rules import NUMERIC
 from marketplace.computing import errors
 from marketplace.db import utc_now
 from shuyan.federation import problems as federation
+from shuyan.federation.units import same_unit
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant, GrantedResource
 
 if TYPE_CHECKING:
-    from shuyan.federation.apps import FederatedApp, InstalledApp
+    from shuyan.federation.apps import FederatedApp, InstalledApp, Need
 
-Schemas = dict[str, dict[str, dict[str, Any]]]
-"""Node id → column name → the catalogue's description of the column."""
+Schema = dict[str, dict[str, Any]]
+"""Column name → the catalogue's description of the column."""
+
+FILLED: Final = ("domains", "bounds")
+"""Parameters that say how the departments declare their data: the catalogue's to fill in, never the developer's."""
+
+
+@dataclass(frozen=True)
+class Department:
+    """One department's resource under a grant, as the catalogue describes it."""
+
+    name: str
+    item: GrantedResource
+    columns: Schema
+
+
+Tables = dict[str, list[Department]]
+"""Resource name → the departments that have it, by node id."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A job fit to be queued: its parameters with ``domains`` filled in, and the digest of the app it will run."""
+    """A job fit to be queued.
+
+    Attributes:
+        params: with what the departments declare filled in.
+        app_digest: of the app it will run.
+        question_digest: over all that the answer depends on, as far as it is known here.
+        resources: names of those it reads.
+        departments: node id → name of those that have every resource it reads.
+    """
 
     params: dict[str, Any]
     app_digest: str
+    question_digest: str
+    resources: list[str]
+    grant: Grant
+    app: FederatedApp
+    departments: dict[str, str]
 
 
 def request_digest(**body: Any) -> str:
@@ -62,15 +93,25 @@ def check(session: Session, organisation_id: str, *, grant_id: str, app: str, pa
         raise ProblemError(errors.GRANT_NOT_YOURS, field="grant_id")
     installed = _granted_app(grant, app)
     model = installed.load()
+    if grant.release == "dp" and model.privacy is None:
+        raise ProblemError(errors.APP_WITHOUT_NOISE, field="app", app=app)
     checked = _validated(model, params)
-    resource = str(checked.get("resource", ""))
-    granted = granted_resources(grant, resource)
-    if not granted:
-        raise ProblemError(errors.RESOURCE_NOT_GRANTED, field="params.resource", resource=resource)
-    if len(granted) < grant.minimum_participants:
-        raise ProblemError(errors.TOO_FEW_DEPARTMENTS, field="params.resource", count=len(granted),
+    tables: Tables = {}
+    for resource in touched(model, checked):
+        granted = granted_resources(grant, resource)
+        if not granted:
+            raise ProblemError(errors.RESOURCE_NOT_GRANTED, field="params.resource", resource=resource)
+        tables[resource] = _departments(session, granted, grant)
+    departments = departments_of(grant, tables)
+    if len(departments) < grant.minimum_participants:
+        raise ProblemError(errors.TOO_FEW_DEPARTMENTS, field="params.resource", count=len(departments),
                            minimum=grant.minimum_participants)
-    return Checked(with_domains(model, checked, granted, _schemas(session, granted, grant)), installed.digest)
+    tables = {name: [one for one in have if one.item.node_id in departments] for name, have in tables.items()}
+    filled = with_declarations(model, checked, tables)
+    digest = digest_of({
+        "grant": record.digest, "app": app, "app_digest": installed.digest, "params": filled,
+        "resources": {one.item.resource_id: digest_of(one.columns) for have in tables.values() for one in have}})
+    return Checked(filled, installed.digest, digest, sorted(tables), grant, model, departments)
 
 
 def granted_resources(grant: Grant, name: str) -> list[GrantedResource]:
@@ -78,51 +119,129 @@ def granted_resources(grant: Grant, name: str) -> list[GrantedResource]:
     return sorted((item for item in grant.resources if item.name == name), key=lambda item: item.node_id)
 
 
-def with_domains(app: FederatedApp, params: dict[str, Any], granted: list[GrantedResource],
-                 schemas: Schemas) -> dict[str, Any]:
-    """``params`` with the declared values of every dimension, having checked every column they touch.
+def departments_of(grant: Grant, resources: Iterable[str]) -> dict[str, str]:
+    """Node id → name of the departments that have every one of ``resources`` under a grant."""
+    names = {node.node_id: node.name for node in grant.nodes}
+    have = [{item.node_id for item in granted_resources(grant, name)} for name in resources]
+    return {node_id: names.get(node_id, node_id) for node_id in sorted(set.intersection(*have) if have else set())}
+
+
+def touched(app: FederatedApp, params: dict[str, Any]) -> dict[str, dict[str, Need]]:
+    """The resources that given parameters touch, and how they use each column.
+
+    Raises:
+        ProblemError: the app's own, with ``field`` naming where in the parameters.
+    """
+    try:
+        found = app.tables(app.params(params))
+    except ProblemError as problem:
+        where = problem.field or ""
+        problem.field = where if where.startswith("params") else f"params.{where}" if where else "params"
+        raise
+    return {name: dict(columns) for name, columns in found.items()}
+
+
+def with_declarations(app: FederatedApp, params: dict[str, Any], tables: Tables) -> dict[str, Any]:
+    """``params`` with what the departments declare, having checked every column they touch.
+
+    Dimensions get the union of the departments' values, numbers the widest of their bounds, as far as the app's
+    parameters have a place for them.
 
     Raises:
         ProblemError: see :func:`check_column`, with ``field`` naming where the column stands in ``params``.
     """
-    columns = {}
-    for name, _ in app.needs(app.params(params)):
-        columns[name] = check_column(name, granted, schemas, field_of(params, name))
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for resource, needs in touched(app, params).items():
+        for name in needs:
+            found[resource, name] = check_column(name, tables[resource], field_of(params, name))
     # A column of words with declared values may be a category of a model; whether it is, the app says once it has them.
-    wordy = {name: list(column["domain"]) for name, column in columns.items()
-             if column["type"] not in NUMERIC and column["domain"]}
-    domains = {}
-    for name, need in app.needs(app.params(params | {"domains": wordy})):
-        column, field = columns[name], field_of(params, name)
-        if need == "number" and column["type"] not in NUMERIC:
-            raise ProblemError(federation.WRONG_TYPE, field=field, column=name, expected="number")
-        if need in ("dimension", "category"):
-            if not column["domain"]:
-                raise ProblemError(federation.NOT_A_DIMENSION, field=field, column=name)
-            domains[name] = list(column["domain"])
-    return params | {"domains": domains}
+    wordy = {name: column["domain"] for (_, name), column in found.items() if column["type"] not in NUMERIC and column["domain"]}
+    known = set(app.params_model.model_fields)
+    if "domains" in known:
+        params = params | {"domains": wordy}
+    domains: dict[str, list[list[str]]] = {}
+    bounds: dict[str, list[float]] = {}
+    for resource, needs in touched(app, params).items():
+        for name, need in needs.items():
+            field = field_of(params, name)
+            column = found.get((resource, name)) or check_column(name, tables[resource], field)
+            if need == "number" and column["type"] not in NUMERIC:
+                raise ProblemError(federation.WRONG_TYPE, field=field, column=name, expected="number")
+            if need == "number" and (units := differing_units(name, tables[resource])):
+                raise ProblemError(errors.UNITS_DIFFER, field=field, column=name, units=units)
+            if need in ("dimension", "category"):
+                if not column["domain"]:
+                    raise ProblemError(federation.NOT_A_DIMENSION, field=field, column=name)
+                domains.setdefault(name, []).append(column["domain"])
+            if column["lower"] is not None and column["upper"] is not None:
+                low, high = bounds.get(name, [column["lower"], column["upper"]])
+                bounds[name] = [min(low, column["lower"]), max(high, column["upper"])]
+    filled = {"domains": {name: union(values) for name, values in domains.items()}, "bounds": bounds}
+    return {**params, **{name: value for name, value in filled.items() if name in known}}
 
 
-def check_column(name: str, granted: list[GrantedResource], schemas: Schemas, field: str) -> dict[str, Any]:
-    """One column as all departments describe it.
+def check_column(name: str, departments: list[Department], field: str) -> dict[str, Any]:
+    """One column as all departments together describe it: the union of its values, the widest of its bounds.
 
     Raises:
-        ProblemError: ``unknown_column``; ``column_not_granted``; ``column_types_differ``; ``domains_differ``.
+        ProblemError: ``unknown_column``; ``column_not_granted``; ``column_types_differ``.
     """
     columns = []
-    for item in granted:
-        column = schemas[item.node_id].get(name)
+    for one in departments:
+        column = one.columns.get(name)
         if column is None:
             raise ProblemError(federation.UNKNOWN_COLUMN, field=field, column=name)
-        if name not in item.columns or column["identifier"]:
+        if name not in one.item.columns or column["identifier"]:
             raise ProblemError(federation.COLUMN_NOT_GRANTED, field=field, column=name)
         columns.append(column)
     kinds = {column["type"] for column in columns}
     if len(kinds) > 1 and not kinds <= NUMERIC:
-        raise ProblemError(errors.COLUMN_TYPES_DIFFER, field=field, column=name)
-    if len({frozenset(column["domain"]) for column in columns}) > 1:
-        raise ProblemError(errors.DOMAINS_DIFFER, field=field, column=name)
-    return columns[0]
+        raise ProblemError(errors.COLUMN_TYPES_DIFFER, field=field, column=name, types=_grouped(name, departments, "type"))
+    # What only some departments declare holds for none of the others.
+    declared = all(column["domain"] for column in columns)
+    lower = [column["lower"] for column in columns if column.get("lower") is not None]
+    upper = [column["upper"] for column in columns if column.get("upper") is not None]
+    return {**columns[0], "type": "number" if len(kinds) > 1 else columns[0]["type"],
+            "domain": union([column["domain"] for column in columns]) if declared else [],
+            "lower": min(lower) if len(lower) == len(columns) else None,
+            "upper": max(upper) if len(upper) == len(columns) else None}
+
+
+def differing_units(name: str, departments: list[Department]) -> list[str]:
+    """The units in which departments count a column, each with those that use it; empty if all use one."""
+    units = [str(one.columns[name].get("unit") or "") for one in departments]
+    if all(same_unit(unit, units[0]) for unit in units):
+        return []
+    return _grouped(name, departments, "unit")
+
+
+def _grouped(name: str, departments: list[Department], what: str) -> list[str]:
+    """``number（甲、乙）``: the departments by what they declare of a column."""
+    found: dict[str, list[str]] = {}
+    for one in departments:
+        found.setdefault(str(one.columns[name].get(what) or "—"), []).append(one.name)
+    return [f"{value}（{'、'.join(names)}）" for value, names in found.items()]
+
+
+def union(domains: Sequence[Sequence[str]]) -> list[str]:
+    """All values of several lists, each once. Lists that are in order, of numbers or of words, give one in order; else
+    values stand as they first appear.
+
+    >>> union([["2013", "2015"], ["2014"]]), union([["low", "high"], ["low", "middle"]])
+    (['2013', '2014', '2015'], ['low', 'high', 'middle'])
+    """
+    merged = list(dict.fromkeys(value for values in domains for value in values))
+    for key in (_number, str):
+        try:
+            if all(list(values) == sorted(values, key=key) for values in domains):
+                return sorted(merged, key=key)
+        except ValueError:
+            continue
+    return merged
+
+
+def _number(value: str) -> float:
+    return float(value)
 
 
 def field_of(value: Any, wanted: str, path: str = "params") -> str:
@@ -133,7 +252,7 @@ def field_of(value: Any, wanted: str, path: str = "params") -> str:
     """
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        if path == "params" and key in ("resource", "domains"):
+        if path == "params" and key in ("resource", *FILLED):
             continue
         if item == wanted:
             return f"{path}.{key}"
@@ -142,17 +261,17 @@ def field_of(value: Any, wanted: str, path: str = "params") -> str:
     return "params"
 
 
-def _schemas(session: Session, granted: list[GrantedResource], grant: Grant) -> Schemas:
+def _departments(session: Session, granted: list[GrantedResource], grant: Grant) -> list[Department]:
     names = {node.node_id: node.name for node in grant.nodes}
     rows = catalogue.resources_by_id(session, [item.resource_id for item in granted])
-    schemas: Schemas = {}
+    found = []
     for item in granted:
         row = rows.get(item.resource_id)
+        name = names.get(item.node_id, item.node_id)
         if row is None or row.status != "active":
-            raise ProblemError(errors.RESOURCE_UNAVAILABLE, field="params.resource", resource=item.name,
-                               node=names.get(item.node_id, item.node_id))
-        schemas[item.node_id] = {column["name"]: column for column in row.columns}
-    return schemas
+            raise ProblemError(errors.RESOURCE_UNAVAILABLE, field="params.resource", resource=item.name, node=name)
+        found.append(Department(name, item, {column["name"]: column for column in row.columns}))
+    return found
 
 
 def _granted_app(grant: Grant, name: str) -> InstalledApp:
@@ -170,14 +289,13 @@ def _granted_app(grant: Grant, name: str) -> InstalledApp:
 
 
 def _validated(app: FederatedApp, params: dict[str, Any]) -> dict[str, Any]:
-    # "domains" are the catalogue's to say, not the developer's
-    raw = rfc8785.dumps({key: value for key, value in params.items() if key != "domains"})
+    raw = rfc8785.dumps({key: value for key, value in params.items() if key not in FILLED})
     try:
         # as JSON, because strict models take JSON arrays for tuples but Python lists not
         checked = app.params_model.model_validate_json(raw)
     except ValidationError as error:
         raise _param_problem(error) from None
-    return checked.model_dump(mode="json", exclude={"domains"})
+    return checked.model_dump(mode="json", exclude=set(FILLED))
 
 
 def _param_problem(error: ValidationError) -> ProblemError:

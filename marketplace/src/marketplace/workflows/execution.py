@@ -178,7 +178,8 @@ def _attempt(transport: RunTransport, watched: Watched, run_id: str, wait_second
     watched.flush()
     with transaction() as session:
         reviewing = runs.finish(session, run_id, form=app.manifest.output_form, content=content,
-                                participants=grid.participants, rows=grid.smallest_cohort)
+                                participants=grid.participants, rows=grid.smallest_cohort,
+                                content_model=app.load().content_model)
     log.info("run finished", job_id=watched.job_id, run_id=run_id, reviewing=reviewing)
     return "finished" if reviewing else "failed"
 

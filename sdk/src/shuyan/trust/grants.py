@@ -178,6 +178,23 @@ def verify_grant(jws: str, public_key: Ed25519PublicKey) -> Grant:
     return _verified(Grant, jws, GRANT_TYPE, public_key, GRANT_INVALID)
 
 
+def read_first_grant(jws: str, public_key: Ed25519PublicKey) -> Grant:
+    """A grant signed before grants said how answers are released, with today's defaults: to show it, never to act on it.
+
+    Raises:
+        ProblemError: ``grant_invalid``, also for one of today's.
+    """
+    later = {"release", "privacy", "own_figures", "sole_values"}
+    try:
+        payload = _jws.verify(jws, GRANT_TYPE, public_key)
+        grant = Grant.model_validate_json(payload)
+        if rfc8785.dumps(grant.model_dump(mode="json", exclude=later)) != payload:
+            raise ValueError("another claim is missing")
+    except (ValueError, ValidationError) as error:
+        raise ProblemError(GRANT_INVALID) from error
+    return grant
+
+
 def sign_revocations(revocations: RevocationList, private_key: Ed25519PrivateKey) -> str:
     """The revocation list as a compact JWS. Raises :class:`ValueError` above 512 KiB."""
     return _jws.sign(revocations.model_dump(mode="json"), REVOCATIONS_TYPE, private_key)

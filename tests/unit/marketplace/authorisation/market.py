@@ -24,6 +24,7 @@ COLUMNS: list[dict[str, Any]] = [
     {"name": "age", "type": "integer", "identifier": False, "domain": []},
     {"name": "income", "type": "number", "identifier": False, "domain": []},
 ]
+DISTRICT: dict[str, Any] = {"name": "district", "type": "string", "identifier": False}
 
 
 @dataclass
@@ -58,7 +59,7 @@ def build(database: Any) -> Market:
         for number in range(1, 5):
             session.add(DataResource(id=f"res_{number}", node_id=f"node_{number}", organisation_id=f"org_{number}",
                                      name="households", title="住户", sector="livelihood", grade=3, row_count=100,
-                                     columns=COLUMNS))
+                                     columns=[*COLUMNS, {**DISTRICT, "domain": ["共有", f"区{number}"]}]))
         session.add(DataResource(id="res_core", node_id="node_1", organisation_id="org_1", name="core", title="核心",
                                  sector="livelihood", grade=4, row_count=100, columns=COLUMNS))
     return Market(authority_key, cards)
@@ -69,3 +70,9 @@ def body(**changes: Any) -> dict[str, Any]:
     return {"resources": [{"resource_id": f"res_{n}", "columns": ["age", "income"]} for n in (1, 2, 3)],
             "apps": ["statistics"], "minimum_cohort": 10, "minimum_participants": 3, "output_forms": ["statistics"],
             "term_days": 90} | changes
+
+
+def privacy(**changes: Any) -> dict[str, Any]:
+    """Privacy terms of a demand, with ``changes``."""
+    return {"unit": "person", "unit_columns": {"households": "id_number"}, "max_rows_per_unit": 1, "max_groups_per_unit": 1,
+            "delta": 1e-6, "epsilon": 1.0} | changes

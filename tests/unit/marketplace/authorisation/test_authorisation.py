@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from marketplace.computing.models import Node
 from marketplace.db import utc_now
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
-from shuyan.trust import grants, keys
+from shuyan.trust import _jws, grants, keys
 
 from . import market as city
 
@@ -107,6 +109,14 @@ BAD_DEMANDS: list[tuple[str, dict[str, Any], str, str]] = [
     ("a term of false", {"term_days": False}, "demand_invalid", "term_days"),
     ("no columns", {"resources": [{"resource_id": "res_1", "columns": []}]}, "demand_invalid", "resources.0.columns"),
     ("an extra field", {"raw_rows": True}, "demand_invalid", "raw_rows"),
+    ("noise without terms", {"release": "dp"}, "demand_release_invalid", "privacy"),
+    ("terms without noise", {"privacy": city.privacy()}, "demand_release_invalid", "privacy"),
+    ("no budget", {"release": "dp", "privacy": city.privacy(epsilon=None)}, "demand_budget_invalid", "privacy.epsilon"),
+    ("two budgets", {"release": "dp", "privacy": city.privacy(rho_nano=5)}, "demand_budget_invalid", "privacy.epsilon"),
+    ("too large a δ", {"release": "dp", "privacy": city.privacy(delta=0.5)}, "demand_invalid", "privacy.delta"),
+    ("an app without noise", {"release": "dp", "privacy": city.privacy(), "apps": ["regression"], "output_forms": ["model"]},
+     "demand_app_without_noise", "apps.0"),
+    ("own figures for no reason", {"own_figures": True}, "demand_own_figures_unexplained", "own_figures_reason"),
     ("another output form", {"output_forms": ["rows"]}, "demand_invalid", "output_forms.0"),
 ]
 
@@ -227,6 +237,110 @@ def test_a_narrower_grant_is_taken(database: Any, market: Any) -> None:
         "resources": tuple(r.model_copy(update={"columns": ("age",)}) for r in claims.resources),
         "minimum_cohort": 50, "exp": claims.exp - 86_400})
     assert accept(database, demand, grants.sign_grant(narrower, market.authority_key)).status == "active"
+
+
+@pytest.fixture
+def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every app can answer with noise."""
+    honest = authorisation._app_facts
+    monkeypatch.setattr(authorisation, "_app_facts",
+                        lambda: {name: replace(facts, noisy=True) for name, facts in honest().items()})
+
+
+@pytest.mark.usefixtures("noisy")
+@pytest.mark.parametrize(("changes", "code", "field"), [
+    ({"unit_columns": {"households": "name"}}, "demand_unit_column_unknown", "privacy.unit_columns.households"),
+    ({"unit_columns": {"other": "id_number"}}, "demand_unit_column_missing", "privacy.unit_columns.households"),
+    ({"unit_columns": {"households": "id_number", "other": "x"}}, "demand_invalid", "privacy.unit_columns.other"),
+])
+def test_each_resource_has_a_column_that_tells_units_apart(
+    sqlite_database: Any, changes: dict[str, Any], code: str, field: str
+) -> None:
+    city.build(sqlite_database)
+    with pytest.raises(ProblemError) as caught:
+        submit(sqlite_database, release="dp", privacy=city.privacy(**changes))
+    assert (caught.value.code, caught.value.field) == (code, field)
+    assert "?" not in caught.value.text("zh") + caught.value.text("en")
+
+
+@pytest.mark.usefixtures("noisy")
+def test_a_grant_says_how_answers_are_released(sqlite_database: Any) -> None:
+    market = city.build(sqlite_database)
+    record = issue(sqlite_database, market, release="dp", privacy=city.privacy())
+    with sqlite_database.reading() as session:
+        _, grant = authorisation.usable_grant(session, record.id, utc_now())
+    assert (grant.release, record.release, grant.own_figures) == ("dp", "dp", False)
+    assert grant.privacy is not None
+    assert grant.privacy.unit_columns == {"households": "id_number"}
+    rho = grant.privacy.rho_nano / 1e9
+    assert rho + 2 * math.sqrt(rho * math.log(1 / 1e-6)) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.usefixtures("noisy")
+@pytest.mark.parametrize(("name", "change"), [
+    ("privacy", {"rho_nano": 10**9}), ("privacy", {"delta": 1e-5}), ("privacy", {"max_groups_per_unit": 9}),
+    ("privacy", {"unit": "household"}), ("privacy", {"honest_fraction": 0.9}),
+])
+def test_privacy_terms_may_not_be_loosened(sqlite_database: Any, name: str, change: dict[str, Any]) -> None:
+    market = city.build(sqlite_database)
+    demand = submit(sqlite_database, release="dp", privacy=city.privacy())
+    claims = draft(sqlite_database, demand)
+    assert claims.privacy is not None
+    looser = claims.model_copy(update={"privacy": claims.privacy.model_copy(update=change)})
+    with pytest.raises(ProblemError) as caught:
+        accept(sqlite_database, demand, grants.sign_grant(looser, market.authority_key))
+    assert (caught.value.code, caught.value.args_) == ("grant_too_wide", {"name": name})
+
+
+WITH_DISTRICT = [{"resource_id": f"res_{n}", "columns": ["age", "district"]} for n in (1, 2, 3, 4)]
+
+
+def test_values_of_one_department_alone_are_named_in_the_grant(sqlite_database: Any) -> None:
+    market = city.build(sqlite_database)
+    demand = submit(sqlite_database, resources=WITH_DISTRICT)
+    claims = draft(sqlite_database, demand)
+    alone = grants.SoleValues(resource="households", column="district", values=("区1", "区2", "区3", "区4"))
+    assert claims.sole_values == (alone,)
+    for wrong in ((), (alone.model_copy(update={"values": ("区1", "区2", "区3")}),)):
+        with pytest.raises(ProblemError) as caught:
+            accept(sqlite_database, demand, grants.sign_grant(claims.model_copy(update={"sole_values": wrong}),
+                                                              market.authority_key))
+        assert (caught.value.code, caught.value.args_) == ("grant_too_wide", {"name": "sole_values"})
+    more = claims.model_copy(update={"sole_values": (alone.model_copy(update={"values": ("共有", *alone.values)}),)})
+    assert accept(sqlite_database, demand, grants.sign_grant(more, market.authority_key)).status == "active"
+
+
+def test_own_figures_are_asked_for_with_a_reason_and_never_added(sqlite_database: Any) -> None:
+    market = city.build(sqlite_database)
+    demand = submit(sqlite_database)
+    claims = draft(sqlite_database, demand).model_copy(update={"own_figures": True})
+    with pytest.raises(ProblemError, match="grant_too_wide"):
+        accept(sqlite_database, demand, grants.sign_grant(claims, market.authority_key))
+    assert issue(sqlite_database, market, own_figures=True, own_figures_reason="逐部门核对").own_figures
+
+
+def test_a_grant_of_the_first_version_counts_as_expired_and_can_still_be_read(sqlite_database: Any) -> None:
+    market = city.build(sqlite_database)
+    record = issue(sqlite_database, market)
+    claims = authorisation.read_grant(record).model_dump(mode="json")
+    for later in ("release", "privacy", "own_figures", "sole_values"):
+        del claims[later]
+    jws = _jws.sign(claims, grants.GRANT_TYPE, market.authority_key)
+    with sqlite_database.transaction() as session:
+        row = session.get_one(GrantRecord, record.id)
+        row.jws, row.digest, row.claims_version = jws, grants.grant_digest(jws), 1
+    with sqlite_database.reading() as session:
+        with pytest.raises(ProblemError) as caught:
+            authorisation.usable_grant(session, record.id, utc_now())
+        row = authorisation.get_grant(session, DEVELOPER, record.id)
+        assert authorisation.read_grant(row).scenario_title == "普惠金融"
+        assert authorisation.grant_state(row, utc_now()) == "outdated"
+    assert caught.value.code == "grant_outdated"
+    with pytest.raises(ProblemError, match="grant_invalid"):  # no first version of today's
+        grants.read_first_grant(record.jws, market.authority_key.public_key())
+    demand = submit(sqlite_database)
+    with pytest.raises(ProblemError, match="grant_invalid"):  # and none is taken in any more
+        accept(sqlite_database, demand, jws)
 
 
 def test_only_the_authoritys_signature_counts(database: Any, market: Any) -> None:

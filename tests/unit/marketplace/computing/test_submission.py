@@ -6,6 +6,8 @@ import threading
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlmodel import select
 from tests.factories.federation import PARAMS, Zone
 
@@ -15,7 +17,7 @@ from marketplace.authorisation.models import GrantRecord
 from marketplace.catalogue.models import DataResource
 from marketplace.computing import service as computing
 from marketplace.computing.models import Job
-from marketplace.computing.submission import field_of
+from marketplace.computing.submission import field_of, union
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -82,18 +84,71 @@ def test_bad_parameters_name_the_field(small_market: Zone, params: dict[str, Any
     assert "?" not in problem.text("zh") + problem.text("en")
 
 
-def test_departments_must_agree_on_a_dimension(small_market: Zone) -> None:
+def redeclare(market: Zone, department: int, column: str, **changes: Any) -> None:
+    """A department declares a column of its own another way."""
     with db.transaction() as session:
-        row = session.get_one(DataResource, small_market.departments[0].resource_id)
-        row.columns = [{**column, "domain": ["2013"]} if column["name"] == "year" else column for column in row.columns]
-    assert refused(small_market).code == "domains_differ"
+        row = session.get_one(DataResource, market.departments[department].resource_id)
+        row.columns = [{**found, **changes} if found["name"] == column else found for found in row.columns]
+
+
+def test_a_dimension_has_the_values_of_all_departments(small_market: Zone) -> None:
+    redeclare(small_market, 0, "year", domain=["2013", "2015"])
+    redeclare(small_market, 1, "wind", domain=["S", "calm", "E"])
+    job = submit(small_market, params={**PARAMS, "group_by": [["year"], ["wind"]]})
+    assert job.params["domains"]["year"] == ["2013", "2014", "2015"]
+    assert sorted(job.params["domains"]["wind"]) == ["E", "N", "S", "calm"]
+
+
+def test_what_only_some_departments_declare_is_no_dimension(small_market: Zone) -> None:
+    redeclare(small_market, 0, "year", domain=[])
+    assert refused(small_market).code == "not_a_dimension"
+
+
+@pytest.mark.parametrize(("domains", "merged"), [
+    ([["2013", "2014"], ["2012", "2013"]], ["2012", "2013", "2014"]),
+    ([["9", "10"], ["8", "11"]], ["8", "9", "10", "11"]),
+    ([["low", "middle", "high"], ["low", "highest"]], ["low", "middle", "high", "highest"]),
+    ([["N", "S"], ["E", "N"]], ["E", "N", "S"]),
+    ([], []),
+])
+def test_values_of_several_departments_keep_an_order(domains: list[list[str]], merged: list[str]) -> None:
+    assert union(domains) == merged
+
+
+@given(domains=st.lists(st.lists(st.text(max_size=3), unique=True), max_size=4))
+def test_a_union_has_each_value_once(domains: list[list[str]]) -> None:
+    merged = union(domains)
+    assert len(set(merged)) == len(merged)
+    assert set(merged) == {value for values in domains for value in values}
 
 
 def test_departments_must_agree_on_a_type(small_market: Zone) -> None:
-    with db.transaction() as session:
-        row = session.get_one(DataResource, small_market.departments[0].resource_id)
-        row.columns = [{**column, "type": "string"} if column["name"] == "pm25" else column for column in row.columns]
-    assert refused(small_market).code == "column_types_differ"
+    redeclare(small_market, 0, "pm25", type="string")
+    problem = refused(small_market)
+    assert (problem.code, problem.field) == ("column_types_differ", "params.columns.0")
+    assert problem.text("zh").endswith("无法合并计算：string（监测站0）、number（监测站1、监测站2）。")
+
+
+def test_whole_numbers_and_numbers_go_together(small_market: Zone) -> None:
+    redeclare(small_market, 0, "pm25", type="integer")
+    assert submit(small_market).status == "queued"
+
+
+def test_departments_must_count_in_one_unit(small_market: Zone) -> None:
+    redeclare(small_market, 0, "pm25", unit="ug/m^3")  # another spelling of the same
+    submit(small_market)
+    redeclare(small_market, 1, "pm25", unit="mg/m³")
+    with pytest.raises(ProblemError) as refusal:
+        submit(small_market, key="k2")
+    assert (refusal.value.code, refusal.value.field) == ("units_differ", "params.columns.0")
+    assert "mg/m³（监测站1）" in refusal.value.text("zh")
+
+
+def test_the_question_is_another_once_the_data_are_described_another_way(small_market: Zone) -> None:
+    first = submit(small_market)
+    assert submit(small_market, key="k2").question_digest == first.question_digest
+    redeclare(small_market, 0, "remark", title="说明")
+    assert submit(small_market, key="k3").question_digest != first.question_digest
 
 
 def test_a_withdrawn_resource_is_named_with_its_department(small_market: Zone) -> None:
