@@ -55,6 +55,7 @@ class StatusReply(_message.Message):
     SIGNING_KEY_FIELD_NUMBER: _builtins.int
     AGREEMENT_KEY_FIELD_NUMBER: _builtins.int
     ALERTS_FIELD_NUMBER: _builtins.int
+    SANDBOX_FIELD_NUMBER: _builtins.int
     node_id: _builtins.str
     organisation_name: _builtins.str
     state: _builtins.str
@@ -77,7 +78,11 @@ class StatusReply(_message.Message):
     """base64"""
     @_builtins.property
     def alerts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """"log_forked" | "revocations_stale" """
+        """"log_forked" | "revocations_stale" | "sandbox_missing" """
+
+    @_builtins.property
+    def sandbox(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """layers of the sandbox that this machine has; see shuyan.sandbox.LAYERS"""
 
     def __init__(
         self,
@@ -99,10 +104,11 @@ class StatusReply(_message.Message):
         signing_key: _builtins.str = ...,
         agreement_key: _builtins.str = ...,
         alerts: _abc.Iterable[_builtins.str] | None = ...,
+        sandbox: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_key", b"agreement_key", "alerts", b"alerts", "certificate_expires_at", b"certificate_expires_at", "checkpoint_size", b"checkpoint_size", "coordinator_address", b"coordinator_address", "journal_entries", b"journal_entries", "journal_head", b"journal_head", "last_contact_ms", b"last_contact_ms", "node_id", b"node_id", "organisation_name", b"organisation_name", "pending_approvals", b"pending_approvals", "resources", b"resources", "revocations_number", b"revocations_number", "running_tasks", b"running_tasks", "signing_key", b"signing_key", "software_version", b"software_version", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_key", b"agreement_key", "alerts", b"alerts", "certificate_expires_at", b"certificate_expires_at", "checkpoint_size", b"checkpoint_size", "coordinator_address", b"coordinator_address", "journal_entries", b"journal_entries", "journal_head", b"journal_head", "last_contact_ms", b"last_contact_ms", "node_id", b"node_id", "organisation_name", b"organisation_name", "pending_approvals", b"pending_approvals", "resources", b"resources", "revocations_number", b"revocations_number", "running_tasks", b"running_tasks", "sandbox", b"sandbox", "signing_key", b"signing_key", "software_version", b"software_version", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -493,11 +499,22 @@ class InstalledApp(_message.Message):
     ALLOWED_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
+    TITLE_EN_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SIGNER_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     digest: _builtins.str
     allowed: _builtins.bool
     version: _builtins.str
     title: _builtins.str
+    title_en: _builtins.str
+    kind: _builtins.str
+    """"built_in" | "third_party" """
+    signer: _builtins.str
+    """of a third-party app: who signed its package"""
+    key: _builtins.str
+    """and the fingerprint of the key"""
     def __init__(
         self,
         *,
@@ -506,14 +523,184 @@ class InstalledApp(_message.Message):
         allowed: _builtins.bool = ...,
         version: _builtins.str = ...,
         title: _builtins.str = ...,
+        title_en: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        signer: _builtins.str = ...,
+        key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "digest", b"digest", "name", b"name", "title", b"title", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "digest", b"digest", "key", b"key", "kind", b"kind", "name", b"name", "signer", b"signer", "title", b"title", "title_en", b"title_en", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InstalledApp: _TypeAlias = InstalledApp  # noqa: Y015
+
+@_typing.final
+class InstallAppRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    package: _builtins.bytes
+    signature: _builtins.str
+    def __init__(
+        self,
+        *,
+        package: _builtins.bytes = ...,
+        signature: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstallAppRequest: _TypeAlias = InstallAppRequest  # noqa: Y015
+
+@_typing.final
+class RemoveAppRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveAppRequest: _TypeAlias = RemoveAppRequest  # noqa: Y015
+
+@_typing.final
+class RemoveAppReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveAppReply: _TypeAlias = RemoveAppReply  # noqa: Y015
+
+@_typing.final
+class TrustAppKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEM_FIELD_NUMBER: _builtins.int
+    pem: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        pem: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pem", b"pem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrustAppKeyRequest: _TypeAlias = TrustAppKeyRequest  # noqa: Y015
+
+@_typing.final
+class AppKey(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    ADDED_AT_MS_FIELD_NUMBER: _builtins.int
+    fingerprint: _builtins.str
+    added_at_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        fingerprint: _builtins.str = ...,
+        added_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_at_ms", b"added_at_ms", "fingerprint", b"fingerprint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AppKey: _TypeAlias = AppKey  # noqa: Y015
+
+@_typing.final
+class ListAppKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAppKeysRequest: _TypeAlias = ListAppKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListAppKeysReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___AppKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___AppKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAppKeysReply: _TypeAlias = ListAppKeysReply  # noqa: Y015
+
+@_typing.final
+class DistrustAppKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    fingerprint: _builtins.str
+    def __init__(
+        self,
+        *,
+        fingerprint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistrustAppKeyRequest: _TypeAlias = DistrustAppKeyRequest  # noqa: Y015
+
+@_typing.final
+class DistrustAppKeyReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DistrustAppKeyReply: _TypeAlias = DistrustAppKeyReply  # noqa: Y015
 
 @_typing.final
 class ListApprovalsRequest(_message.Message):

@@ -110,6 +110,31 @@ class NodeAdminStub:
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppsRequest.SerializeToString,
                 response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppsReply.FromString,
                 _registered_method=True)
+        self.InstallApp = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/InstallApp',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.InstallAppRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.InstalledApp.FromString,
+                _registered_method=True)
+        self.RemoveApp = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/RemoveApp',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveAppRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveAppReply.FromString,
+                _registered_method=True)
+        self.TrustAppKey = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/TrustAppKey',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.TrustAppKeyRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.AppKey.FromString,
+                _registered_method=True)
+        self.ListAppKeys = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ListAppKeys',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppKeysRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppKeysReply.FromString,
+                _registered_method=True)
+        self.DistrustAppKey = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/DistrustAppKey',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.DistrustAppKeyRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.DistrustAppKeyReply.FromString,
+                _registered_method=True)
         self.ListApprovals = channel.unary_unary(
                 '/shuyan.local.v1.NodeAdmin/ListApprovals',
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListApprovalsRequest.SerializeToString,
@@ -235,6 +260,36 @@ class NodeAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def InstallApp(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveApp(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TrustAppKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAppKeys(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DistrustAppKey(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListApprovals(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -348,6 +403,31 @@ def add_NodeAdminServicer_to_server(servicer, server):
                     servicer.ListApps,
                     request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppsRequest.FromString,
                     response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppsReply.SerializeToString,
+            ),
+            'InstallApp': grpc.unary_unary_rpc_method_handler(
+                    servicer.InstallApp,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.InstallAppRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.InstalledApp.SerializeToString,
+            ),
+            'RemoveApp': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveApp,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveAppRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveAppReply.SerializeToString,
+            ),
+            'TrustAppKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.TrustAppKey,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.TrustAppKeyRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.AppKey.SerializeToString,
+            ),
+            'ListAppKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAppKeys,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppKeysRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppKeysReply.SerializeToString,
+            ),
+            'DistrustAppKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.DistrustAppKey,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.DistrustAppKeyRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.DistrustAppKeyReply.SerializeToString,
             ),
             'ListApprovals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApprovals,
@@ -785,6 +865,141 @@ class NodeAdmin:
             '/shuyan.local.v1.NodeAdmin/ListApps',
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppsRequest.SerializeToString,
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InstallApp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/InstallApp',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.InstallAppRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.InstalledApp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveApp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/RemoveApp',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveAppRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.RemoveAppReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TrustAppKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/TrustAppKey',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.TrustAppKeyRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.AppKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAppKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ListAppKeys',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppKeysRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListAppKeysReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DistrustAppKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/DistrustAppKey',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.DistrustAppKeyRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.DistrustAppKeyReply.FromString,
             options,
             channel_credentials,
             insecure,
