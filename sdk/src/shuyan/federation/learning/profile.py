@@ -61,15 +61,20 @@ class Layout:
         return [len(self.params.domains[name]) + 1 for name in self.params.levelled()]
 
 
-def tally(frame: Frame, layout: Layout) -> dict[str, Floats]:
-    """A department's profile."""
+def tally(frame: Frame, layout: Layout, offset: Floats | None = None) -> dict[str, Floats]:
+    """A department's profile.
+
+    Args:
+        offset: described as the offset instead of the column as it is.
+    """
     params = layout.params
     classes = frame.target.astype(np.int64) if layout.classes > 1 else np.zeros(len(frame), dtype=np.int64)
     numeric = [frame.numbers[name] for name in params.numbers()]
     if layout.numeric_target:
         numeric.append(frame.target)
-    if layout.offset and frame.offset is not None:
-        numeric.append(frame.offset)
+    offset = frame.offset if offset is None else offset
+    if layout.offset and offset is not None:
+        numeric.append(offset)
     rows, levels, described = [], [], []
     for part in range(splits.parts(params.split)):
         here = frame.part == part

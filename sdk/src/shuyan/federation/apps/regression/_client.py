@@ -32,7 +32,10 @@ def query_profile(message: Message, context: Context) -> Message:
     """Counts and moments of every column; about all rows, usable or not."""
     params: RegressionParams = context.params
     rows = _frame(context.inputs, params)
-    return _flower.reply(message, profile.tally(rows, layout(params)), rows.total)
+    exposure = rows.offset
+    if params.offset is not None and exposure is not None:
+        exposure = np.exp(np.minimum(exposure, _losses.LARGEST_LOG_MEAN))
+    return _flower.reply(message, profile.tally(rows, layout(params), exposure), rows.total)
 
 
 @client_app.query("medians")  # type: ignore[untyped-decorator,unused-ignore]

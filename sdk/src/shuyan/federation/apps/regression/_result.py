@@ -71,7 +71,10 @@ def _weights(
 
     def of_classes(found: Floats) -> Floats:
         reference = np.zeros((len(described.classes) - len(found), found.shape[1]))
-        return np.asarray(np.concatenate([reference, found])[present])
+        full = np.concatenate([reference, found])[present]
+        if len(found) == len(described.classes):  # without a reference, intercepts are told up to a shift: they sum to nought
+            full[:, -1] -= full[:, -1].mean()
+        return np.asarray(full)
 
     names = [params.classes()[place] for place in present]
     full = of_classes(weights)

@@ -19,7 +19,7 @@ def check(params: RegressionParams, described: Described, minimum: int) -> None:
     """Whether there is anything to fit.
 
     Raises:
-        ProblemError: ``training_too_small``, ``target_of_one_class``, ``target_constant``.
+        ProblemError: ``training_too_small``, ``target_of_one_class``.
     """
     if described.rows < max(minimum, 1):
         raise ProblemError(problems.TRAINING_TOO_SMALL, minimum=minimum)
@@ -44,12 +44,8 @@ def centre(params: RegressionParams, described: Described) -> Floats:
         return np.zeros(0)
     if params.family == "linear":
         return np.array([target.mean or 0.0])
-    base = 0.0
-    if params.exposure is not None and offset is not None:
-        base = math.log(offset.sum / offset.count)
-    elif offset is not None:
-        base = offset.mean or 0.0
-    return np.array([math.log(target.sum / target.count) - base])
+    exposure = target.count if offset is None else offset.sum
+    return np.array([math.log(target.sum / exposure)])
 
 
 def optimiser(params: RegressionParams, described: Described, fitted: Fitted, shared: Fitted) -> Optimiser:
