@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor
-from marketplace.computing import rules, submission
+from marketplace.computing import rounds, rules, submission
 from marketplace.computing.errors import KEY_INVALID, RESULT_NOT_RELEASED
 from marketplace.computing.models import EgressReview, Job, JobLog, JobOutput
 from marketplace.db import utc_now
@@ -187,6 +187,7 @@ def add_log(session: Session, job_id: str, code: str, level: str = "info", /, **
 
 def end_cancelled(session: Session, job: Job, actor: Actor) -> None:
     """A locked job ends as cancelled."""
+    rounds.forget(session, job.id)
     job.status, job.finished_at, job.waiting_for = "cancelled", utc_now(), {}
     session.add(job)
     add_log(session, job.id, "job_cancelled", "warning")

@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM
 from marketplace.authorisation import service as authorisation
-from marketplace.computing import egress, rules
+from marketplace.computing import egress, rounds, rules
 from marketplace.computing.errors import COORDINATOR_INTERRUPTED, EGRESS_CHECKS_FAILED
 from marketplace.computing.jobs import add_log, end_cancelled, locked_job, resources_of
 from marketplace.computing.models import EgressReview, Job, JobOutput, Run
@@ -32,7 +32,12 @@ from shuyan.trust.grants import Grant
 
 @dataclass(frozen=True)
 class Order:
-    """All that is needed to execute one attempt. ``departments``: node id → name of the nodes that have the resource."""
+    """All that is needed to execute one attempt.
+
+    Attributes:
+        departments: node id → name of the nodes that have what is read.
+        kept: the departments of the last finished round of an earlier attempt; empty: there is none.
+    """
 
     job_id: str
     run_id: str
@@ -43,6 +48,7 @@ class Order:
     app_digest: str
     params: dict[str, Any]
     departments: dict[str, str]
+    kept: tuple[str, ...]
 
 
 def queued_jobs(session: Session, limit: int = 50) -> dict[str, int]:
@@ -114,7 +120,8 @@ def order(session: Session, job_id: str, run_id: str) -> Order:
     active = {node_id for node_id, node in nodes_by_id(session, departments).items() if node.status == "active"}
     return Order(job_id=job.id, run_id=run.id, attempt=run.attempt, grant_jws=record.jws, grant=grant,
                  app_name=job.app_name, app_digest=job.app_digest, params=dict(job.params),
-                 departments={node_id: name for node_id, name in departments.items() if node_id in active})
+                 departments={node_id: name for node_id, name in departments.items() if node_id in active},
+                 kept=rounds.participants(session, job_id))
 
 
 @dataclass(frozen=True)
@@ -176,6 +183,7 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
         _fail(session, run, job, EGRESS_CHECKS_FAILED, {"checks": ", ".join(wrong)})
         return False
     run.status, run.finished_at, run.participants = "finished", utc_now(), sorted(participants)
+    rounds.forget(session, job.id)
     output = JobOutput(id=new_id("out"), job_id=job.id, run_id=run.id, form=form, content=content,
                        digest=digest_of(content), participants=sorted(participants), rows=rows)
     session.add(run)
@@ -264,6 +272,7 @@ def _fail(session: Session, run: Run, job: Job, code: str, args: dict[str, Any])
 
 def fail_job(session: Session, job: Job, code: str, args: dict[str, Any]) -> None:
     """A locked job ends with an error of the catalogue."""
+    rounds.forget(session, job.id)
     job.status, job.finished_at, job.waiting_for = rules.JOB.check("fail", job.status, SYSTEM).target, utc_now(), {}
     job.error_code, job.error_args = code, {
         key: [str(item) for item in value] if isinstance(value, (list, tuple)) else str(value)

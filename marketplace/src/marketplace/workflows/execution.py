@@ -9,7 +9,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from marketplace.computing import approvals, runs
+from sqlalchemy.exc import DBAPIError
+
+from marketplace.computing import approvals, rounds, runs
 from marketplace.computing.errors import APP_NOT_GRANTED, APP_NOT_INSTALLED, NODES_MISSING, RUN_FAILED
 from marketplace.db import reading, transaction
 from marketplace.logging import get_logger
@@ -18,6 +20,7 @@ from shuyan.problems import ProblemError
 
 if TYPE_CHECKING:
     from shuyan.federation.grid import SecureGrid
+    from shuyan.federation.rounds import StoredRound
 
 log = get_logger("jobs")
 
@@ -35,6 +38,35 @@ class RunTransport(Transport):
     @abstractmethod
     def forget(self, run_id: str) -> None:
         """Nothing of this run will be asked any more."""
+
+
+class KeptRounds:
+    """The finished rounds of one job, in the market's database. A database that is away loses the round, not the run."""
+
+    def __init__(self, job_id: str) -> None:
+        self._job_id = job_id
+        self._keeping = True
+
+    def load(self, round_: int, /) -> StoredRound | None:
+        from shuyan.federation.rounds import StoredRound
+
+        with reading() as session:
+            data = rounds.load(session, self._job_id, round_)
+        return None if data is None else StoredRound.from_bytes(data)
+
+    def save(self, round_: int, stored: StoredRound, /) -> None:
+        if not self._keeping:
+            return
+        try:
+            with transaction() as session:
+                self._keeping = rounds.save(session, self._job_id, round_, stored)
+        except DBAPIError as error:
+            self._keeping = False
+            log.error("round not kept", job_id=self._job_id, round=round_, error=type(error).__name__)
+
+    def discard(self, from_round: int, /) -> None:
+        with transaction() as session:
+            rounds.forget(session, self._job_id, from_round)
 
 
 class ShuttingDown(BaseException):
@@ -171,7 +203,8 @@ def _attempt(transport: RunTransport, watched: Watched, run_id: str, wait_second
         runs.set_participants(session, run_id, participants)
     watched.say("run_started", attempt=order.attempt, departments=len(participants))
     grid = SecureGrid(transport, grant=order.grant, grant_jws=order.grant_jws, run_id=run_id, app=app,
-                      params=order.params, participants=participants, progress=watched.progress)
+                      params=order.params, participants=participants, progress=watched.progress,
+                      rounds=KeptRounds(watched.job_id))
     watched.attach(grid)
     content = app.load().run(grid)
     watched.check()
@@ -187,10 +220,15 @@ def _attempt(transport: RunTransport, watched: Watched, run_id: str, wait_second
 def _gather(transport: RunTransport, watched: Watched, order: runs.Order, wait_seconds: float) -> list[str]:
     """The departments to start with: all, or those online after the wait if they are enough.
 
+    Where rounds are kept of an earlier attempt, only their departments count: no question that may have been answered
+    in part is put to another set of them.
+
     Raises:
         ProblemError: ``nodes_missing``, naming them.
     """
     wanted, minimum = set(order.departments), max(3, order.grant.minimum_participants)
+    if order.kept:
+        wanted &= set(order.kept)
     deadline = time.monotonic() + wait_seconds
     told = False
     while missing := wanted - transport.connected():

@@ -6,18 +6,22 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from dbos import DBOS
 from sqlmodel import col, select
-from tests.factories.federation import PARAMS, RunTransport, Zone, eventually, zone
+from tests.factories.federation import PARAMS, SCHEMA, RunTransport, Zone, eventually, values, zone
 
 from marketplace import db
-from marketplace.computing import runs
+from marketplace.computing import rounds, runs
 from marketplace.computing import service as computing
 from marketplace.computing.models import Job, JobOutput, Run
 from marketplace.trust import service as trust
 from marketplace.workflows.engine import Engine
 from shuyan.federation.apps import FederatedApp
+from shuyan.federation.local import LocalResource
+from shuyan.federation.rounds import StoredRound
+from shuyan.federation.transport import OpenRequest
 
 
 @pytest.fixture
@@ -187,6 +191,88 @@ def test_a_job_under_a_coordinator_that_died_is_run_again_and_a_late_answer_chan
     with db.reading() as session:
         assert len(session.exec(select(JobOutput)).all()) == 1
         assert trust.check_database(session).ok
+
+
+class Counted(Held):
+    """Departments that stop answering at a round, and count what they were asked to open."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.stop_at = 0
+        self.opened: list[tuple[str, int]] = []
+
+    def _deliver(self, request: Any, handle: Any) -> Any:
+        if isinstance(request, OpenRequest):
+            self.opened.append((request.node_id, request.round))
+        if request.round != self.stop_at:
+            return RunTransport._deliver(self, request, handle)
+        return super()._deliver(request, handle)
+
+
+MODEL = {"resource": "air", "family": "logistic", "target": "pm25", "features": ["year"], "tolerance": 1e-12}
+
+
+def submit_model(town: Zone, key: str = "model") -> str:
+    for place, one in enumerate(town.departments):
+        table = values(place)
+        table["pm25"] = [float((row * 7 + place) % 3 == 0) for row in range(len(table["pm25"]))]
+        one.local.resources = {"air": LocalResource.arrays(table, SCHEMA)}
+    with db.transaction() as session:
+        return computing.submit_job(session, town.developer, grant_id=town.grant_id, app="regression", params=MODEL,
+                                    idempotency_key=key).id
+
+
+def test_a_new_attempt_goes_on_after_the_last_finished_round(any_town: Zone, engines: list[Engine]) -> None:
+    town = any_town
+    held = Counted([one.local for one in town.departments])
+    held.stop_at = 3
+    first = start(town, engines, held)
+    job_id = submit_model(town)
+    held.asked.wait(20)
+    with db.reading() as session:
+        assert rounds.participants(session, job_id) == tuple(sorted(one.node_id for one in town.departments))
+    first.stop()
+    held.go.set()
+
+    again = Counted([one.local for one in town.departments])
+    start(town, engines, again)
+    assert eventually(ended(job_id)).status == "reviewing"
+    assert attempts(job_id) == [(1, "interrupted"), (2, "finished")]
+    opened = sorted({number for _node, number in held.opened}), sorted({number for _node, number in again.opened})
+    assert opened[0] == [1, 2]
+    assert opened[1] == list(range(3, job(job_id).round + 1))
+    assert "rounds_resumed" in codes(town, job_id)
+    with db.reading() as session:
+        assert rounds.load(session, job_id, 1) is None  # nothing is kept of a job that is done
+        kept = session.exec(select(JobOutput)).one().content
+    whole = submit_model(town, "whole")
+    assert eventually(ended(whole)).status == "reviewing"
+    with db.reading() as session:
+        assert session.exec(select(JobOutput).where(JobOutput.job_id == whole)).one().content == kept
+
+
+def test_rounds_are_kept_in_order_within_bounds_and_only_while_a_job_runs(
+    town: Zone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = submit(town)
+    some = StoredRound("sha256:q", ("a", "b", "c"), 30, {"rows": np.ones((1, 8), dtype=np.uint64)})
+    with db.transaction() as session:
+        assert not rounds.save(session, job_id, 1, some)  # it does not run yet
+        runs.begin(session, job_id, 1)
+        assert rounds.save(session, job_id, 1, some)
+        assert not rounds.save(session, job_id, 1, some)
+        assert not rounds.save(session, job_id, 3, some)
+        monkeypatch.setattr(rounds, "MAX_JOB_BYTES", 2 * len(some.to_bytes()))
+        assert rounds.save(session, job_id, 2, some)
+        assert not rounds.save(session, job_id, 3, some)
+        rounds.forget(session, job_id, 2)
+        assert rounds.load(session, job_id, 1)
+        assert rounds.load(session, job_id, 2) is None
+        monkeypatch.setattr(rounds, "MAX_ROUND_BYTES", 10)
+        assert not rounds.save(session, job_id, 2, some)
+        runs.interrupted(session, job_id, 1)
+        computing.cancel_job(session, town.developer, job_id)
+        assert session.get_one(Job, job_id).cancel_requested
 
 
 def test_a_run_whose_end_could_not_be_written_is_run_again(town: Zone, engines: list[Engine],
