@@ -5,10 +5,13 @@ How it fits together is told in ``docs/privacy.md``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from shuyan.federation import problems
 from shuyan.federation.privacy import accounting
@@ -40,6 +43,29 @@ class Sensitivity:
     integral: bool = False
 
 
+class NoisyParams(BaseModel):
+    """Parameters that every app with differential privacy has; inherit from it.
+
+    Attributes:
+        rho_nano: what the run may spend at each department, in units of 1e-9 of ρ; None: a hundredth of the grant's budget.
+        edition: any text; the same question under another edition is answered, and charged, anew.
+        bounds: by column, what its values are clamped to; the marketplace fills in what the departments declare.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    rho_nano: int | None = Field(default=None, ge=1, le=accounting.MAX_NANO)
+    edition: str = Field(default="", max_length=64)
+    bounds: dict[str, tuple[float, float]] = {}
+
+    @field_validator("bounds")
+    @classmethod
+    def _ordered(cls, bounds: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        if any(not (math.isfinite(lower) and math.isfinite(upper) and lower < upper) for lower, upper in bounds.values()):
+            raise ValueError("a lower bound must be below its upper bound")
+        return bounds
+
+
 def rho_of(params: Any, terms: PrivacyTerms) -> int:
     """What a run may spend, in nano-ρ: the parameter ``rho_nano`` where the app has it and the job sets it."""
     asked = getattr(params, "rho_nano", None)
@@ -64,4 +90,4 @@ def divide(sensitivities: Mapping[str, Sensitivity], rho_nano: int) -> dict[str,
     return parts
 
 
-__all__ = ["DEFAULT_FRACTION", "Sensitivity", "accounting", "divide", "rho_of"]
+__all__ = ["DEFAULT_FRACTION", "NoisyParams", "Sensitivity", "accounting", "divide", "rho_of"]

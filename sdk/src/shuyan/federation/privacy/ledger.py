@@ -14,30 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from shuyan.federation import problems
-from shuyan.federation.privacy.accounting import MAX_NANO, NANO
+from shuyan.federation.privacy.accounting import NANO
 from shuyan.federation.ring import Words
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
-
-
-class NoisyParams(BaseModel):
-    """Parameters that every app with differential privacy has; inherit from it.
-
-    Attributes:
-        rho_nano: what the run may spend at each department, in units of 1e-9 of ρ; None: a hundredth of the grant's budget.
-        edition: any text; the same question under another edition is answered, and charged, anew.
-        bounds: by column, what its values are clamped to; the marketplace fills in what the departments declare.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    rho_nano: int | None = Field(default=None, ge=1, le=MAX_NANO)
-    edition: str = Field(default="", max_length=64)
-    bounds: dict[str, tuple[float, float]] = {}
-
 
 NEVER: Final = "—"
 

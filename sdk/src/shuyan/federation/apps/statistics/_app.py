@@ -8,21 +8,28 @@ import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from shuyan.federation import _flower, moments
+from shuyan.federation import _flower, moments, problems
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress
+from shuyan.federation.apps.statistics import _noisy
+from shuyan.federation.apps.statistics._content import StatisticsContent
 from shuyan.federation.apps.statistics._params import Histogram, StatisticsParams, needs
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.release import withheld
 from shuyan.federation.ring import Floats
 from shuyan.federation.schema import dimension_sql, double_sql, quote
+from shuyan.problems import ProblemError
 
 TALLY = "query.tally"
 
 manifest = AppManifest(
     name="statistics", version="1.0.0", title_zh="联邦统计", title_en="Federated statistics", output_form="statistics",
-    actions={TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": moments.SUM, "square": moments.SQUARE,
-                     "bins": moments.COUNT}},
+    actions={
+        TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": moments.SUM, "square": moments.SQUARE,
+                "bins": moments.COUNT},
+        _noisy.NOISY_TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": _noisy.UNIT_SUM,
+                             "square": _noisy.UNIT_SUM, "bins": moments.COUNT},
+    },
 )
 
 client_app = ClientApp()
@@ -50,17 +57,37 @@ def tally(message: Message, context: Context) -> Message:
     return _flower.reply(message, {name: vectors[name] for name in wanted}, inputs.row_count())
 
 
-def _tables(inputs: Inputs, params: StatisticsParams) -> dict[str, Floats]:
-    """All grouping sets in one pass over the data."""
-    dims, columns = params.dimensions(), params.columns
-    index, at = {}, 0  # (mask, values of the dimensions in order) -> cell
+@client_app.query("noisy_tally")  # type: ignore[untyped-decorator,unused-ignore]
+def noisy_tally(message: Message, context: Context) -> Message:
+    """The same of bounded rows and clamped values, for the node to add its noise to."""
+    inputs, params = context.inputs, context.params
+    if not inputs.bounded:  # an exact answer is another question's
+        raise ProblemError(problems.UNKNOWN_ACTION, action=_noisy.NOISY_TALLY)
+    vectors = _noisy.tables(inputs, params, _index(params))
+    if params.histograms:
+        vectors["bins"] = np.concatenate([_bins(inputs, histogram) for histogram in params.histograms])
+    wanted = expect(params)
+    return _flower.reply(message, {name: vectors[name] for name in wanted}, inputs.row_count())
+
+
+def _index(params: StatisticsParams) -> dict[tuple[Any, ...], int]:
+    """(mask, values of the dimensions in order) → cell."""
+    dims = params.dimensions()
+    index: dict[tuple[Any, ...], int] = {}
     for grouping in params.groupings():
         # GROUPING() sets a bit for each dimension that is not grouped by, the first dimension highest.
         mask = sum(1 << (len(dims) - 1 - place) for place, name in enumerate(dims) if name not in grouping)
         for cell in params.cells(grouping):
             values = dict(zip(grouping, cell, strict=True))
-            index[mask, tuple(values.get(name) for name in dims)] = at
-            at += 1
+            index[mask, tuple(values.get(name) for name in dims)] = len(index)
+    return index
+
+
+def _tables(inputs: Inputs, params: StatisticsParams) -> dict[str, Floats]:
+    """All grouping sets in one pass over the data."""
+    dims, columns = params.dimensions(), params.columns
+    index = _index(params)
+    at = len(index)
     shift = _shifts(inputs, columns)
     rows = np.zeros(at)
     count, rest, centred = (np.zeros((at, len(columns))) for _ in range(3))
@@ -136,6 +163,8 @@ def _bins(inputs: Inputs, histogram: Histogram) -> Floats:
 def serve(grid: SecureGrid, params: StatisticsParams, progress: Progress) -> dict[str, Any]:
     """Ask once, and keep back what is about too few rows."""
     grid.plan(1)
+    if grid.noisy:
+        return _noisy.released(grid.secure_sum(_noisy.NOISY_TALLY, expect=expect(params)), params, grid)
     total = grid.secure_sum(TALLY, expect=expect(params))
     minimum = grid.minimum_cohort
     return {
@@ -197,4 +226,5 @@ def _released_histograms(total: Sum, params: StatisticsParams, minimum: int) -> 
 
 app = FederatedApp(
     manifest=manifest, client_app=client_app, serve=serve, params_model=StatisticsParams, needs=needs,
+    content_model=StatisticsContent, privacy=_noisy.sensitivities,
 )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
+from shuyan.federation.privacy import NoisyParams
 from shuyan.problems import ProblemError
 
 
@@ -35,7 +36,7 @@ class Histogram(BaseModel):
         return [*(self.lower + width * index for index in range(self.bins)), self.upper]
 
 
-class StatisticsParams(BaseModel):
+class StatisticsParams(NoisyParams):
     """Parameters of a statistics job.
 
     Attributes:
@@ -44,8 +45,6 @@ class StatisticsParams(BaseModel):
             all means only that.
         domains: the values of every dimension; the marketplace fills them in from the departments' declarations.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     resource: str = Field(min_length=1)
     columns: list[str] = Field(max_length=64)
