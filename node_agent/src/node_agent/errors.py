@@ -71,8 +71,8 @@ SOURCE_EXTENSION_MISSING = define(
     "source_extension_missing", 503, zh="本机未安装读取 {kind} 的扩展（DuckDB {version}）。",
     en="The extension that reads {kind} (for DuckDB {version}) is not installed on this machine.")
 SOURCE_UNREACHABLE = define(
-    "source_unreachable", 503, zh="无法连接数据库：{place}。请检查地址、网络和数据库服务。",
-    en="The database cannot be reached: {place}. Check the address, the network and the server.")
+    "source_unreachable", 503, zh="无法连接数据库：{place}。请检查地址、网络、数据库服务和登录信息。",
+    en="The database cannot be reached: {place}. Check the address, the network, the server and the login.")
 SOURCE_LOGIN_REFUSED = define(
     "source_login_refused", 403, zh="数据库拒绝登录：{place}。请检查用户和口令。",
     en="The database refused the login: {place}. Check the user and the password.")
@@ -98,6 +98,8 @@ VIEW_COLUMN_TYPE = define(
 VIEW_COLUMN_TWICE = define(
     "view_column_twice", 422, zh="视图有多列名为“{column}”，请用 AS 改名。",
     en="The view has more than one column “{column}”; rename with AS.")
+VIEW_NOT_FOUND = define("view_not_found", 404, zh="没有名为“{name}”的视图。", en="There is no view named “{name}”.")
+VIEW_FILE = define("view_file", 422, zh="无法读取 SQL 文件 {path}。", en="The SQL file {path} cannot be read.")
 VIEW_EMPTY = define("view_empty", 422, zh="视图没有一行结果，请检查条件。", en="The view has no rows; check its conditions.")
 VIEW_IN_USE = define(
     "view_in_use", 409, zh="资源“{resource}”正在使用该视图，列“{column}”不能删去或改变类型。",
@@ -171,3 +173,13 @@ APPROVAL_DECIDED = define(
     "approval_decided", 409, zh="审批 {approval_id} 已有结论。", en="The approval {approval_id} is decided already.")
 JOURNAL_BROKEN = define(
     "journal_broken", 409, zh="日志在第 {sequence} 条处被改动或缺失。", en="The journal was changed or is missing an entry at {sequence}.")
+APP_KEY_INVALID = define(
+    "app_key_invalid", 422, zh="应用签名公钥无法识别，应为 PEM 格式的 Ed25519 公钥。请向运营机构核对。",
+    en="The key for app signatures cannot be read: a public Ed25519 key in PEM is needed. Check it with the operator.")
+APP_KEY_UNKNOWN = define("app_key_unknown", 404, zh="没有信任过密钥 {key}。", en="The key {key} is not among the trusted ones.")
+APP_KEY_NONE = define(
+    "app_key_none", 409, zh="尚未信任任何应用签名公钥。请先运行 shuyan-node app trust-key 公钥文件。",
+    en="No key for app signatures is trusted yet. Run shuyan-node app trust-key FILE first.")
+APP_NAME_TAKEN = define(
+    "app_name_taken", 409, zh="“{name}”是内置应用的名称，不能安装同名的第三方应用。",
+    en="“{name}” is the name of an app that comes with the product; no other can be installed under it.")

@@ -191,7 +191,7 @@ class Resources:
         limit = self._highest_risk()
         if risk.share_below_5 > limit:
             if not reason:
-                raise ProblemError(errors.RISK_TOO_HIGH, quasi=quasi, share=f"{100 * risk.share_below_5:.1f}",
+                raise ProblemError(errors.RISK_TOO_HIGH, quasi=", ".join(quasi), share=f"{100 * risk.share_below_5:.1f}",
                                    limit=f"{100 * limit:g}", smallest=risk.smallest_class)
             risk.accepted = reason
         return risk

@@ -50,7 +50,7 @@ def all_problems() -> list[Problem]:
 
 _CODED: dict[str, tuple[str, ...]] = {
     "not_found": ("what",), "wrong_state": ("state", "action"), "result_not_released": ("state",),
-    "form_not_granted": ("form",),
+    "form_not_granted": ("form",), "identifier_undeclared": ("kind",),
 }
 """Arguments that are words of the product and not data, by the code whose sentence holds them."""
 
@@ -79,6 +79,10 @@ ZH_TERMS: dict[str, dict[str, str]] = {
         "manufacturing": "工业制造", "agriculture": "现代农业", "commerce": "商贸流通", "transport": "交通运输",
         "finance": "金融服务", "science": "科技创新", "culture_tourism": "文化旅游", "health": "医疗健康",
         "meteorology": "应急与气象", "urban_governance": "城市治理", "livelihood": "社会保障与民生", "environment": "生态环境",
+    },
+    "kind": {
+        "resident_id": "身份证号", "credit_code": "统一社会信用代码", "mobile": "手机号", "bank_card": "银行卡号",
+        "email": "电子邮箱", "licence_plate": "车牌号",
     },
     "form": {"api": "数据接口", "model": "模型调用", "report": "数据报告", "statistics": "统计数据"},
 }

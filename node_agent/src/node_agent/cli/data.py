@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from node_agent import errors
-from node_agent.cli.output import Json, print_json, print_table, problems_told
+from node_agent.cli.notes import class_text, print_notes, print_risk
+from node_agent.cli.output import Json, moment, print_fields, print_json, print_table, problems_told
 from node_agent.local import reach
 from node_agent.resources import MEASURE
 from shuyan._text import t
@@ -16,23 +17,39 @@ from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2
 from shuyan_protos.local.v1 import local_pb2
 
-sources = typer.Typer(no_args_is_help=True, help=t("数据源：部门自己的文件，就地读取。", "Sources: the department's own files, read in place."))
+sources = typer.Typer(no_args_is_help=True, help=t(
+    "数据源：部门自己的文件和数据库，就地读取。", "Sources: the department's own files and databases, read in place."))
 resources = typer.Typer(no_args_is_help=True, help=t("资源：登记到市场的数据。", "Resources: data registered with the market."))
 
 Name = Annotated[str, typer.Argument(help=t("名称：小写字母、数字、下划线。", "Name: lower-case letters, digits, underscores."))]
 
 
-@sources.command("add", help=t("登记一个文件或通配路径（CSV、Parquet）。", "Add a file or glob (CSV, Parquet)."))
+@sources.command("add", help=t("登记文件（CSV、Parquet、JSON）或数据库中的一张表（PostgreSQL、MySQL、SQLite）。",
+                               "Add files (CSV, Parquet, JSON) or a database's table (PostgreSQL, MySQL, SQLite)."))
 def source_add(
     context: typer.Context, name: Name,
-    location: Annotated[str, typer.Argument(help=t("文件路径或通配路径。", "A path or glob."))],
-    kind: Annotated[str, typer.Option(help=t("csv 或 parquet；默认按扩展名。", "csv or parquet; by the file's ending if not given."))] = "",
+    location: Annotated[str, typer.Argument(help=t(
+        "文件路径或通配路径，或 postgres://用户@主机:端口/数据库、mysql://…（不写口令）。",
+        "A path or glob, or postgres://user@host:port/database, mysql://… (without the password)."))],
+    kind: Annotated[str, typer.Option(help=t(
+        "csv、parquet、json、sqlite、postgres 或 mysql；默认按扩展名或地址。",
+        "csv, parquet, json, sqlite, postgres or mysql; by the file's ending or the address if not given."))] = "",
+    table: Annotated[str, typer.Option(help=t("数据库中的表：表 或 模式.表。", "A database's table: TABLE or SCHEMA.TABLE."))] = "",
+    password_file: Annotated[str, typer.Option(help=t(
+        "存有口令的文件（每次连接时读取）。", "File with the password, read for each connection."))] = "",
+    password_env: Annotated[str, typer.Option(help=t(
+        "存有口令的环境变量名（节点进程的环境）。", "Environment variable of the node's process with the password."))] = "",
+    key: Annotated[list[str] | None, typer.Option(help=t(
+        "决定行序的列（可重复）；默认用主键。", "Column that orders the rows (repeatable); the primary key if not given."))] = None,
     json_: Json = False,
 ) -> None:
     """Add a source."""
-    absolute = str(Path(location).absolute())
+    where = location if "://" in location else str(Path(location).absolute())
+    secret = str(Path(password_file).absolute()) if password_file else ""
     with problems_told(), reach(context.obj.node_dir) as node:
-        source = node.AddSource(local_pb2.AddSourceRequest(name=name, kind=kind, location=absolute))
+        source = node.AddSource(local_pb2.AddSourceRequest(
+            name=name, kind=kind, location=where, table=table, password_file=secret, password_variable=password_env,
+            key=key or []))
     if json_:
         print_json(source)
         return
@@ -82,9 +99,23 @@ def resource_register(
     bounds: Annotated[list[str] | None, typer.Option(help=t("取值范围：列=下界:上界（可重复）。", "Bounds: COLUMN=LOWER:UPPER (repeatable)."))] = None,
     unit: Annotated[list[str] | None, typer.Option(help=t("单位：列=单位（可重复）。", "Unit: COLUMN=UNIT (repeatable)."))] = None,
     column_title: Annotated[list[str] | None, typer.Option(help=t("列名称：列=名称（可重复）。", "Column title: COLUMN=TITLE (repeatable)."))] = None,
+    classification: Annotated[list[str] | None, typer.Option("--class", help=t(
+        "列分类：列=direct_identifier|quasi_identifier|sensitive|free（可重复）。",
+        "A column's classification: COLUMN=direct_identifier|quasi_identifier|sensitive|free (repeatable)."))] = None,
+    classify: Annotated[str, typer.Option(help=t(
+        "accept：未声明分类的列采用节点的建议。", "accept: take the node's suggestion for columns without a classification."))] = "",
+    resolution: Annotated[list[str] | None, typer.Option(help=t(
+        "数值列的步长：列=步长，或 列（由节点实测）（可重复）。",
+        "A numeric column's step: COLUMN=STEP, or COLUMN to have it measured (repeatable)."))] = None,
+    date_column: Annotated[str, typer.Option(help=t("衡量时效性的日期列。", "The date column that timeliness is measured by."))] = "",
+    accept_risk: Annotated[str, typer.Option(help=t(
+        "重识别风险超过上限仍予登记的理由，记入日志。",
+        "Why a risk of re-identification above the limit is accepted; kept in the journal."))] = "",
     json_: Json = False,
 ) -> None:
     """Register a resource."""
+    if classify not in ("", "accept"):
+        raise typer.BadParameter("accept", param_hint="--classify")
     with problems_told(), reach(context.obj.node_dir) as node:
         declared = link_pb2.Resource(name=name, title=title, title_en=title_en, description=description, sector=sector,
                                      grade=grade, approval=approval)
@@ -105,6 +136,19 @@ def resource_register(
             pick(of).type = value or "?"
         for item in identifier or []:
             pick(item).identifier = True
+        for item in classification or []:
+            of, _, value = item.partition("=")
+            pick(of).classification = value or "?"
+        measured_steps = []
+        for item in resolution or []:
+            of, separator, value = item.partition("=")
+            if not separator:
+                measured_steps.append(pick(of).name)
+                continue
+            try:
+                pick(of).resolution = float(value)
+            except ValueError:
+                raise ProblemError(errors.RESOLUTION_INVALID, column=of) from None
         for item in dimension or []:
             of, separator, values = item.partition("=")
             pick(of).domain.extend(values.split(",") if separator else [MEASURE])
@@ -121,12 +165,73 @@ def resource_register(
                 pick(of).lower, pick(of).upper = float(lower), float(upper)
             except ValueError:
                 raise ProblemError(errors.BOUNDS_INVALID, column=of) from None
-        resource = node.RegisterResource(local_pb2.RegisterResourceRequest(source=source, resource=declared))
+        resource = node.RegisterResource(local_pb2.RegisterResourceRequest(
+            source=source, resource=declared, accept_classification=classify == "accept", accept_risk=accept_risk,
+            date_column=date_column, resolution=measured_steps))
+        details = node.ShowResource(local_pb2.ShowResourceRequest(name=name))
     if json_:
         print_json(resource)
         return
     typer.echo(t("已登记资源 {name}：{rows} 行，{columns} 列。", "Resource {name} registered: {rows} rows, {columns} columns.",
                  name=resource.name, rows=resource.row_count, columns=len(resource.columns)))
+    if details.resource.HasField("risk"):
+        print_risk(details.resource.risk)
+    elif not all(c.classification for c in resource.columns):
+        typer.echo(t("尚有列未分类；可先运行 shuyan-node classify {source} 查看建议。",
+                     "Some columns have no classification; shuyan-node classify {source} suggests one.", source=source),
+                   err=True)
+
+
+@resources.command("show", help=t("显示资源的列、质量、风险和分布（只在本机）。",
+                                  "Show a resource's columns, quality, risk and distributions, on this machine only."))
+def resource_show(context: typer.Context, name: Name, json_: Json = False) -> None:
+    """Show a resource."""
+    with problems_told(), reach(context.obj.node_dir) as node:
+        details = node.ShowResource(local_pb2.ShowResourceRequest(name=name))
+    if json_:
+        print_json(details)
+        return
+    resource = details.resource.resource
+    profile = resource.profile
+    quality = {column.name: column for column in profile.columns}
+    print_fields([
+        (t("名称", "Name"), resource.name), (t("标题", "Title"), t(resource.title, resource.title_en or resource.title)),
+        (t("数据源", "Source"), details.resource.source), (t("行数", "Rows"), resource.row_count),
+        (t("测量时间", "Measured"), moment(profile.measured_at_ms)),
+        (t("完整率", "Completeness"), f"{profile.completeness}%"), (t("有效率", "Validity"), f"{profile.validity}%"),
+        (t("唯一率", "Uniqueness"), f"{profile.uniqueness}%"), (t("最新数据", "Latest data"), profile.latest_month or "-")])
+    print_table((t("列", "Column"), t("类型", "Type"), t("分类", "Classification"), t("单位", "Unit"), t("步长", "Step"),
+                 t("完整率", "Complete"), t("有效率", "Valid")),
+                ((c.name, c.type, class_text(c.classification), c.unit or "-",
+                  f"{c.resolution:g}" if c.HasField("resolution") else "-",
+                  f"{quality[c.name].completeness}%" if c.name in quality else "-",
+                  f"{quality[c.name].validity}%" if c.name in quality else "-") for c in resource.columns),
+                empty="", numeric=(4, 5, 6))
+    if details.resource.HasField("risk"):
+        print_risk(details.resource.risk)
+    for each in details.distributions:
+        cells = t("，", ", ").join(f"{cell.label} {cell.percent}%" for cell in each.cells)
+        hidden = t("（另有 {n} 个小格不显示）", " ({n} small cells not shown)", n=each.suppressed) if each.suppressed else ""
+        typer.echo(f"{each.column}: {cells or '-'}{hidden}")
+
+
+@resources.command("refresh", help=t("重新测量行数和质量；登记的内容不变。",
+                                     "Measure row counts and quality anew; what was declared stays."))
+def resource_refresh(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help=t("资源名称；不给则全部。", "A resource; all if not given."))] = "",
+    json_: Json = False,
+) -> None:
+    """Measure resources again."""
+    with problems_told(), reach(context.obj.node_dir) as node:
+        found = list(node.RefreshResources(local_pb2.RefreshResourcesRequest(name=name)).resources)
+    if json_:
+        print_json(found)
+        return
+    print_table((t("名称", "Name"), t("原行数", "Rows before"), t("行数", "Rows")),
+                ((r.name, r.rows_before, r.rows) for r in found), empty=t("没有资源。", "No resources."), numeric=(1, 2))
+    for each in found:
+        print_notes(each.notes, each.name)
 
 
 @resources.command("list", help=t("列出资源。", "List the resources."))

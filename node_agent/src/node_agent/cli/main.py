@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from node_agent.cli import data, decisions
+from node_agent.cli import data, decisions, governance
 from node_agent.cli.output import (
     EXIT_REFUSED,
     Context,
@@ -36,6 +36,7 @@ app.add_typer(data.sources, name="source")
 app.add_typer(data.resources, name="resource")
 app.add_typer(decisions.apps, name="app")
 decisions.add_to(app)
+governance.add_to(app)
 
 
 @app.callback()
@@ -165,6 +166,10 @@ _ALERTS = {
                           "The revocation list is missing or out of date; no task is taken."),
 }
 
+_ALERTS["sandbox_missing"] = (
+    "本机内核缺少隔离第三方应用所需的机制，第三方应用不会运行。",
+    "The kernel lacks what third-party apps must be shut in with; they will not run.")
+
 _STATES = {"not_enrolled": ("未入网", "not enrolled"), "stopped": ("未运行", "not running"),
            "connecting": ("连接中", "connecting"), "connected": ("已连接", "connected"), "revoked": ("已停用", "revoked")}
 
@@ -190,6 +195,7 @@ def status(context: typer.Context, json_: Json = False) -> None:
         (t("已联署检查点", "Checkpoint cosigned"), reply.checkpoint_size or "-"),
         (t("资源", "Resources"), reply.resources), (t("待审批", "Approvals waiting"), reply.pending_approvals),
         (t("运行中任务", "Tasks running"), reply.running_tasks),
+        (t("应用隔离", "Sandbox"), ", ".join(reply.sandbox) or t("无", "none")),
         (t("日志条数", "Journal entries"), reply.journal_entries), (t("日志链首", "Journal head"), reply.journal_head[:16]),
     ]
     print_fields(rows)
