@@ -1,0 +1,133 @@
+"""SQL as a node runs it, written anew from the checked tree.
+
+A query that fails on a department's data must not fail differently from one that does not: an error that hangs on one
+row would tell about it. So whatever could fail on some value (a cast, an overflow, a square root of a negative number)
+gives null for that row instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlglot import exp
+
+from shuyan.federation.sql import grammar
+from shuyan.federation.sql.cores import Core
+from shuyan.federation.sql.gate import to_sql
+from shuyan.federation.sql.scopes import is_aggregate
+
+_NEVER_FAILS: Final = (
+    exp.Column, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Coalesce, exp.Nullif, exp.Lower, exp.Upper, exp.Length,
+    exp.Interval, exp.Var, exp.DataType, exp.DataTypeParam, exp.Identifier, exp.Year, exp.Quarter, exp.Month, exp.Day,
+    exp.Hour, exp.Minute, exp.Escape, exp.Star, exp.TableAlias,
+)
+_THROUGH: Final = (*grammar.COMPARISONS, *grammar.LOGIC, exp.Paren)
+
+
+def guarded(tree: exp.Expression) -> exp.Expression:
+    """A copy of a row's expression in which what could fail on some value gives null instead."""
+    copied = tree.copy()
+    if _may_fail(copied):
+        if isinstance(copied, _THROUGH):
+            # Inside comparisons, so that a join's condition stays one that DuckDB can hash.
+            for name, value in copied.args.items():
+                if isinstance(value, exp.Expression) and not isinstance(value, exp.Identifier):
+                    copied.set(name, guarded(value))
+                elif isinstance(value, list):
+                    copied.set(name, [guarded(one) if isinstance(one, exp.Expression) else one for one in value])
+        else:
+            return exp.Anonymous(this="TRY", expressions=[copied])
+    return copied
+
+
+def _may_fail(tree: exp.Expression) -> bool:
+    return any(not isinstance(node, (*_NEVER_FAILS, *grammar.COMPARISONS, *grammar.LOGIC, exp.Case, exp.If))
+               for node in tree.walk())
+
+
+def guard_rows(select: exp.Select) -> exp.Select:
+    """The rows of a SELECT, subqueries included, with every expression of theirs guarded."""
+    select = select.copy()
+    for place in [select.args["from_"], *select.args.get("joins", [])]:
+        if isinstance(place.this, exp.Subquery):
+            place.this.set("this", guard_rows(place.this.this))
+        if place.args.get("on") is not None:
+            place.set("on", guarded(place.args["on"]))
+    if select.args.get("where") is not None:
+        select.set("where", exp.Where(this=guarded(select.args["where"].this)))
+    select.set("expressions", [exp.alias_(_guard_output(item.this), item.alias, quoted=True) for item in select.expressions])
+    if select.args.get("group") is not None:
+        select.set("group", exp.Group(expressions=[guarded(item) for item in select.args["group"].expressions]))
+    if select.args.get("having") is not None:
+        select.set("having", exp.Having(this=_guard_output(select.args["having"].this)))
+    return select
+
+
+def _guard_output(tree: exp.Expression) -> exp.Expression:
+    """An output that may hold aggregates: their arguments are guarded, and what is worked out from them."""
+    if not any(is_aggregate(node) for node in tree.walk()):
+        return guarded(tree)
+    holder = exp.Paren(this=tree.copy())
+    for node in [node for node in holder.find_all(exp.Expression) if is_aggregate(node)]:
+        for name, value in node.args.items():
+            if isinstance(value, exp.Expression) and not isinstance(value, (exp.Star, exp.Distinct)):
+                node.set(name, guarded(value))
+    result = holder.this
+    result.pop()
+    return result if is_aggregate(result) else exp.Anonymous(this="TRY", expressions=[result])
+
+
+def from_sql(core: Core, finite: bool = False) -> str:
+    """What follows the select list: FROM, JOIN and WHERE.
+
+    Args:
+        finite: read NaN and infinities as nulls; they cannot be summed.
+    """
+    relation = guard_rows(core.relation)
+    shell = exp.Select(expressions=[exp.Literal.number(1)], from_=relation.args["from_"], joins=relation.args.get("joins"),
+                       where=relation.args.get("where"))
+    if finite:
+        for table in list(shell.find_all(exp.Table)):
+            columns = core.tables[table.name]
+            outputs = [_finite(name) if type_ == "number" else exp.column(exp.to_identifier(name, quoted=True))
+                       for name, type_ in columns]
+            inner = exp.Select(expressions=outputs or [exp.Literal.number(1)],
+                               from_=exp.From(this=exp.Table(this=exp.to_identifier(table.name, quoted=True))))
+            table.replace(exp.Subquery(this=inner, alias=exp.TableAlias(
+                this=exp.to_identifier(table.alias_or_name, quoted=True))))
+    return to_sql(shell)[len("SELECT 1 "):]
+
+
+def _finite(name: str) -> exp.Expression:
+    column = exp.column(exp.to_identifier(name, quoted=True))
+    case = exp.Case(ifs=[exp.If(this=exp.Anonymous(this="isfinite", expressions=[column]), true=column.copy())])
+    return exp.alias_(case, name, quoted=True)
+
+
+def _keys(core: Core) -> list[str]:
+    return [f"{to_sql(guarded(key.expression))} AS k{place}" for place, key in enumerate(core.keys)]
+
+
+def _group(core: Core, more: int = 0) -> str:
+    places = ", ".join(str(place + 1) for place in range(len(core.keys) + more))
+    return f" GROUP BY {places}" if places else ""
+
+
+def tally_sql(core: Core, *, finite: bool = False) -> str:
+    """The groups' measures in one pass: keys ``k0``…, measures ``m0``…."""
+    measures = [f"{sql} AS m{place}" for place, sql in enumerate(core.measures)]
+    return f"SELECT {', '.join([*_keys(core), *measures])} {from_sql(core, finite)}{_group(core)}"
+
+
+def bins_sql(core: Core, place: int) -> str:
+    """Counts per group and bin of one state: keys, ``b``, ``n``."""
+    return (f"SELECT {', '.join([*_keys(core), f'{core.bins[place].bin} AS b', 'count(*) AS n'])} {from_sql(core)}"
+            f"{_group(core, 1)}")
+
+
+def ranks_sql(core: Core, place: int) -> str:
+    """Counts per group and place in the grid of one state, in order: keys, then lists ``i`` and ``n``."""
+    keys = ", ".join(f"k{number}" for number in range(len(core.keys)))
+    inner = f"SELECT {', '.join([*_keys(core), f'{core.ranks[place].index} AS i', 'count(*) AS n'])} {from_sql(core)}{_group(core, 1)}"
+    return (f"SELECT {keys + ', ' if keys else ''}list(i ORDER BY i) AS i, list(n ORDER BY i) AS n FROM ({inner}) "  # noqa: S608
+            f"WHERE i IS NOT NULL{f' GROUP BY {keys}' if keys else ''}")
