@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from node_agent import __version__
+from node_agent.admin_apps import AppAdmin
 from node_agent.admin_data import DataAdmin
 from node_agent.approvals import Approvals
 from node_agent.config import NodeDir
 from node_agent.journal import Journal
 from node_agent.keys import NodeKeys, certificate_expiry
+from node_agent.packages import Packages
 from node_agent.programs import Programs, installed
 from node_agent.resources import Resources
 from node_agent.sources import Sources
 from node_agent.state import State
 from node_agent.views import Views, node_salt
+from shuyan import sandbox
 from shuyan_protos.local.v1 import local_pb2
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 MAX_JOURNAL_PAGE = 1000
 
 
-class Admin(DataAdmin):
+class Admin(AppAdmin, DataAdmin):
     """One method for each call of ``shuyan.local.v1.NodeAdmin``; requests and replies are its messages.
 
     Every method raises :class:`~shuyan.problems.ProblemError` for what the administrator did wrong.
@@ -50,7 +53,9 @@ class Admin(DataAdmin):
     def programs(self) -> Programs:
         """The allow-list; loading the apps takes a moment, so it happens when first asked for."""
         if self._programs is None:
-            self._programs = Programs(self.state, self.journal, installed() if self._apps is None else self._apps)
+            apps = installed() if self._apps is None else self._apps
+            packages = Packages(self.state, self.journal, self.node_dir.path / "apps", frozenset(apps))
+            self._programs = Programs(self.state, self.journal, apps, packages)
         return self._programs
 
     def changed_elsewhere(self) -> None:
@@ -75,6 +80,10 @@ class Admin(DataAdmin):
             pending_approvals=self.approvals.pending(), journal_entries=entries, journal_head=head.hex(),
             software_version=__version__, signing_key=base64.b64encode(keys.signing_public).decode(),
             agreement_key=base64.b64encode(keys.agreement_public).decode())
+        layers = live["sandbox"] if "sandbox" in live else sandbox.layers_here()
+        reply.sandbox.extend(layers)
+        if not sandbox.sufficient(layers):
+            reply.alerts.append("sandbox_missing")
         if self.state.get("checkpoint_forked"):
             reply.alerts.append("log_forked")
         if live.get("state") == "connected" and not live.get("revocations_current"):
@@ -84,16 +93,6 @@ class Admin(DataAdmin):
             reply.coordinator_address = identity.coordinator_address
             reply.certificate_expires_at = certificate_expiry((self.node_dir.keys / "tls.crt").read_bytes())
         return reply
-
-    def AllowApp(self, request: local_pb2.AllowAppRequest) -> local_pb2.AllowAppReply:
-        """Allow an app by digest, or take that back."""
-        self.programs.allow(request.name, request.digest, request.allow)
-        self.on_change("apps")
-        return local_pb2.AllowAppReply()
-
-    def ListApps(self, _request: local_pb2.ListAppsRequest) -> local_pb2.ListAppsReply:
-        """Installed apps."""
-        return local_pb2.ListAppsReply(apps=self.programs.list())
 
     def ListApprovals(self, request: local_pb2.ListApprovalsRequest) -> local_pb2.ListApprovalsReply:
         """Approvals that wait, or all."""

@@ -25,6 +25,7 @@ from node_agent.revocations import Revocations
 from node_agent.tasks import TaskBook
 from node_agent.worker.host import Limits
 from node_agent.worker.pool import Workers
+from shuyan import sandbox
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2
 
@@ -71,7 +72,9 @@ class Agent:
         self.checkpoints = Checkpoints(state, journal, identity.node_id, keys.signing)
         self.tasks = TaskBook(state, journal)
         self.worker = Workers(Limits(config.worker.memory_mb, config.worker.file_mb), node_dir.scratch,
-                              node_dir.worker_log, worker_apps, sources=self._sources)
+                              node_dir.worker_log, worker_apps, required=config.worker.sandbox == "required",
+                              sources=self._sources)
+        self._layers: tuple[str, ...] | None = None
         grants = Grants(state, authority, self.revocations, identity.node_id, keys)
         self.pipeline = TaskPipeline(
             node_id=identity.node_id, config=config, grants=grants, programs=self.admin.programs,
@@ -87,6 +90,7 @@ class Agent:
         """Serve until cancelled."""
         self.admin.journal.append("node:started", version=__version__)
         self.worker.warm()
+        self._spawn(self._look_at_the_sandbox())
         link = asyncio.create_task(self.link.run())
         try:
             pruned = -math.inf
@@ -103,6 +107,13 @@ class Agent:
             await asyncio.gather(link, *self._background, return_exceptions=True)
             await self.worker.stop()
             self.admin.journal.append("node:stopped")
+
+    async def _look_at_the_sandbox(self) -> None:
+        """Write down which layers there are to shut a process in."""
+        self._layers = await asyncio.to_thread(sandbox.layers_here)
+        self.admin.journal.append("node:sandbox", layers=list(self._layers), sufficient=sandbox.sufficient(self._layers))
+        if not sandbox.sufficient(self._layers):
+            _log.warning("no sandbox for developers' apps here", layers=self._layers)
 
     def _sources(self) -> Iterator[tuple[str, str]]:
         """What the workers will be asked to read."""
@@ -198,7 +209,8 @@ class Agent:
 
     def live(self) -> dict[str, Any]:
         """What only the running agent knows, for the status."""
-        return {"state": "revoked" if self.link.state == "revoked" else
+        known = {} if self._layers is None else {"sandbox": self._layers}
+        return known | {"state": "revoked" if self.link.state == "revoked" else
                 "connected" if self.link.state == "connected" else "connecting",
                 "last_contact_ms": self.link.last_contact_ms, "running_tasks": self.pipeline.running,
                 "revocations_number": self.revocations.number, "revocations_current": self.revocations.current}

@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +26,7 @@ _TEMPLATE = """\
 [worker]
 # memory_mb = 2048          # what one task may use beyond the idle worker
 # task_seconds = 300        # the longest a task may run
+# sandbox = "required"      # run nothing, not even the product's apps, unless the process can be shut in
 
 [risk]
 # maximum_share_below_5 = 0.2   # rows in classes of fewer than five that register without a reason
@@ -50,6 +52,9 @@ class WorkerConfig(_Section):
     memory_mb: int = Field(2048, ge=64, description="Address space one task may use beyond the idle worker, MiB.")
     task_seconds: float = Field(300.0, gt=0, description="The longest a task may run, whatever deadline it carries.")
     file_mb: int = Field(64, ge=1, description="The largest file the worker may write (its log), MiB.")
+    sandbox: Literal["available", "required"] = Field("available", description=(
+        "How the product's own apps are shut in: as far as the kernel can (available), or not at all without Landlock or "
+        "namespaces, and seccomp (required). Developers' apps always require it."))
 
 
 class RiskConfig(_Section):

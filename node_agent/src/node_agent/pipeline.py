@@ -242,8 +242,9 @@ class TaskPipeline:
         try:
             answer = await self._worker.run(Work(
                 run_id=request.run_id, app=request.app_name, tables=tables, params_json=request.params_json,
-                flower_message=request.flower_message, max_values=verified.grant.max_output_values),
-                verified.deadline)
+                flower_message=request.flower_message, max_values=verified.grant.max_output_values,
+                package=self._programs.package(request.app_name), app_digest=request.app_digest,
+                grant=request.grant_digest), verified.deadline)
         except WorkerFailureError as failure:
             self._grants.usable("", request.grant_digest)  # revoked meanwhile is why it was stopped
             raise ProblemError(failure.code) from None

@@ -1,4 +1,4 @@
-"""The apps installed on this node and those of them its administrator has allowed, by name and digest."""
+"""The apps on this node, the product's own and developers', and those its administrator has allowed, by name and digest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from node_agent import errors
 from node_agent.journal import Journal
+from node_agent.packages import Packages
 from node_agent.state import State
 from shuyan.federation import problems
 from shuyan.problems import ProblemError
@@ -18,24 +19,48 @@ if TYPE_CHECKING:
 
 
 def installed() -> dict[str, InstalledApp]:
-    """The installed apps; digests are computed now, from the files."""
-    from shuyan.federation.apps import installed as find  # Flower loads here
+    """The apps that come with the product; digests are computed now, from the files."""
+    from shuyan.federation.apps.base import built_in  # Flower loads here
 
-    return dict(find())
+    return dict(built_in())
 
 
 class Programs:
-    """The allow-list over the installed apps."""
+    """The allow-list over the installed apps.
 
-    def __init__(self, state: State, journal: Journal, apps: Mapping[str, InstalledApp]) -> None:
+    Args:
+        apps: those that come with the product.
+        packages: those of developers.
+    """
+
+    def __init__(self, state: State, journal: Journal, apps: Mapping[str, InstalledApp],
+                 packages: Packages | None = None) -> None:
         self._state = state
         self._journal = journal
-        self._apps = dict(apps)
+        self._built_in = dict(apps)
+        self._packages = packages
+
+    @property
+    def packages(self) -> Packages:
+        """Developers' apps and the keys that sign them."""
+        assert self._packages is not None
+        return self._packages
 
     @property
     def installed(self) -> Mapping[str, InstalledApp]:
         """The installed apps by name, allowed or not."""
         return self._apps
+
+    @property
+    def _apps(self) -> dict[str, InstalledApp]:
+        return {**(self._packages.apps if self._packages else {}), **self._built_in}
+
+    def package(self, name: str) -> bytes | None:
+        """The package that an app runs from; None for one that comes with the product."""
+        if name in self._built_in or self._packages is None:
+            return None
+        found = self._packages.get(name)
+        return None if found is None else found.package.data
 
     def frame(self) -> list[link_pb2.AppInfo]:
         """What the coordinator is told: installed and allowed."""
@@ -84,6 +109,12 @@ class Programs:
 
     def list(self) -> list[local_pb2.InstalledApp]:
         """Installed apps by name."""
-        return [local_pb2.InstalledApp(name=app.name, digest=app.digest, allowed=self._allowed(app),
-                                       version=app.version, title=app.manifest.title_zh)
-                for app in sorted(self._apps.values(), key=lambda item: item.name)]
+        return [self.describe(app) for app in sorted(self._apps.values(), key=lambda item: item.name)]
+
+    def describe(self, app: InstalledApp) -> local_pb2.InstalledApp:
+        """One app, for the administrator."""
+        found = self._packages.get(app.name) if self._packages is not None and app.name not in self._built_in else None
+        return local_pb2.InstalledApp(
+            name=app.name, digest=app.digest, allowed=self._allowed(app), version=app.version, title=app.manifest.title_zh,
+            title_en=app.manifest.title_en, kind="built_in" if found is None else "third_party",
+            signer=found.signer if found else "", key=found.fingerprint if found else "")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from node_agent.cli.output import Json, moment, print_json, print_table, problems_told
+from node_agent.cli.output import EXIT_REFUSED, Json, moment, print_json, print_table, problems_told
 from node_agent.local import reach
-from shuyan._text import t
+from shuyan._text import language, t
+from shuyan.problems import ProblemError
 from shuyan_protos.local.v1 import local_pb2
 
 apps = typer.Typer(no_args_is_help=True, help=t("应用：哪些已安装的应用可以在本节点运行。",
@@ -26,9 +28,90 @@ def app_list(context: typer.Context, json_: Json = False) -> None:
     if json_:
         print_json(found)
         return
-    print_table((t("名称", "Name"), t("版本", "Version"), t("放行", "Allowed"), t("标题", "Title"), t("摘要", "Digest")),
-                ((a.name, a.version, t("是", "yes") if a.allowed else t("否", "no"), a.title, a.digest) for a in found),
+    kinds = {"built_in": t("内置", "built in"), "third_party": t("第三方", "third party")}
+    print_table((t("名称", "Name"), t("版本", "Version"), t("来源", "Kind"), t("放行", "Allowed"), t("标题", "Title"),
+                 t("签名单位", "Signed by"), t("摘要", "Digest")),
+                ((a.name, a.version, kinds.get(a.kind, a.kind), t("是", "yes") if a.allowed else t("否", "no"),
+                  a.title if language() == "zh" else a.title_en or a.title, a.signer or "-", a.digest) for a in found),
                 empty=t("没有安装应用。", "No apps are installed."))
+
+
+@apps.command("install", help=t("安装运营机构签名的应用包；安装后仍须放行才会运行。",
+                                "Install an app package that the operator signed; it runs only once it is allowed besides."))
+def app_install(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    signature: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help=t(
+        "签名文件；默认为同名加 .sig 的文件。", "The signature's file; by default the package's name with .sig added."))] = None,
+    json_: Json = False,
+) -> None:
+    """Install an app package."""
+    beside = signature or file.with_name(file.name + ".sig")
+    with problems_told(), reach(context.obj.node_dir) as node:
+        app = node.InstallApp(local_pb2.InstallAppRequest(package=_bytes(file), signature=_bytes(beside).decode("ascii", "replace")))
+    if json_:
+        print_json(app)
+        return
+    typer.echo(t("已安装应用 {name} {version}，由 {signer} 签名。\n摘要：{digest}\n确认后运行：shuyan-node app allow {name}",
+                 "Installed {name} {version}, signed by {signer}.\nDigest: {digest}\nIf it is the one you agreed to: shuyan-node app allow {name}",
+                 name=app.name, version=app.version, signer=app.signer, digest=app.digest))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ProblemError("package_unreadable", name=path.name) from error
+
+
+@apps.command("remove", help=t("删除第三方应用及其放行。", "Delete a third-party app and its permission."))
+def app_remove(context: typer.Context, name: Annotated[str, typer.Argument()]) -> None:
+    """Delete an app."""
+    with problems_told(), reach(context.obj.node_dir) as node:
+        node.RemoveApp(local_pb2.RemoveAppRequest(name=name))
+    typer.echo(t("已删除应用 {name}。", "The app {name} is gone.", name=name))
+
+
+@apps.command("trust-key", help=t("信任运营机构的应用签名公钥；须先与运营机构电话核对指纹。",
+                                  "Trust the operator's key for app signatures; compare its fingerprint by telephone first."))
+def trust_key(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    yes: Annotated[bool, typer.Option("--yes", help=t("不再询问。", "Do not ask."))] = False,
+) -> None:
+    """Trust a key."""
+    from shuyan.trust import keys
+
+    with problems_told():
+        typer.echo(t("公钥指纹：{key}", "Fingerprint of the key: {key}", key=keys.fingerprint(keys.load_public_key(file))))
+        if not yes and not typer.confirm(t("已与运营机构核对指纹，信任其签名的应用包？",
+                                           "Compared with the operator; trust the packages it signs?")):
+            raise typer.Exit(EXIT_REFUSED)
+        with reach(context.obj.node_dir) as node:
+            node.TrustAppKey(local_pb2.TrustAppKeyRequest(pem=_bytes(file)))
+    typer.echo(t("已信任。", "Trusted."))
+
+
+@apps.command("keys", help=t("列出所信任的应用签名公钥。", "List the trusted keys for app signatures."))
+def app_keys(context: typer.Context, json_: Json = False) -> None:
+    """List trusted keys."""
+    with problems_told(), reach(context.obj.node_dir) as node:
+        found = list(node.ListAppKeys(local_pb2.ListAppKeysRequest()).keys)
+    if json_:
+        print_json(found)
+        return
+    print_table((t("指纹", "Fingerprint"), t("信任时间", "Trusted since")),
+                ((key.fingerprint, moment(key.added_at_ms)) for key in found),
+                empty=t("没有信任任何公钥。", "No key is trusted."))
+
+
+@apps.command("distrust-key", help=t("不再信任某个公钥；它签名的应用随即停用。",
+                                     "Trust a key no longer; the apps it signed stop running."))
+def distrust_key(context: typer.Context, fingerprint: Annotated[str, typer.Argument()]) -> None:
+    """Trust a key no longer."""
+    with problems_told(), reach(context.obj.node_dir) as node:
+        node.DistrustAppKey(local_pb2.DistrustAppKeyRequest(fingerprint=fingerprint))
+    typer.echo(t("已不再信任 {key}。", "{key} is no longer trusted.", key=fingerprint))
 
 
 @apps.command("allow", help=t("放行应用（按名称和摘要）。", "Allow an app, by name and digest."))

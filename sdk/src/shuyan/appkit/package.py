@@ -33,7 +33,7 @@ from shuyan.federation.apps.base import AppManifest
 from shuyan.problems import ProblemError
 
 SUFFIX: Final = ".shuyanapp"
-MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_BYTES: Final = 2 * 1024 * 1024
 MAX_FILES: Final = 200
 MANIFEST: Final = "manifest.json"
 README: Final = "README.md"
