@@ -144,8 +144,8 @@ class Chain:
         self.market.authority_command("issue", demand.id, "--yes")
         return next(g.id for g in developer.grants.list() if g.demand_id == demand.id)
 
-    def submit(self, plan: ProductPlan, grant: str) -> shuyan.Job:
-        return self.market.connect(DEVELOPER).jobs.submit(grant, plan.app, plan.params, title=plan.job_title)
+    def submit(self, plan: ProductPlan, grant: str, *, fresh: bool = False) -> shuyan.Job:
+        return self.market.connect(DEVELOPER).jobs.submit(grant, plan.app, plan.params, title=plan.job_title, fresh=fresh)
 
     def asking(self, scene: Scene) -> list[District]:
         """The departments that approve each new use of the scene's data."""
@@ -249,7 +249,7 @@ class Chain:
         scene = scenes.HEALTH
         plan = scene.products[0]
         with self.screen.step("新的联邦计算：{title}", "A fresh federated job: {title}", title=self._job_name(plan)) as now:
-            job = self.submit(plan, self.made[f"{scene.key}.grant"]).id
+            job = self.submit(plan, self.made[f"{scene.key}.grant"], fresh=True).id
             for district in self.asking(scene):  # no news to them unless the grant is
                 self.approve_use(district, job)
             self.wait_reviewed(job, now)

@@ -81,7 +81,7 @@ class Bench:
         """From the submission to an output in review, as the SDK sees it; and the job."""
         developer = self.market.connect(DEVELOPER)
         began = time.perf_counter()
-        job = developer.jobs.submit(self._grants[resource], app, {"resource": resource, **params})
+        job = developer.jobs.submit(self._grants[resource], app, {"resource": resource, **params}, fresh=True)
         job.wait(timeout=600, until=("reviewing",), poll=0.01)
         took = time.perf_counter() - began
         if job.status != "reviewing":

@@ -141,7 +141,7 @@ class Careful:
     def submit(self, app: str, params: dict[str, Any]) -> shuyan.Job:
         jobs = self.market(DEVELOPER).jobs
         key = f"job-{self._number}-{self._chance.getrandbits(48):012x}"
-        job = self.again("submit a job", lambda: jobs.submit(self._grant_id, app, params, key=key))
+        job = self.again("submit a job", lambda: jobs.submit(self._grant_id, app, params, key=key, fresh=True))
         self.ledger.jobs[key] = job.id
         return job
 

@@ -107,7 +107,7 @@ class Town(DemoMarket):
 
     def compute(self, grant: str, app: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Run a job up to its approved result and return the result's content."""
-        job = self.connect(DEVELOPER).jobs.submit(grant, app, params, title="测试任务")
+        job = self.connect(DEVELOPER).jobs.submit(grant, app, params, title="测试任务", fresh=True)
         job.wait(timeout=RESULT_WITHIN, until=("reviewing",), poll=0.05)
         if job.status not in ("reviewing", "completed"):
             raise AssertionError(f"job {job.status}: {[line.text for line in job.log()]}")

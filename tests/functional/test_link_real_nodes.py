@@ -60,7 +60,7 @@ def write(file: Path, number: int) -> None:
 
 
 def submit(running: Town, grant: str, title: str, params: dict[str, Any] = PARAMS) -> Any:
-    return running.connect(DEVELOPER).jobs.submit(grant, "statistics", params, title=title)
+    return running.connect(DEVELOPER).jobs.submit(grant, "statistics", params, title=title, fresh=True)
 
 
 def test_a_job_runs_to_review_over_real_nodes(market: tuple[Town, str]) -> None:

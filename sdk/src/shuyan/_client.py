@@ -48,6 +48,8 @@ class Job(Record):
     round: int = 0
     rounds: int = 0
     error_code: str | None = None
+    reused_from: str | None = None
+    """The job whose released result this one has; nothing was computed for it."""
     waiting_for: dict[str, str] = Field(default_factory=dict)
     """While ``awaiting_approval``: node id → number of the approval its department was asked for."""
     _api: Api = PrivateAttr()
@@ -259,10 +261,15 @@ class Jobs(_Collection[Job]):
 
     _path, _kind = "/jobs", Job
 
-    def submit(self, grant_id: str, app: str, params: Mapping[str, Any], *, title: str = "", key: str | None = None) -> Job:
-        """Submit a job under a grant; the same ``key`` (idempotency key) gives the same job."""
-        return self._record(self._api.post(
-            self._path, {"grant_id": grant_id, "app": app, "params": dict(params), "title": title}, key=key, once=True))
+    def submit(self, grant_id: str, app: str, params: Mapping[str, Any], *, title: str = "", key: str | None = None,
+               fresh: bool = False) -> Job:
+        """Submit a job under a grant; the same ``key`` (idempotency key) gives the same job.
+
+        A question that was answered and released before is not computed again: the job is completed at once
+        (:attr:`Job.reused_from`), unless it is to be ``fresh``.
+        """
+        body = {"grant_id": grant_id, "app": app, "params": dict(params), "title": title}
+        return self._record(self._api.post(self._path, body | ({"fresh": True} if fresh else {}), key=key, once=True))
 
 
 class Reviews(_Collection[Review]):

@@ -21,6 +21,7 @@ class JobIn(In):
     app: str = Field(max_length=100)
     params: dict[str, Any]
     title: str = Field("", max_length=200)
+    fresh: bool = Field(False, description="Compute again what was answered and released before. Never buys noise twice.")
 
 
 class JobQuery(PageQuery):
@@ -43,6 +44,8 @@ class JobOut(Out):
     app_name: str
     app_digest: str
     params: dict[str, Any]
+    resources: list[str] = Field(description="Names of the resources it reads.")
+    reused_from: str | None = Field(description="The job whose released result this one has; nothing was computed for it.")
     status: str
     round: int
     rounds: int
@@ -88,7 +91,7 @@ def _job(row: Any) -> dict[str, Any]:
     error = None
     if row.error_code:
         error = {"code": row.error_code, "detail": computing.failure_sentence(row.error_code, row.error_args, language())}
-    return {**JobOut.of(row), "error": error, "actions": computing.job_actions(actor(), row)}
+    return {**JobOut.of(row), "resources": computing.resources_of(row), "error": error, "actions": computing.job_actions(actor(), row)}
 
 
 @api.post("/jobs", summary="Submit a job under a grant; needs an Idempotency-Key", responses={201: JobOut})
@@ -97,7 +100,7 @@ def submit(body: JobIn) -> tuple[dict[str, Any], int]:
     key = required_key()
     with db.transaction() as session:
         return _job(computing.submit_job(session, actor(), grant_id=body.grant_id, app=body.app, params=body.params,
-                                         title=body.title, idempotency_key=key)), 201
+                                         title=body.title, idempotency_key=key, fresh=body.fresh)), 201
 
 
 @api.get("/jobs", summary="Jobs, newest first", responses={200: JobOut})
@@ -137,7 +140,7 @@ def cancel_job(path: IdPath) -> dict[str, Any]:
 @scope("read")
 def job_result(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
-        return ResultOut.of(computing.job_result(session, actor(), path.id))
+        return {**ResultOut.of(computing.job_result(session, actor(), path.id)), "job_id": path.id}
 
 
 @api.get("/egress-reviews", summary="What waits to leave the domain, and what was decided", responses={200: ReviewOut})

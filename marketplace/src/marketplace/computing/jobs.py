@@ -8,7 +8,7 @@ from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from marketplace.actor import Actor
+from marketplace.actor import SYSTEM, Actor
 from marketplace.computing import rounds, rules, submission
 from marketplace.computing.errors import KEY_INVALID, RESULT_NOT_RELEASED
 from marketplace.computing.models import EgressReview, Job, JobLog, JobOutput
@@ -20,11 +20,17 @@ from shuyan.problems import ProblemError
 
 
 def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, params: dict[str, Any], title: str = "",
-               idempotency_key: str) -> Job:
+               idempotency_key: str, fresh: bool = False) -> Job:
     """Queue a job under a grant. The same key with the same body is the same job; nothing is queued twice.
 
     ``params`` are checked by the app's own model and against grant and catalogue; the declared values of every
     dimension are put in as ``domains``.
+
+    Where the organisation has put the same question before, of data that are described as they were, and its result was
+    released, the job is ``completed`` at once with that result (``reused_from``): no department is asked.
+
+    Args:
+        fresh: compute it again all the same. Answers with noise are never bought twice, whatever is asked.
 
     Raises:
         ProblemError: ``not_allowed``; ``idempotency_mismatch``; ``not_found`` or ``grant_…`` if the grant cannot be
@@ -35,7 +41,8 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
         raise ProblemError("not_allowed")
     if not 1 <= len(idempotency_key) <= 128:
         raise ProblemError(KEY_INVALID, field="idempotency_key")
-    digest = submission.request_digest(grant_id=grant_id, app=app, params=params, title=title)
+    digest = submission.request_digest(grant_id=grant_id, app=app, params=params, title=title,
+                                       **({"fresh": True} if fresh else {}))
     if earlier := _same_key(session, actor.organisation_id, idempotency_key):
         return _same_or_mismatch(earlier, digest)
     checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
@@ -51,10 +58,27 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
         if earlier is None:
             raise
         return _same_or_mismatch(earlier, digest)
-    add_log(session, job.id, "job_queued")
-    trust.append(session, Tag.JOB_SUBMITTED, actor, job.id, related=[grant_id, job.organisation_id], data={
-        "app": app, "app_digest": job.app_digest, "params_digest": submission.digest_of(job.params)})
+    earlier = None if fresh and checked.grant.release == "exact" else _answered(session, job)
+    data = {"app": app, "app_digest": job.app_digest, "params_digest": submission.digest_of(job.params)}
+    if earlier is None:
+        add_log(session, job.id, "job_queued")
+    else:
+        job.status, job.reused_from = rules.JOB.check("reuse", job.status, SYSTEM).target, earlier.id
+        job.started_at = job.finished_at = utc_now()
+        job.round, job.rounds = earlier.round, earlier.rounds
+        session.add(job)
+        add_log(session, job.id, "job_reused", job=earlier.id)
+        data["reused_from"] = earlier.id
+    trust.append(session, Tag.JOB_SUBMITTED, actor, job.id, related=[grant_id, job.organisation_id,
+                                                                     *([earlier.id] if earlier else [])], data=data)
     return job
+
+
+def _answered(session: Session, job: Job) -> Job | None:
+    """The organisation's latest job that computed an answer to the same question, and whose result was released."""
+    return session.exec(select(Job).where(
+        Job.organisation_id == job.organisation_id, Job.question_digest == job.question_digest, Job.status == "completed",
+        col(Job.reused_from).is_(None)).order_by(col(Job.id).desc()).limit(1)).first()
 
 
 def cancel_job(session: Session, actor: Actor, job_id: str) -> Job:
@@ -144,7 +168,7 @@ def approved_output(session: Session, job_id: str) -> JobOutput:
         raise ProblemError("not_found", what="job")
     output = session.exec(
         select(JobOutput).join(EgressReview, col(EgressReview.output_id) == col(JobOutput.id))
-        .where(JobOutput.job_id == job_id, EgressReview.status == "approved")).first()
+        .where(JobOutput.job_id == (job.reused_from or job_id), EgressReview.status == "approved")).first()
     if output is None or job.status != "completed":
         raise ProblemError(RESULT_NOT_RELEASED, state=job.status)
     return output

@@ -23,6 +23,8 @@ class Line:
 
 LINES: Final[Mapping[str, Line]] = {
     "job_queued": Line("任务已提交，正在排队。", "The job is queued."),
+    "job_reused": Line("同一问题已由任务 {job} 计算并获准出域，直接采用其结果，不再计算，也不消耗预算。",
+                       "Job {job} answered the same question and its result was released; it is used again at no cost."),
     "run_started": Line("第 {attempt} 次执行开始：{departments} 家单位参与。",
                         "Attempt {attempt} has started with {departments} departments."),
     "run_restarting": Line("协调服务重启，任务将重新执行（第 {attempt} 次）。",

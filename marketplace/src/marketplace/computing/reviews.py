@@ -59,7 +59,9 @@ def get_review(session: Session, actor: Actor, review_id: str) -> ReviewDetail:
 
 def review_of_job(session: Session, job_id: str) -> EgressReview | None:
     """The review of a job, if it has come to one, for pages that show the job's state."""
-    return session.exec(select(EgressReview).where(EgressReview.job_id == job_id)).first()
+    job = session.get(Job, job_id)
+    computed = job_id if job is None else job.reused_from or job_id
+    return session.exec(select(EgressReview).where(EgressReview.job_id == computed)).first()
 
 
 def review_actions(actor: Actor, detail: ReviewDetail) -> list[str]:

@@ -26,6 +26,8 @@ _UNDER_WAY: Final = ("queued", "running", "awaiting_approval")
 JOB: Final = Lifecycle("job", "queued", (
     transition("start", "queued", "running", "system", Tag.RUN_STARTED),
     transition("finish", "running", "reviewing", "system", Tag.RUN_FINISHED),
+    # the same question of the same data was answered and released before
+    transition("reuse", "queued", "completed", "system", Tag.JOB_SUBMITTED),
     # a department looks at each new use of its data; nothing runs meanwhile, and it may take days
     transition("wait", "running", "awaiting_approval", "system", Tag.RUN_WAITING),
     transition("resume", "awaiting_approval", "queued", "system", Tag.USE_APPROVED),

@@ -16,6 +16,7 @@ from marketplace.computing.jobs import (
     job_result,
     list_jobs,
     output_digest,
+    resources_of,
     submit_job,
 )
 from marketplace.computing.nodes import (
@@ -60,6 +61,7 @@ __all__ = [
     "log_sentence",
     "nodes_by_id",
     "output_digest",
+    "resources_of",
     "review_actions",
     "review_of_job",
     "revoke_node",

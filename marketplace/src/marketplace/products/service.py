@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -103,7 +103,7 @@ def create_version(session: Session, actor: Actor, product_id: str, *, job_id: s
         product_id=product_id, number=number, job_id=job_id, output_id=output.id, output_digest=output.digest,
         form=output.form, app={"name": job.app_name, "digest": job.app_digest},
         grant={"id": record.id, "digest": record.digest},
-        participants=_participants(session, output.participants, job.params.get("resource")), rows=output.rows,
+        participants=_participants(session, output.participants, computing.resources_of(job)), rows=output.rows,
         content=output.content)
     row = ProductVersion(id=new_id("ver"), product_id=product_id, number=number, job_id=job_id, output_id=output.id,
                          manifest=manifest, manifest_digest=rules.manifest_digest(manifest),
@@ -115,12 +115,13 @@ def create_version(session: Session, actor: Actor, product_id: str, *, job_id: s
     return row
 
 
-def _participants(session: Session, node_ids: Iterable[str], resource: object) -> list[dict[str, Any]]:
+def _participants(session: Session, node_ids: Iterable[str], resources: Sequence[str]) -> list[dict[str, Any]]:
     nodes = computing.nodes_by_id(session, list(node_ids))
-    sizes = {
-        row.node_id: row.row_count
-        for node_id in nodes for row in catalogue.resources_of_node(session, node_id) if row.name == resource
-    }
+    sizes: dict[str, int] = {}
+    for node_id in nodes:
+        for row in catalogue.resources_of_node(session, node_id):
+            if row.name in resources:
+                sizes[node_id] = sizes.get(node_id, 0) + row.row_count
     return [
         {"node_id": node_id, "organisation_id": nodes[node_id].organisation_id, "rows": sizes.get(node_id)}
         for node_id in sorted(nodes)

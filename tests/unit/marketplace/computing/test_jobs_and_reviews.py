@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from tests.factories.federation import PARAMS, Zone
 
 from marketplace import db
 from marketplace.actor import SYSTEM, Actor
-from marketplace.computing import runs
+from marketplace.catalogue.models import DataResource
+from marketplace.computing import runs, submission
 from marketplace.computing import service as computing
 from marketplace.computing.models import Job, JobOutput
 from marketplace.computing.progress import LINES, sentence
@@ -25,10 +27,10 @@ CONTENT: dict[str, Any] = {
         {"group": {}, "rows": 120, "columns": {"pm25": {"count": 120, "sum": 1.0, "mean": 1.0, "variance": 0.0, "sd": 0.0}}}]}]}
 
 
-def submit(market: Zone, key: str = "k") -> str:
+def submit(market: Zone, key: str = "k", **changes: Any) -> str:
     with db.transaction() as session:
         return computing.submit_job(session, market.developer, grant_id=market.grant_id, app="statistics", params=PARAMS,
-                                    idempotency_key=key).id
+                                    idempotency_key=key, **changes).id
 
 
 def finish(market: Zone, content: dict[str, Any] = CONTENT, key: str = "k") -> tuple[str, bool]:
@@ -169,3 +171,59 @@ def test_every_line_of_the_log_reads_in_both_languages() -> None:
     for code, language in itertools.product(LINES, ("zh", "en")):
         assert sentence(code, {}, language)  # type: ignore[arg-type]
     assert sentence("never_heard_of", {"round": 1, "rounds": 2}, "en") == "Round 1/2 is under way."
+
+
+def released(market: Zone, key: str = "k") -> str:
+    job_id, _ = finish(market, key=key)
+    with db.transaction() as session:
+        computing.decide_review(session, market.authority, review_of(market, job_id), True)
+    return job_id
+
+
+def test_the_same_question_is_not_computed_twice(market: Zone) -> None:
+    waiting = finish(market, key="first")[0]
+    assert not reused(submit(market, "second"))  # nothing is released yet
+    with db.transaction() as session:
+        computing.decide_review(session, market.authority, review_of(market, waiting), True)
+    again = submit(market, "third")
+    assert reused(again) == waiting
+    with db.reading() as session:
+        job = computing.get_job(session, market.developer, again)
+        assert (job.status, job.finished_at is not None) == ("completed", True)
+        assert computing.job_result(session, market.developer, again).content == CONTENT
+        assert computing.output_digest(session, again) == computing.output_digest(session, waiting)
+        assert [line.code for line in computing.job_log(session, market.developer, again)] == ["job_reused"]
+        assert runs.queued_jobs(session).keys() == {job.id for job in computing.list_jobs(session, SYSTEM, status="queued")[0]}
+        assert waiting in trust.events_for(session, again)[0].leaf
+        assert trust.check_database(session).ok
+    assert review_of(market, again) == review_of(market, waiting)
+    assert submit(market, "third") == again
+    assert not reused(submit(market, "fourth", fresh=True))
+    assert reused(submit(market, "fifth")) == waiting
+
+
+def reused(job_id: str) -> str | None:
+    with db.reading() as session:
+        return session.get_one(Job, job_id).reused_from
+
+
+def test_another_organisation_or_other_data_is_another_question(small_market: Zone) -> None:
+    market = small_market
+    released(market)
+    with db.transaction() as session:
+        row = session.get_one(DataResource, market.departments[0].resource_id)
+        row.columns = [{**column, "title": "新"} for column in row.columns]
+    assert not reused(submit(market, "later"))
+
+
+def test_noise_is_never_bought_twice(small_market: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    market = small_market
+    first = released(market)
+    honest = submission.check
+
+    def noisy(*args: Any, **options: Any) -> Any:
+        checked = honest(*args, **options)
+        return replace(checked, grant=checked.grant.model_copy(update={"release": "dp"}))
+
+    monkeypatch.setattr(submission, "check", noisy)
+    assert reused(submit(market, "again", fresh=True)) == first
