@@ -85,7 +85,7 @@ def _by_step(name: str, matrix: Floats, hazard: Floats, place: np.ndarray, steps
         first[:, column] = np.bincount(place, weights=hazard * matrix[:, column], minlength=steps)
     for at, (one, other) in enumerate(zip(*upper, strict=True)):
         second[:, at] = np.bincount(place, weights=hazard * matrix[:, one] * matrix[:, other], minlength=steps)
-    whole: Floats = np.bincount(place, weights=hazard, minlength=steps)
+    whole = np.asarray(np.bincount(place, weights=hazard, minlength=steps), dtype=np.float64)
     return {name: whole, f"{name}_x": first.ravel(), f"{name}_xx": second.ravel()}
 
 
