@@ -1,6 +1,7 @@
 """The one way a task can be answered: every stage takes what only the stage before it makes.
 
-*verify grant → local policy and approval → privacy budget → run in the worker → egress check → mask → journal → reply*
+*verify grant → local policy and approval → privacy budget → run in the worker → egress check → noise → mask → journal →
+reply*. Noise is of grants with differential privacy only; what they ask again is not computed again but given again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import rfc8785
 import structlog
 
 from node_agent.approvals import Approvals
-from node_agent.budget import Budget, Spending
+from node_agent.budget import Budgets, Spending
 from node_agent.config import Config
 from node_agent.grants import Grants
 from node_agent.programs import Programs
@@ -40,6 +41,7 @@ FORBIDDEN_GRADE = 4  # core data: no grant makes it available
 
 # Vectors longer than this are masked in a thread, so that heartbeats go on meanwhile.
 _LONG_VECTOR = 20_000
+_LONG_NOISE = 1_000  # an element of noise takes about 10 µs
 _REMEMBERED_RUNS = 10_000
 _MAX_ID = 200
 _MAX_PARAMS = 1024 * 1024
@@ -89,8 +91,16 @@ class _Checked:
 
 
 @dataclass(frozen=True)
+class _Noisy:
+    """Ring elements that may be part of a sum: exact ones, or with this department's share of the noise."""
+
+    budgeted: _Budgeted
+    words: dict[str, Words] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class _Masked:
-    checked: _Checked
+    noisy: _Noisy
     flower_message: bytes = field(repr=False)
     seed: bytes = field(repr=False)
 
@@ -101,14 +111,15 @@ class TaskPipeline:
     Args:
         node_id: this node.
         config: local policy and limits.
-        grants, programs, resources, approvals, budget: what the stages ask.
+        grants, programs, resources, approvals, budgets: what the stages ask.
+        salt: what decides which rows of a unit are left out, where contributions are bounded.
         worker: where apps run.
         tasks: the durable record.
         agreement: this node's X25519 key with its cached pairwise secrets.
     """
 
     def __init__(self, *, node_id: str, config: Config, grants: Grants, programs: Programs, resources: Resources,
-                 approvals: Approvals, budget: Budget, worker: Workers, tasks: TaskBook,
+                 approvals: Approvals, budgets: Budgets, salt: Callable[[], str], worker: Workers, tasks: TaskBook,
                  agreement: AgreementKey) -> None:
         self._node_id = node_id
         self._config = config
@@ -116,7 +127,8 @@ class TaskPipeline:
         self._programs = programs
         self._resources = resources
         self._approvals = approvals
-        self._budget_stage = budget
+        self._budgets = budgets
+        self._salt = salt
         self._worker = worker
         self._tasks = tasks
         self._agreement = agreement
@@ -174,9 +186,13 @@ class TaskPipeline:
             verified = self._verify(request)
             admitted = self._admit(verified)
             budgeted = self._spend(admitted)
-            computed = await self._compute(budgeted)
-            checked = self._check_egress(computed)
-            masked = await self._mask(checked)
+            if budgeted.spending.stored is None:
+                computed = await self._compute(budgeted)
+                checked = self._check_egress(computed)
+                noisy = await self._noise(checked)
+            else:
+                noisy = _Noisy(budgeted, dict(budgeted.spending.stored))
+            masked = await self._mask(noisy)
             return self._record(masked, digest)
         except ProblemError as problem:
             reply = _failure(request.task_id, problem)
@@ -230,21 +246,30 @@ class TaskPipeline:
         return _Admitted(verified, max(verified.grant.minimum_cohort, self._config.policy.minimum_cohort))
 
     def _spend(self, admitted: _Admitted) -> _Budgeted:
-        """Stage 3: the privacy budget."""
-        return _Budgeted(admitted, self._budget_stage.spend(admitted.verified.grant))
+        """Stage 3: the privacy budget. What is asked again is paid for, and answered as before."""
+        from shuyan.federation.privacy import noise
+
+        grant, task, request = admitted.verified.grant, admitted.verified.task, admitted.verified.request
+        if task.noise is None:
+            return _Budgeted(admitted, Spending("exact"))
+        charged = self._budgets.charge(task.question, grant, tuple(task.tables), noise.cost(task.noise), request.app_name)
+        stored = None if charged else self._budgets.stored(task.question, request.participants)
+        return _Budgeted(admitted, Spending("dp", charged, stored))
 
     async def _compute(self, budgeted: _Budgeted) -> _Computed:
         """Stage 4: the app runs in the worker, on the granted columns."""
+        from shuyan.federation.own import OwnFigures
+
         verified = budgeted.admitted.verified
         request = verified.request
-        tables = tuple(_table(item, verified.task.tables[item.resource.name]) for item in verified.resources)
+        tables = tuple(self._table(item, verified) for item in verified.resources)
         self._computing[request.task_id] = (request.run_id, verified.grant.jti)
         try:
             answer = await self._worker.run(Work(
                 run_id=request.run_id, app=request.app_name, tables=tables, params_json=request.params_json,
                 flower_message=request.flower_message, max_values=verified.grant.max_output_values,
                 package=self._programs.package(request.app_name), app_digest=request.app_digest,
-                grant=request.grant_digest), verified.deadline)
+                grant=request.grant_digest, own=OwnFigures.of(verified.grant).to_wire()), verified.deadline)
         except WorkerFailureError as failure:
             self._grants.usable("", request.grant_digest)  # revoked meanwhile is why it was stopped
             raise ProblemError(failure.code) from None
@@ -266,32 +291,50 @@ class TaskPipeline:
             plain = PlainAnswer.from_bytes(computed.answer)
         except ValueError:
             raise ProblemError(problems.OUTPUT_UNDECLARED) from None
+        # With noise, whether few or many rows are there must not show: a refusal would be an exact answer to that.
+        minimum = admitted.minimum_cohort if task.noise is None else 0
         return _Checked(computed, egress.check_output(task.specs, task.expect, plain.vectors, plain.cohort,
-                                                      minimum_cohort=admitted.minimum_cohort))
+                                                      minimum_cohort=minimum))
 
-    async def _mask(self, checked: _Checked) -> _Masked:
-        """Stage 6: masks from the keys in the grant, never from keys the coordinator hands out."""
+    async def _noise(self, checked: _Checked) -> _Noisy:
+        """Stage 6, for grants with differential privacy: this department's share of the noise, kept before it is used."""
+        from shuyan.federation.privacy.noise import add_noise
+
+        budgeted = checked.computed.budgeted
+        verified = budgeted.admitted.verified
+        request, planned = verified.request, verified.task.noise
+        if planned is None:
+            return _Noisy(budgeted, checked.words)
+        if sum(verified.task.expect.values()) > _LONG_NOISE:
+            await asyncio.to_thread(add_noise, checked.words, planned)
+        else:
+            add_noise(checked.words, planned)
+        return _Noisy(budgeted, self._budgets.keep(verified.task.question, request.participants, checked.words,
+                                                   verified.grant.exp))
+
+    async def _mask(self, noisy: _Noisy) -> _Masked:
+        """Stage 7: masks from the keys in the grant, never from keys the coordinator hands out."""
         from shuyan.federation import _flower
         from shuyan.federation.masking import MaskContext, mask_vectors
 
-        verified = checked.computed.budgeted.admitted.verified
+        verified = noisy.budgeted.admitted.verified
         request, task = verified.request, verified.task
         context = MaskContext(request.run_id, request.round, request.attempt, request.participants, task.question)
         peers = {node.node_id: b64url_decode(node.agreement_key) for node in verified.grant.nodes}
 
         def mask() -> tuple[bytes, bytes]:
-            masked = mask_vectors(checked.words, task.segments, context, self._node_id, self._agreement, peers)
+            masked = mask_vectors(noisy.words, task.segments, context, self._node_id, self._agreement, peers)
             return _flower.masked_reply(request.flower_message, masked.words), masked.seed
 
         if sum(task.expect.values()) > _LONG_VECTOR:
             message, seed = await asyncio.to_thread(mask)
         else:
             message, seed = mask()
-        return _Masked(checked, message, seed)
+        return _Masked(noisy, message, seed)
 
     def _record(self, masked: _Masked, digest: str) -> link_pb2.TaskReply:
-        """Stage 7: the journal, the answer and the seed in one commit; then it may leave."""
-        budgeted = masked.checked.computed.budgeted
+        """Stage 8: the journal, the answer and the seed in one commit; then it may leave."""
+        budgeted = masked.noisy.budgeted
         verified = budgeted.admitted.verified
         request, task = verified.request, verified.task
         reply = link_pb2.TaskReply(task_id=request.task_id, flower_message=masked.flower_message)
@@ -300,8 +343,17 @@ class TaskPipeline:
                      task.question, request.participants, masked.seed),
             digest, reply, grant=verified.grant.jti, app=request.app_name, app_digest=request.app_digest,
             resources={name: list(columns) for name, columns in task.tables.items()}, values=sum(task.expect.values()),
-            minimum_cohort=budgeted.admitted.minimum_cohort, budget=budgeted.spending.mode)
+            minimum_cohort=budgeted.admitted.minimum_cohort, budget=budgeted.spending.mode,
+            charged_nano=budgeted.spending.charged_nano)
         return reply
+
+    def _table(self, item: Registered, verified: _Verified) -> Table:
+        """What the worker reads; the unit's column is for bounding only and not among the task's."""
+        name, unit, terms = item.resource.name, None, verified.grant.privacy
+        if terms is not None:
+            unit = {"column": asdict(verified.task.units[name]), "max_rows": terms.max_rows_per_unit, "salt": self._salt()}
+        return Table(name=name, kind=item.kind, location=item.location, unit=unit,
+                     columns=tuple(asdict(item.schema[column]) for column in verified.task.tables[name]))
 
 
 class Opening:
@@ -319,11 +371,6 @@ class Opening:
             return link_pb2.OpenReply(task_id=request.task_id, self_mask_seed=self._tasks.open(task))
         except ProblemError as problem:
             return link_pb2.OpenReply(task_id=request.task_id, failure=_as_failure(problem))
-
-
-def _table(item: Registered, columns: tuple[str, ...]) -> Table:
-    return Table(name=item.resource.name, kind=item.kind, location=item.location,
-                 columns=tuple(asdict(item.schema[name]) for name in columns))
 
 
 def _check_canonical(params_json: str) -> None:

@@ -50,6 +50,7 @@ class Table:
     kind: str
     location: str
     columns: tuple[dict[str, Any], ...]  # the fields of shuyan.federation.schema.Column
+    unit: dict[str, Any] | None = None  # how contributions are bounded: column, max_rows, salt
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Work:
     Attributes:
         package: of a developer's app, the package it runs from; None: the app came with the product.
         grant: digest of the grant; a process that ran a developer's app under one never works under another.
+        own: what the grant says about single departments' figures (:class:`shuyan.federation.own.OwnFigures`).
     """
 
     run_id: str
@@ -70,6 +72,7 @@ class Work:
     package: bytes | None = field(default=None, repr=False)
     app_digest: str = ""
     grant: str = ""
+    own: dict[str, Any] = field(default_factory=dict)
 
 
 class WorkerFailureError(Exception):
@@ -201,9 +204,9 @@ class Worker:
             self._writer.write(pack({"op": "package"}, work.package or b""))
         self._writer.write(pack({
             "op": "run", "run_id": work.run_id, "app": work.app, "params": work.params_json,
-            "cpu_seconds": int(deadline - time.monotonic()) + 5,
+            "cpu_seconds": int(deadline - time.monotonic()) + 5, "own": work.own,
             "tables": [{"name": table.name, "kind": table.kind, "location": table.location,
-                        "columns": list(table.columns)} for table in work.tables]}, work.flower_message))
+                        "columns": list(table.columns), "unit": table.unit} for table in work.tables]}, work.flower_message))
         await self._writer.drain()
         if self._foreign and self._sealed is None:
             header, _ = await read_frame(self._reader, max_body=0)

@@ -112,9 +112,12 @@ class _Worker:
     def _run(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         import json
 
+        from shuyan.federation.own import OwnFigures
+
         app = self._app(header["app"])
         inputs = self._inputs(header["run_id"], header["tables"], app.in_place)
-        plain = self._answer(app, body, app.params(json.loads(header["params"])), inputs)
+        plain = self._answer(app, body, app.params(json.loads(header["params"])), inputs,
+                             OwnFigures.from_wire(header.get("own", {})))
         return {"status": "ok"}, plain.to_bytes()
 
     def _app(self, name: str) -> FederatedApp:

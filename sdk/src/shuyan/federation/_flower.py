@@ -35,6 +35,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from shuyan.federation.answers import PlainAnswer
 from shuyan.federation.checks import Question
+from shuyan.federation.own import OwnFigures
 from shuyan.federation.ring import Floats, Words
 from shuyan.federation.vectors import Segment
 
@@ -69,10 +70,11 @@ TaskIdentity.node_id = _COORDINATOR
 class NodeContext(Context):  # type: ignore[misc]
     """The context a handler of a ``ClientApp`` gets on a node: Flower's, with the data and the job's parameters."""
 
-    def __init__(self, run_id: int, inputs: Inputs, params: Any) -> None:
+    def __init__(self, run_id: int, inputs: Inputs, params: Any, own: OwnFigures | None = None) -> None:
         super().__init__(run_id=run_id, node_id=0, node_config={}, state=RecordDict(), run_config={})
         self.inputs = inputs
         self.params = params
+        self.own = own or OwnFigures()
 
 
 def flower_run_id(run_id: str) -> int:
@@ -256,15 +258,20 @@ def _vectors(record: ProtoArrayRecord) -> dict[str, Floats]:
     return vectors
 
 
-def answer(app: FederatedApp, data: bytes, params: Any, inputs: Inputs) -> PlainAnswer:
+def answer(
+    app: FederatedApp, data: bytes, params: Any, inputs: Inputs, own: OwnFigures | None = None,
+) -> PlainAnswer:
     """Run the ``ClientApp`` on one message; for the worker.
+
+    Args:
+        own: what the node's verified grant says about single departments' figures; by default the strictest.
 
     Raises:
         ValueError: the message or the app's reply is malformed.
         Exception: whatever the app raises; a ``ProblemError`` with a code of ``problems.APP_CODES`` may be passed on.
     """
     message = serde.message_from_proto(_parse(data))
-    reply_ = app.client_app(message, NodeContext(message.metadata.run_id, inputs, params))
+    reply_ = app.client_app(message, NodeContext(message.metadata.run_id, inputs, params, own))
     vectors, cohort = reply_.content.get(_VECTORS), reply_.content.get(_COHORT)
     if not isinstance(vectors, ArrayRecord) or not isinstance(cohort, MetricRecord):
         raise ValueError("a handler must return reply(message, vectors, cohort)")

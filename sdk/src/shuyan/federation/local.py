@@ -27,6 +27,7 @@ from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs, TableSource
 from shuyan.federation.masking import AgreementKey, MaskContext, mask_vectors
 from shuyan.federation.opening import OpenBook
+from shuyan.federation.own import OwnFigures
 from shuyan.federation.privacy import noise
 from shuyan.federation.privacy.bounding import Bounding
 from shuyan.federation.privacy.ledger import MemoryLedger
@@ -156,7 +157,8 @@ class LocalNode:
 
     def _compute(self, request: TaskRequest, task: CheckedTask, grant: Grant, minimum_cohort: int) -> dict[str, Words]:
         try:
-            plain = _flower.answer(task.app, request.flower_message, task.params, self._read(request, task, grant))
+            plain = _flower.answer(task.app, request.flower_message, task.params, self._read(request, task, grant),
+                                   OwnFigures.of(grant))
         except Exception as error:
             raise ProblemError(code_for(error)) from error
         return check_output(task.specs, task.expect, plain.vectors, plain.cohort, minimum_cohort=minimum_cohort)
