@@ -63,5 +63,6 @@ class Numbers:
 def poisson_deviance(target: Floats, predicted: Floats) -> float:
     """Twice the log-likelihood lost against predicting every count itself."""
     mean = np.maximum(predicted, np.finfo(np.float64).tiny)
-    ratio = np.log(np.where(target > 0, target, 1.0)) - np.log(mean)
-    return float(2 * np.sum(np.where(target > 0, target * ratio, 0.0) - (target - mean)))
+    counted = target > 0
+    log_ratio = np.log1p((np.where(counted, target, mean) - mean) / mean)  # exact where they are close
+    return float(2 * np.sum(np.where(counted, target * log_ratio, 0.0) - (target - mean)))
