@@ -176,6 +176,25 @@ NO_USABLE_ROWS: Final = define(
 EXPOSURE_NOT_POSITIVE: Final = define("exposure_not_positive", 422, zh="风险暴露量字段的值必须大于 0。",
                                       en="Values of the exposure column must be greater than 0.")
 
+# --- the differencing guard --------------------------------------------------------------------------------------
+
+DIFFERENCING_REFUSED: Final = define(
+    "differencing_refused", 409,
+    zh="该问题涉及的记录与先前答复过的问题过于接近，两者相减会暴露少于 {minimum} 条记录的情况，故拒绝。"
+       "请沿用先前的筛选条件，或改用差别更大的条件。",
+    en="The rows of this question are too close to those of earlier ones: the difference would tell about fewer than "
+       "{minimum} rows. Use an earlier condition again, or one that differs more.")
+GUARD_FULL: Final = define(
+    "guard_full", 409,
+    zh="部门节点为防差分推断而记住的筛选条件已满，不再答复新的筛选条件；先前答复过的条件仍可使用。如需继续，请联系该部门。",
+    en="The department's node remembers as many conditions as it may, to guard against differencing, and answers no new one; "
+       "earlier conditions can still be used. Ask the department if more are needed.")
+PARTICIPANTS_DIFFER: Final = define(
+    "participants_differ", 409,
+    zh="同一批记录的相关问题先前已与另一组部门共同答复，两者相减会暴露个别部门的数据，故拒绝。请待先前参与的部门都在线后重试。",
+    en="A related question about the same rows was answered before with other departments; the difference would expose single "
+       "ones. Try again when the departments of then are all there.")
+
 SOURCE_UNAVAILABLE: Final = define(
     "source_unavailable", 503, zh="部门的数据源暂时无法读取，详情见节点日志。",
     en="The department's data source cannot be read for the moment; the node's log says more.")

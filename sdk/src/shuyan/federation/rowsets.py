@@ -15,6 +15,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,6 +88,10 @@ class RowSet:
 
     def digest(self) -> str:
         """``sha256`` of which rows these are; all rows have one digest, however many there are."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         if self.whole:
             return "all"
         return sha256(str(self.universe).encode() + b"\0" + self.filled().tobytes()).hexdigest()
