@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import errors
 from node_agent.sources_reading import connect
 from node_agent.views_functions import functions
 from shuyan.problems import ProblemError
+
+if TYPE_CHECKING:
+    import duckdb
 
 _TABLE_FUNCTIONS: Final = frozenset({"unnest", "range", "generate_series"})
 _NOT_READ: Final = frozenset({
@@ -63,7 +66,7 @@ def check(sql: str, known: frozenset[str]) -> Checked:
             raise ProblemError(errors.VIEW_SYNTAX, field="sql", reason=str(error).splitlines()[0]) from None
         if len(statements) != 1 or statements[0].type.name not in ("SELECT", "SELECT_STATEMENT"):
             raise ProblemError(errors.VIEW_NOT_SELECT, field="sql")
-        text = statements[0].query.strip().rstrip(";").strip()
+        text = _unterminated(connection, statements[0].query)
         row = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchone()
         tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
         if tree["error"] or len(tree["statements"]) != 1:
@@ -75,6 +78,20 @@ def check(sql: str, known: frozenset[str]) -> Checked:
     walk = _Walk(known, frozenset(allowed))
     walk.node(tree["statements"][0], frozenset())
     return Checked(text, tuple(dict.fromkeys(walk.tables)), tuple(dict.fromkeys(walk.functions)), walk.unordered)
+
+
+def _unterminated(connection: duckdb.DuckDBPyConnection, text: str) -> str:
+    """One statement without its semicolon and what follows it, so that it can stand inside another."""
+    import duckdb
+
+    end = len(text)
+    while (end := text.rfind(";", 0, end)) >= 0:
+        try:
+            if not connection.extract_statements(text[end + 1:]):
+                return text[:end].strip()
+        except duckdb.Error:
+            continue  # this one stands in a comment
+    return text.strip()
 
 
 class _Walk:
