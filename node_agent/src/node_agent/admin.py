@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent import __version__
 from node_agent.admin_apps import AppAdmin
+from node_agent.admin_budget import BudgetAdmin
 from node_agent.admin_data import DataAdmin
 from node_agent.approvals import Approvals
+from node_agent.budget import Budgets
 from node_agent.config import NodeDir
 from node_agent.journal import Journal
 from node_agent.keys import NodeKeys, certificate_expiry
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 MAX_JOURNAL_PAGE = 1000
 
 
-class Admin(AppAdmin, DataAdmin):
+class Admin(AppAdmin, BudgetAdmin, DataAdmin):
     """One method for each call of ``shuyan.local.v1.NodeAdmin``; requests and replies are its messages.
 
     Every method raises :class:`~shuyan.problems.ProblemError` for what the administrator did wrong.
@@ -45,6 +47,8 @@ class Admin(AppAdmin, DataAdmin):
                                    lambda: node_dir.config().risk.maximum_share_below_5)
         self.views = Views(self.state, self.journal, self.sources)
         self.approvals = Approvals(self.state, self.journal)
+        self.budgets = Budgets(self.state, self.journal, lambda: node_dir.config().budget)
+        self.budgets.on_change = lambda: self.on_change("budgets")
         self._programs: Programs | None = None
         self.on_change: Callable[[str], None] = lambda _what: None
         self.live: Callable[[], dict[str, Any]] = dict

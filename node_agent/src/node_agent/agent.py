@@ -14,7 +14,6 @@ import structlog
 from node_agent import __version__, errors
 from node_agent.admin import Admin
 from node_agent.authority import Authority
-from node_agent.budget import Budget
 from node_agent.checkpoints import Checkpoints
 from node_agent.config import Identity, NodeDir
 from node_agent.grants import Grants
@@ -37,6 +36,8 @@ _IDLE_RUN_SECONDS = 120.0
 
 # A decision is told again: one made at once may reach the coordinator before it has written down that a job waits.
 _TELL_AGAIN_SECONDS = (0.0, 2.0, 30.0)
+
+_TELL_BUDGETS_SECONDS = 1.0
 
 _log = structlog.get_logger("node.agent")
 
@@ -78,13 +79,15 @@ class Agent:
         grants = Grants(state, authority, self.revocations, identity.node_id, keys)
         self.pipeline = TaskPipeline(
             node_id=identity.node_id, config=config, grants=grants, programs=self.admin.programs,
-            resources=self.admin.resources, approvals=self.admin.approvals, budget=Budget(), worker=self.worker,
+            resources=self.admin.resources, approvals=self.admin.approvals, budgets=self.admin.budgets,
+            salt=self.admin.budgets.bounding_salt, worker=self.worker,
             tasks=self.tasks, agreement=AgreementKey(keys.agreement))
         self.opening = Opening(grants, self.tasks)
         chain = (node_dir.keys / "tls.crt").read_bytes()
         self.link = Link(identity.coordinator_address,
                          Credentials((node_dir.keys / "ca.pem").read_bytes(), keys.tls_pem(), chain), self, journal)
         self._background: set[asyncio.Task[Any]] = set()
+        self._telling_budgets = False
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -97,6 +100,7 @@ class Agent:
             while True:
                 if time.monotonic() - pruned >= _PRUNE_SECONDS:
                     self.tasks.prune()
+                    self.admin.budgets.prune()
                     pruned = time.monotonic()
                 await asyncio.sleep(_IDLE_RUN_SECONDS / 4)
                 await self.worker.forget_idle(_IDLE_RUN_SECONDS)
@@ -136,6 +140,7 @@ class Agent:
         for frame in self.tasks.undelivered():
             await self.link.send_frame(frame)
         await self._tell_decisions()
+        await self._tell_budgets()
 
     def cut_off(self, code: str) -> None:
         """The coordinator said goodbye for good: nothing asked before is answered after."""
@@ -194,6 +199,8 @@ class Agent:
             self._spawn(self.link.send(resources=self.admin.resources.frame()))
         elif what == "approvals":
             self._spawn(self._repeat_decisions())
+        elif what == "budgets":
+            self._spawn(self._tell_budgets_soon())
         elif what == "apps":
             self.link.redial()
 
@@ -206,6 +213,19 @@ class Agent:
         decided = self.admin.approvals.frame()
         if decided.decisions:
             await self.link.send(approvals_decided=decided)
+
+    async def _tell_budgets_soon(self) -> None:
+        """One frame for many charges: a job of many rounds charges each of them."""
+        if self._telling_budgets:
+            return
+        self._telling_budgets = True
+        await asyncio.sleep(_TELL_BUDGETS_SECONDS)
+        self._telling_budgets = False
+        await self._tell_budgets()
+
+    async def _tell_budgets(self) -> None:
+        if self.admin.budgets.used():
+            await self.link.send(budgets=self.admin.budgets.frame())
 
     def live(self) -> dict[str, Any]:
         """What only the running agent knows, for the status."""

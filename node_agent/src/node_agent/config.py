@@ -28,6 +28,10 @@ _TEMPLATE = """\
 # task_seconds = 300        # the longest a task may run
 # sandbox = "required"      # run nothing, not even the product's apps, unless the process can be shut in
 
+[budget]
+# rho = 1.0                 # of each resource and period, in zCDP's ρ, unless budget set says otherwise
+# renewal = "yearly"        # never, monthly, quarterly or yearly
+
 [risk]
 # maximum_share_below_5 = 0.2   # rows in classes of fewer than five that register without a reason
 
@@ -71,6 +75,16 @@ class MeasureConfig(_Section):
         "Hours between two measurements of row counts and quality; 0: only when asked."))
 
 
+class BudgetConfig(_Section):
+    """The privacy budget of a resource for which ``budget set`` set none."""
+
+    rho: float = Field(1.0, ge=0, le=1_000_000, description=(
+        "What all answers with differential privacy about one resource may cost together in a period, in zCDP's ρ; 1 is an ε of "
+        "7.8 at a δ of 1e-6. Grants have budgets of their own besides."))
+    renewal: Literal["never", "monthly", "quarterly", "yearly"] = Field("yearly", description=(
+        "When a period ends and the budget is whole again, by Beijing time."))
+
+
 class Config(_Section):
     """The settings of a node."""
 
@@ -78,6 +92,7 @@ class Config(_Section):
     worker: WorkerConfig = WorkerConfig()
     risk: RiskConfig = RiskConfig()
     measure: MeasureConfig = MeasureConfig()
+    budget: BudgetConfig = BudgetConfig()
 
 
 class Identity(BaseModel):

@@ -183,3 +183,12 @@ APP_KEY_NONE = define(
 APP_NAME_TAKEN = define(
     "app_name_taken", 409, zh="“{name}”是内置应用的名称，不能安装同名的第三方应用。",
     en="“{name}” is the name of an app that comes with the product; no other can be installed under it.")
+
+# --- privacy budgets ---
+
+BUDGET_INVALID = define(
+    "budget_invalid", 422, zh="预算无效：ρ 须在 0 至一百万之间，更新周期须为 never、monthly、quarterly 或 yearly。",
+    en="The budget is not valid: ρ from nought to a million, renewal never, monthly, quarterly or yearly.")
+BUDGET_LEDGER_DIFFERS = define(
+    "budget_ledger_differs", 409, zh="隐私预算账目与日志不一致，首个不符的问题：{question}。",
+    en="The privacy ledger and the journal differ, first at the question {question}.")

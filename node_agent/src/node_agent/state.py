@@ -47,6 +47,23 @@ CREATE TABLE IF NOT EXISTS opening (
   at_ms INTEGER NOT NULL, PRIMARY KEY (run_id, round));
 -- Among whom each question was answered: never among others.
 CREATE TABLE IF NOT EXISTS question (digest TEXT PRIMARY KEY, participants TEXT NOT NULL) WITHOUT ROWID;
+-- Caps of the department; without a row a resource has the default's. ρ in units of 1e-9.
+CREATE TABLE IF NOT EXISTS budget_cap (
+  resource TEXT NOT NULL, grantee TEXT NOT NULL, cap_nano INTEGER NOT NULL, renewal TEXT NOT NULL,
+  PRIMARY KEY (resource, grantee)) WITHOUT ROWID;
+-- One row a question and resource, for good.
+CREATE TABLE IF NOT EXISTS budget_charge (
+  question TEXT NOT NULL, resource TEXT NOT NULL, grant_id TEXT NOT NULL, grantee TEXT NOT NULL, app TEXT NOT NULL,
+  rho_nano INTEGER NOT NULL, at_ms INTEGER NOT NULL, repeats INTEGER NOT NULL, PRIMARY KEY (question, resource));
+CREATE INDEX IF NOT EXISTS budget_charge_at ON budget_charge (resource, at_ms);
+CREATE INDEX IF NOT EXISTS budget_charge_grant ON budget_charge (grant_id);
+CREATE TABLE IF NOT EXISTS budget_grant (
+  grant_id TEXT PRIMARY KEY, grantee TEXT NOT NULL, grantee_name TEXT NOT NULL, cap_nano INTEGER NOT NULL,
+  delta REAL NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+-- Answers with their noise, unmasked: the same question gets the same one again.
+CREATE TABLE IF NOT EXISTS noisy_answer (
+  question TEXT NOT NULL, participants TEXT NOT NULL, words BLOB NOT NULL, until INTEGER NOT NULL,
+  PRIMARY KEY (question, participants));
 """
 
 

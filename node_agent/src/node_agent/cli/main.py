@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from node_agent.cli import data, decisions, governance
+from node_agent.cli import budget, data, decisions, governance
 from node_agent.cli.output import (
     EXIT_REFUSED,
     Context,
@@ -35,6 +35,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=t(
 app.add_typer(data.sources, name="source")
 app.add_typer(data.resources, name="resource")
 app.add_typer(decisions.apps, name="app")
+app.add_typer(budget.budgets, name="budget")
 decisions.add_to(app)
 governance.add_to(app)
 

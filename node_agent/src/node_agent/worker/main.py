@@ -133,7 +133,8 @@ class _Worker:
         """The tables' granted columns, read once a run and kept warm between its rounds."""
         from shuyan.federation.inputs import Inputs
 
-        key = (run_id, repr([(table["location"], [column["name"] for column in table["columns"]]) for table in tables]))
+        key = (run_id, repr([(table["location"], [column["name"] for column in table["columns"]], table["unit"])
+                             for table in tables]))
         inputs = self._runs.pop(key, None)
         if inputs is None:
             started = time.monotonic()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shuyan.federation.inputs import TableSource
+    from shuyan.federation.privacy.bounding import Bounding
 
 _PR_SET_PDEATHSIG = 1
 _MIB = 1024 * 1024
@@ -42,4 +43,15 @@ def table_source(table: dict[str, Any], *, described: bool = False) -> TableSour
     from node_agent.sources import reading
 
     found = reading(table["kind"], table["location"])
-    return TableSource(table["name"], found.relation, schema, tuple(schema), found.files, found.load)
+    return TableSource(table["name"], found.relation, schema, tuple(schema), found.files, found.load,
+                       bounding=_bounding(table.get("unit")))
+
+
+def _bounding(unit: dict[str, Any] | None) -> Bounding | None:
+    from shuyan.federation.privacy.bounding import Bounding
+    from shuyan.federation.schema import Column
+
+    if unit is None:
+        return None
+    column = Column(**{**unit["column"], "domain": tuple(unit["column"]["domain"])})
+    return Bounding(column, int(unit["max_rows"]), unit["salt"])

@@ -176,7 +176,7 @@ class LocalNode:
         return grant
 
     def _read(self, request: TaskRequest, task: CheckedTask, grant: Grant) -> Inputs:
-        key = (request.run_id, repr(task.tables))
+        key = (request.run_id, repr((task.tables, task.units, grant.privacy)))
         if key not in self._inputs:
             bounding = {name: Bounding(column, grant.privacy.max_rows_per_unit, self.salt)
                         for name, column in task.units.items() if grant.privacy is not None}
