@@ -9,8 +9,9 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, public
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, Out, PageQuery, Time, listing
+from marketplace.api.schemas import IdPath, Out, PageQuery, PathIn, Time, listing
 from marketplace.catalogue import service as catalogue
+from marketplace.computing import service as computing
 
 api = blueprint("catalogue")
 
@@ -47,6 +48,15 @@ class AppOut(Out):
     title_zh: str
     title_en: str
     output_form: str
+    noisy: bool = Field(description="It can answer with noise, under a grant whose release is dp.")
+    questions: list[str] = Field(description="Message types it puts to the departments.")
+    params_schema: dict[str, Any] = Field(description="JSON Schema of a job's parameters.")
+    content_schema: dict[str, Any] | None = Field(description="JSON Schema of the result's content, where the app says.")
+    allowed_at: list[str] = Field(description="Departments whose node allows this version; empty unless signed in.")
+
+
+class NamePath(PathIn):
+    name: str = Field(max_length=100)
 
 
 @api.get("/resources", summary="The catalogue of data resources", responses={200: ResourceOut})
@@ -68,9 +78,12 @@ def get_resource(path: IdPath) -> dict[str, Any]:
 @api.get("/apps", summary="Federated apps that a demand can name", responses={200: AppOut})
 @public
 def list_apps() -> dict[str, Any]:
-    from shuyan.federation import apps  # heavy: only when somebody asks
+    with db.reading() as session:
+        return listing([AppOut.of(card) for card in computing.list_apps(session, actor())])
 
-    return listing([
-        AppOut.of(app, title_zh=app.manifest.title_zh, title_en=app.manifest.title_en,
-                  output_form=app.manifest.output_form)
-        for _name, app in sorted(apps.installed().items())])
+
+@api.get("/apps/<name>", summary="One federated app", responses={200: AppOut})
+@public
+def get_app(path: NamePath) -> dict[str, Any]:
+    with db.reading() as session:
+        return AppOut.of(computing.get_app(session, actor(), path.name))

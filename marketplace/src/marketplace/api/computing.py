@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,29 @@ class JobOut(Out):
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
+
+
+class BudgetQuery(QueryIn):
+    node_id: str | None = Field(None, max_length=64, description="Of one node only.")
+
+
+class BudgetOut(Out):
+    node_id: str
+    department: str
+    scope: Literal["grant", "grantee", "resource"] = Field(
+        description="Of one grant; of one organisation and resource; or of a resource over all organisations.")
+    resource: str
+    grantee: str
+    grant_id: str
+    cap_nano: int = Field(description="In 1e-9 of zCDP's ρ.")
+    spent_nano: int
+    left_nano: int
+    delta: float
+    epsilon_cap: float = Field(description="ε of the cap at δ.")
+    epsilon_spent: float
+    renewal: Literal["never", "monthly", "quarterly", "yearly"]
+    renews_at: Time | None
+    told_at: Time = Field(description="When the department's node last said so.")
 
 
 class LogLineOut(Out):
@@ -141,6 +164,21 @@ def cancel_job(path: IdPath) -> dict[str, Any]:
 def job_result(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
         return {**ResultOut.of(computing.job_result(session, actor(), path.id)), "job_id": path.id}
+
+
+@api.get("/budgets", summary="Privacy budgets as the departments' nodes tell them; for overseers and departments",
+         responses={200: BudgetOut})
+@scope("read")
+def list_budgets(query: BudgetQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        return listing([BudgetOut.of(row) for row in computing.list_budgets(session, actor(), node_id=query.node_id)])
+
+
+@api.get("/grants/<id>/budgets", summary="Every budget that jobs under a grant are charged to", responses={200: BudgetOut})
+@scope("read")
+def grant_budgets(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return listing([BudgetOut.of(row) for row in computing.grant_budgets(session, actor(), path.id)])
 
 
 @api.get("/egress-reviews", summary="What waits to leave the domain, and what was decided", responses={200: ReviewOut})

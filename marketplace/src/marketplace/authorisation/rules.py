@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -193,16 +192,6 @@ def _check_units(privacy: DemandedPrivacy, resources: Iterable[ResourceFacts]) -
                                node=facts.node or facts.node_id)
     if extra := sorted(set(privacy.unit_columns) - names):
         raise ProblemError(errors.DEMAND_INVALID, field=f"privacy.unit_columns.{extra[0]}", name="unit_columns")
-
-
-def rho_nano(epsilon: float, delta: float) -> int:
-    """The largest budget, in 1e-9 of zCDP's ρ, that surely gives (``epsilon``, ``delta``)-differential privacy; at least 1.
-
-    From ε = ρ + 2·√(ρ·ln(1/δ)) (Bun & Steinke, Concentrated Differential Privacy, 2016, proposition 1.3).
-    """
-    log = math.log(1 / delta)
-    root = epsilon / (math.sqrt(log + epsilon) + math.sqrt(log))
-    return max(1, math.floor(root * root * 1e9))
 
 
 def sole_values(resources: Iterable[GrantedResource], facts: Mapping[str, ResourceFacts]) -> tuple[SoleValues, ...]:

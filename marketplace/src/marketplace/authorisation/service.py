@@ -36,6 +36,7 @@ from marketplace.parties import service as parties
 from marketplace.settings import settings
 from marketplace.trust import service as trust
 from shuyan.federation import problems as federation
+from shuyan.federation.privacy import accounting
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import (
     Grant,
@@ -228,7 +229,7 @@ def _draft(session: Session, actor: Actor, row: DataDemand) -> Grant:
 
 
 def _terms(asked: rules.DemandedPrivacy) -> PrivacyTerms:
-    rho = rules.rho_nano(asked.epsilon, asked.delta) if asked.epsilon is not None else asked.rho_nano
+    rho = accounting.rho_for(asked.epsilon, asked.delta) if asked.epsilon is not None else asked.rho_nano
     return PrivacyTerms(**asked.model_dump(exclude={"epsilon", "rho_nano"}), rho_nano=rho or 1)
 
 

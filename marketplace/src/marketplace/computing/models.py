@@ -96,6 +96,23 @@ class RunRound(SQLModel, table=True):
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
+class NodeBudget(SQLModel, table=True):
+    """What may still be spent of privacy at a node, as the node said last; the node's own ledger is what counts."""
+
+    __tablename__ = "node_budget"
+    node_id: str = Field(foreign_key="node.id", primary_key=True)
+    scope: str = Field(primary_key=True)  # resource | grantee | grant
+    resource: str = Field(primary_key=True)  # its name on the node; "" for a grant, which covers all of its resources
+    grantee: str = Field(primary_key=True)  # organisation id; "" for a resource's own budget
+    grant_id: str = Field(primary_key=True)  # of scope grant only
+    cap_nano: int = Field(sa_type=BigInt)  # 1e-9 of zCDP's ρ
+    spent_nano: int = Field(sa_type=BigInt)  # in the present period
+    renewal: str  # never | monthly | quarterly | yearly
+    renews_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+    delta: float  # the δ at which ε is to be shown
+    told_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
 class JobLog(SQLModel, table=True):
     __tablename__ = "job_log"
     job_id: str = Field(foreign_key="job.id", primary_key=True)

@@ -6,6 +6,8 @@ execution (:mod:`.runs`).
 
 from __future__ import annotations
 
+from marketplace.computing.budgets import Budget, grant_budgets, list_budgets
+from marketplace.computing.gallery import AppCard, get_app, list_apps
 from marketplace.computing.jobs import (
     approved_output,
     cancel_job,
@@ -40,6 +42,8 @@ from marketplace.computing.reviews import (
 )
 
 __all__ = [
+    "AppCard",
+    "Budget",
     "Invitation",
     "ReviewDetail",
     "approved_output",
@@ -47,14 +51,18 @@ __all__ = [
     "decide_review",
     "failure_sentence",
     "find_job",
+    "get_app",
     "get_job",
     "get_node",
     "get_review",
+    "grant_budgets",
     "invitation_token",
     "invite_node",
     "job_actions",
     "job_log",
     "job_result",
+    "list_apps",
+    "list_budgets",
     "list_jobs",
     "list_nodes",
     "list_reviews",

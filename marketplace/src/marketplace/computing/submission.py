@@ -173,7 +173,7 @@ def with_declarations(app: FederatedApp, params: dict[str, Any], tables: Tables)
                 if not column["domain"]:
                     raise ProblemError(federation.NOT_A_DIMENSION, field=field, column=name)
                 domains.setdefault(name, []).append(column["domain"])
-            if column["lower"] is not None and column["upper"] is not None:
+            if column["lower"] is not None and column["upper"] is not None and column["lower"] < column["upper"]:
                 low, high = bounds.get(name, [column["lower"], column["upper"]])
                 bounds[name] = [min(low, column["lower"]), max(high, column["upper"])]
     filled = {"domains": {name: union(values) for name, values in domains.items()}, "bounds": bounds}

@@ -11,6 +11,7 @@ from sqlmodel import Session
 from marketplace.authorisation import service as authorisation
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import approvals, nodes
+from marketplace.computing import budgets as spent
 from marketplace.db import utc_now
 from marketplace.logging import get_logger
 from marketplace.rpc import database
@@ -97,6 +98,15 @@ async def approvals_decided(link: Link, message: pb.ApprovalsDecided) -> Frames:
     if await database.read(approvals.waited_for, link.node_id):
         await database.write(approvals.decided, link.node_id,
                              {item.approval_id: item.approved for item in message.decisions})
+    return []
+
+
+async def budgets(link: Link, message: pb.Budgets) -> Frames:
+    """Keep what the node says may still be spent of privacy."""
+    told = [{"scope": item.scope, "resource": item.resource, "grantee": item.grantee, "grant_id": item.grant_id,
+             "cap_nano": item.cap_nano, "spent_nano": item.spent_nano, "renewal": item.renewal or "never",
+             "renews_at_ms": item.renews_at_ms, "delta": item.delta} for item in message.budgets]
+    await database.write(spent.sync, link.node_id, told)
     return []
 
 

@@ -175,6 +175,8 @@ class NodeLinks:
                 book.put(ledger.resources(link, frame.resources))
             case "approvals_decided":
                 book.put(ledger.approvals_decided(link, frame.approvals_decided))
+            case "budgets":
+                book.put(ledger.budgets(link, frame.budgets))
             case "cosignature":
                 book.put(ledger.cosignature(link, frame.cosignature))
             case "revocations_seen":

@@ -100,7 +100,7 @@ def test_writing(market: Market) -> None:
             kind = next((kind for kind, word in (("data_authority", "grant"), ("data_authority", "review"),
                          ("data_authority", "revocation"), ("consumer", "orders"), ("consumer", "calls"),
                          ("operator", "nodes"), ("operator", "payment")) if word in path), "developer")
-            usual = {name: usual_value(resolved(description, shape), market.product) for name, shape in properties.items()}
+            usual = {name: usual_value(description, shape, market.product) for name, shape in properties.items()}
             for name in properties:
                 for value in VALUES:
                     body = json.dumps({**usual, name: value})
@@ -117,8 +117,9 @@ def resolved(description: Any, schema: Any) -> Any:
     return schema
 
 
-def usual_value(shape: Any, identifier: str) -> Any:
-    kind = shape.get("type") or next((item.get("type") for item in shape.get("anyOf", []) if item.get("type") != "null"), "string")
+def usual_value(description: Any, shape: Any, identifier: str) -> Any:
+    shapes = [resolved(description, item) for item in resolved(description, shape).get("anyOf", [shape])]
+    kind = next((kind for item in shapes if (kind := resolved(description, item).get("type")) != "null"), None) or "string"
     return {"string": identifier, "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}[kind]
 
 

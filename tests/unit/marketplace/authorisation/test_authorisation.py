@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from marketplace.catalogue.models import DataResource
 from marketplace.computing.models import Node
 from marketplace.db import utc_now
 from marketplace.trust import service as trust
+from shuyan.federation.privacy import accounting
 from shuyan.problems import ProblemError
 from shuyan.trust import _jws, grants, keys
 
@@ -272,8 +272,7 @@ def test_a_grant_says_how_answers_are_released(sqlite_database: Any) -> None:
     assert (grant.release, record.release, grant.own_figures) == ("dp", "dp", False)
     assert grant.privacy is not None
     assert grant.privacy.unit_columns == {"households": "id_number"}
-    rho = grant.privacy.rho_nano / 1e9
-    assert rho + 2 * math.sqrt(rho * math.log(1 / 1e-6)) == pytest.approx(1.0, abs=1e-6)
+    assert accounting.epsilon(grant.privacy.rho_nano, 1e-6) == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.usefixtures("noisy")

@@ -50,7 +50,7 @@ def die_in(federation: LocalFederation, rounds: MemoryRounds, round_: int, code:
         run(federation, on)
 
 
-def asked(federation: LocalFederation, kind: type) -> list[tuple[str, int]]:
+def asked(federation: LocalFederation, kind: type[TaskRequest] | type[OpenRequest]) -> list[tuple[str, int]]:
     return [(one.run_id, one.round) for one in federation.transport.carried if isinstance(one, kind) and one.node_id == "node-0"]
 
 

@@ -1,4 +1,4 @@
-"""Terms of release in grants, profiles of resources, results used again, finished rounds"""
+"""Terms of release in grants, profiles of resources, results used again, finished rounds, privacy budgets"""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["job.id"]),
         sa.PrimaryKeyConstraint("job_id", "number"),
     )
+    op.create_table(
+        "node_budget",
+        sa.Column("node_id", sa.String(), nullable=False),
+        sa.Column("scope", sa.String(), nullable=False),
+        sa.Column("resource", sa.String(), nullable=False),
+        sa.Column("grantee", sa.String(), nullable=False),
+        sa.Column("grant_id", sa.String(), nullable=False),
+        sa.Column("cap_nano", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("spent_nano", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("renewal", sa.String(), nullable=False),
+        sa.Column("renews_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delta", sa.Float(), nullable=False),
+        sa.Column("told_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["node_id"], ["node.id"]),
+        sa.PrimaryKeyConstraint("node_id", "scope", "resource", "grantee", "grant_id"),
+    )
     # Columns are added in place: SQLite would have to build a table anew for a constraint, which rows that refer to it
     # do not let it do.
     json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
@@ -49,4 +65,5 @@ def downgrade() -> None:
     op.drop_column("grant_record", "release")
     op.drop_column("grant_record", "claims_version")
     op.drop_column("data_resource", "profile")
+    op.drop_table("node_budget")
     op.drop_table("run_round")
