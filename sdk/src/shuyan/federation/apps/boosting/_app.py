@@ -71,10 +71,10 @@ def arrays(params: BoostingParams, action: str) -> dict[str, int]:
 def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[str, Any]:
     """Grow the trees and describe the model."""
     grid.plan(len(sketch.LEVELS) + 2 + params.rounds * params.max_depth)
-    limit = int(getattr(grid, "max_output_values", _VALUES))
+    limit = _limit(grid)
     least = max(grid.minimum_cohort, params.min_rows)
     profile = _profile(grid, params, least)
-    bins = _sketched(grid, params, profile.cells, limit)
+    bins = _sketched(grid, params, profile, limit)
     numeric = params.numeric()
     cuts = {name: bins.cuts(place, params.bins) for place, name in enumerate(numeric)}
     sizes = np.array([float(len(cuts[name])) for name in numeric])
@@ -114,6 +114,11 @@ def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[
     }
 
 
+def _limit(grid: SecureGrid) -> int:
+    """How many values one answer may have."""
+    return int(getattr(grid, "max_output_values", _VALUES))
+
+
 def _places(params: BoostingParams) -> list[tuple[str, int]]:
     """Each feature with its place among the numeric ones, -1 for a category."""
     numeric = {name: place for place, name in enumerate(params.numeric())}
@@ -133,8 +138,8 @@ class _Profile:
     """What the first round says: rows to train on, the target's scale, and the score before the first tree."""
 
     def __init__(self, params: BoostingParams, cells: Floats, trained: int, classes: Floats | None,
-                 target: moments.Moments | None) -> None:
-        self.cells, self.trained = cells, trained
+                 target: moments.Moments | None, participants: tuple[str, ...]) -> None:
+        self.cells, self.trained, self.participants = cells, trained, participants
         mean = target.mean or 0.0 if target else 0.0
         self.base = _objectives.base_margins(params, np.zeros(2) if classes is None else classes, mean)
         self.variance = target.centred / trained if target else 0.0
@@ -159,7 +164,8 @@ def _profile(grid: SecureGrid, params: BoostingParams, least: int) -> _Profile:
     if classes is not None and np.count_nonzero(classes) < 2:
         raise ProblemError(problems.TARGET_OF_ONE_CLASS, field="target", column=params.target)
     target = None if classed else moments.combine([trained], total.integers("sum"), total.integers("square"))[0]
-    return _Profile(params, total["cells"].reshape(numeric, sketch.FIRST_CELLS), trained, classes, target)
+    cells = total["cells"].reshape(numeric, sketch.FIRST_CELLS)
+    return _Profile(params, cells, trained, classes, target, total.participants)
 
 
 def _quantum(scale: float, rows: int) -> float:
@@ -170,13 +176,16 @@ def _quantum(scale: float, rows: int) -> float:
     return 2.0 ** (math.ceil(math.log2(scale)) + math.ceil(math.log2(max(rows, 2))) - 51)
 
 
-def _sketched(grid: SecureGrid, params: BoostingParams, cells: Floats, limit: int) -> sketch.Sketch:
-    found = sketch.Sketch(cells, params.capacity())
+def _sketched(grid: SecureGrid, params: BoostingParams, profile: _Profile, limit: int) -> sketch.Sketch:
+    found = sketch.Sketch(profile.cells, params.capacity())
+    columns = len(profile.cells)
     for bits in sketch.LEVELS:
         answers = []
         for batch in found.batches(bits, limit):
             total = grid.secure_sum(CELLS, expect={"counts": batch.length}, config={"bits": bits},
-                                    arrays={"cells": batch.array(len(cells), params.capacity())})
+                                    arrays={"cells": batch.array(columns, params.capacity())})
+            if total.participants != profile.participants:
+                return found  # a department was lost: the parts no longer make up the whole, and the bins stay coarser
             answers.append((batch, total["counts"]))
         found.take(bits, answers)
     return found

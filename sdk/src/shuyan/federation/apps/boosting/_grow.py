@@ -43,10 +43,6 @@ class Grown:
     departments: int
 
 
-class _Changed(Exception):
-    """Other departments take part than when the round's first histogram was made."""
-
-
 @dataclass
 class Grower:
     """Grows trees on a grid.
@@ -68,33 +64,32 @@ class Grower:
     quantum: float
     varies: npt.NDArray[np.bool_]
     trees: TreeArray = field(init=False)
+    _participants: tuple[str, ...] = ()
+    _changed: bool = False
 
     def __post_init__(self) -> None:
         self.trees = TreeArray(self.params)
         self._splitter = Splitter(self.params, self.offsets, self.least)
 
     def round(self, number: int) -> Grown:
-        """Grow the trees of a round; from the root again where a department was lost on the way."""
-        while True:
-            for group in range(self.trees.groups):
-                self.trees.tree(number, group)[:] = 0
-            try:
-                return self._round(number)
-            except _Changed:
-                continue
+        """Grow the trees of a round.
 
-    def _round(self, number: int) -> Grown:
+        Where a department is lost on the way, they end at the level they have reached: what is known of their nodes then
+        is about all departments, and asking the others again for the same would tell, by subtraction, what the lost
+        one had.
+        """
         groups, inner = self.trees.groups, self.params.inner()
         usable = self._usable(number)
-        self._participants: tuple[str, ...] = ()
+        self._participants, self._changed = (), False
         self._loss = np.zeros(4)
+        for group in range(groups):
+            self.trees.tree(number, group)[:] = 0
         asked = self._ask(number, [(group, 0) for group in range(groups)], measure=True)
         parents: dict[tuple[int, int], Floats] = {}
         grown: list[dict[int, Node]] = []
         for group in range(groups):
-            start, end = self.offsets[0], self.offsets[1]
-            gradient, hessian, rows = asked[group, 0][:, start:end].sum(axis=1)
-            grown.append({0: Node(Totals(gradient, hessian, int(rows)))})
+            gradient, hessian, rows = asked[group, 0][:, : self.offsets[1]].sum(axis=1) if (group, 0) in asked else (0, 0, 0)
+            grown.append({0: Node(Totals(float(gradient), float(hessian), int(rows)))})
         level = asked
         while level:
             open_ = sorted(level)
@@ -120,8 +115,6 @@ class Grower:
                   grown: list[dict[int, Node]]) -> dict[tuple[int, int], Floats]:
         """Histograms of the next level's nodes: asked for the smaller of two, and by subtraction for the other."""
         level: dict[tuple[int, int], Floats] = {}
-        if not wanted:
-            return level
         for (group, place), histogram in self._ask(number, wanted).items():
             parent = parents[group, (place - 1) // 2]
             other = place + 1 if place % 2 else place - 1
@@ -146,11 +139,16 @@ class Grower:
         return usable
 
     def _ask(self, number: int, wanted: list[tuple[int, int]], *, measure: bool = False) -> dict[tuple[int, int], Floats]:
-        """Histograms of shape (3, slots) by group and place; gradients and Hessians in their own unit."""
+        """Histograms of shape (3, slots) by group and place; gradients and Hessians in their own unit.
+
+        What others answered than the round's first participants is left out.
+        """
         slots, plain = self.offsets[-1], self.params.objective == "reg:squarederror"
         room = max(1, (self.limit - 4) // (slots * (2 if plain else 3)))
         result: dict[tuple[int, int], Floats] = {}
         for start in range(0, len(wanted), room):
+            if self._changed:
+                break
             part = wanted[start : start + room]
             nodes = np.full(self.trees.groups << (self.params.max_depth - 1), -1.0)
             nodes[: len(part)] = [float((group << self.params.max_depth) + place) for group, place in part]
@@ -164,7 +162,8 @@ class Grower:
                 config={"round": number, "quantum": self.quantum, "measure": measure and start == 0},
                 arrays={**self.given, "trees": self.trees.array, "nodes": nodes})
             if self._participants and total.participants != self._participants:
-                raise _Changed
+                self._changed = True
+                break
             self._participants = total.participants
             if measure and start == 0:
                 self._loss = total["loss"]

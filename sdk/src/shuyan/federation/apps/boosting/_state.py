@@ -6,6 +6,8 @@ last one ended, and made anew where one does not.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -19,9 +21,18 @@ from shuyan.federation.ring import Floats
 
 Places = npt.NDArray[np.intp]
 
-_PAIR_SLOTS: Final = 8192
-_PAIR_ROWS: Final = 4
-"""Two features are counted in one pass over their joint slots where those are few, and rows are this many times as many."""
+_JOINT_SLOTS: Final = 8192
+_JOINT_ROWS: Final = 4
+"""Features are counted in one pass over their joint slots where those are few, and rows are this many times as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Features that are counted together: their slots, and of every row the place among the joint ones."""
+
+    places: tuple[int, ...]
+    widths: tuple[int, ...]
+    joint: npt.NDArray[np.uint16]
 
 
 class State:
@@ -36,7 +47,8 @@ class State:
         self.params, self.rows, self.base = params, rows, base.copy()
         self.key = (cuts.tobytes(), sizes.tobytes(), base.tobytes())
         self.binned, self.offsets = _rows.binned(rows, params, cuts, sizes)
-        self._pairs = self._joint()
+        self._groups = self._joint()
+        self._all_rows: Floats | None = None
         self._everyone = np.arange(len(rows.target))
         self._restart()
 
@@ -79,7 +91,7 @@ class State:
             place, rows = places.pop()
             split = trees.split(tree, place) if place < self.params.inner() else None
             if split is None:
-                margins[rows] += np.float32(trees.value(tree, place))
+                margins.put(rows, margins.take(rows) + np.float32(trees.value(tree, place)))
             elif len(rows):
                 left, right = routed(self.binned, self.offsets, rows, split)
                 places += [(2 * place + 1, left), (2 * place + 2, right)]
@@ -122,8 +134,8 @@ class State:
         self._begin(round_)
         predicted = _objectives.predictions(params.objective, self.margins)
         gradient, hessian = _objectives.derivatives(params, predicted[:, :trained], self.rows.target[:trained])
-        self._gradient = np.rint(gradient / quantum)
-        self._hessian = self._gradient[:, :0] if hessian is None else np.rint(hessian / quantum)
+        self._gradient = np.rint(gradient.astype(np.float64) / quantum)
+        self._hessian = np.empty((0, 0)) if hessian is None else np.rint(hessian.astype(np.float64) / quantum)
         if params.subsample < 1:
             chosen = _rows.drawn(self.rows.numbers, params.seed, round_, params.subsample)
             chosen[trained:] = False
@@ -136,15 +148,24 @@ class State:
 
     # --- histograms ----------------------------------------------------------------------------------------------
 
-    def _joint(self) -> list[tuple[int, int, npt.NDArray[np.uint16]]]:
-        """Pairs of neighbouring features with their joint slots."""
-        pairs = []
-        for first in range(0, len(self.params.features) - 1, 2):
-            start, middle, end = self.offsets[first : first + 3]
-            if (middle - start) * (end - middle) <= _PAIR_SLOTS:
-                joint = (self.binned[first] - np.uint16(start)) * np.uint16(end - middle)
-                pairs.append((first, end - middle, joint + (self.binned[first + 1] - np.uint16(middle))))
-        return pairs
+    def _joint(self) -> list[_Group]:
+        """Features that can be counted together, each group with its joint slots; and the rest one by one."""
+        widths = np.diff(self.offsets).tolist()
+        groups: list[_Group] = []
+        open_: list[int] = []
+        for feature in sorted(range(len(widths)), key=lambda place: widths[place]):
+            if math.prod(widths[place] for place in open_) * widths[feature] > _JOINT_SLOTS:
+                groups.append(self._group(open_, widths))
+                open_ = []
+            open_.append(feature)
+        groups.append(self._group(open_, widths))
+        return groups
+
+    def _group(self, features: list[int], widths: list[int]) -> _Group:
+        joint = np.zeros(self.binned.shape[1], dtype=np.uint16)
+        for feature in features:
+            joint = joint * np.uint16(widths[feature]) + (self.binned[feature] - np.uint16(self.offsets[feature]))
+        return _Group(tuple(features), tuple(widths[feature] for feature in features), joint)
 
     def histograms(self, group: int, place: int) -> tuple[Floats, Floats, Floats]:
         """Sums of gradients and Hessians (multiples of the quantum) and rows by slot, over the rows at a place of a tree.
@@ -155,34 +176,33 @@ class State:
         found = self._lists[group].get(place)
         if found is None:
             raise ValueError("no such place")
-        everyone = len(found) == len(self._everyone)
-        gradient = self._gradient[group] if everyone else self._gradient[group].take(found)
-        weights = [gradient]
+        rows = None if len(found) == len(self._everyone) else found
+        weights: list[Floats | None] = [self._gradient[group] if rows is None else self._gradient[group].take(rows)]
         if self._hessian.size:
-            weights.append(self._hessian[group] if everyone else self._hessian[group].take(found))
-        rows = None if everyone else found
-        sums = np.zeros((2, self.offsets[-1]))
-        counts = np.zeros(self.offsets[-1])
-        single = set(range(len(self.params.features)))
-        for first, width, joint in self._pairs:
-            start, end = self.offsets[first], self.offsets[first + 2]
-            size = (self.offsets[first + 1] - start) * width
-            if len(found) < _PAIR_ROWS * size:
+            weights.append(self._hessian[group] if rows is None else self._hessian[group].take(rows))
+        counted = rows is None and self._all_rows is not None
+        sums = np.zeros((3, self.offsets[-1]))
+        for features in self._groups:
+            if len(features.places) > 1 and len(found) < _JOINT_ROWS * math.prod(features.widths):
+                for feature in features.places:
+                    start, end = self.offsets[feature : feature + 2]
+                    column = self.binned[feature] if rows is None else self.binned[feature].take(rows)
+                    index = column - np.uint16(start)
+                    for kind, weight in enumerate(weights):
+                        sums[kind, start:end] = np.bincount(index, weight, minlength=end - start)
+                    sums[2, start:end] = np.bincount(index, minlength=end - start)
                 continue
-            single -= {first, first + 1}
-            index = (joint if rows is None else joint.take(rows)).astype(np.intp)
-            for place_, weight in enumerate([*weights, None]):
-                table = np.bincount(index, weight, minlength=size).reshape(-1, width)
-                row = counts if weight is None else sums[place_]
-                row[start:end] = np.concatenate([table.sum(axis=1), table.sum(axis=0)])
-        for feature in sorted(single):
-            start, end = self.offsets[feature : feature + 2]
-            column = self.binned[feature]
-            index = (column if rows is None else column.take(rows)).astype(np.intp) - start
-            for place_, weight in enumerate([*weights, None]):
-                row = counts if weight is None else sums[place_]
-                row[start:end] = np.bincount(index, weight, minlength=end - start)
-        return sums[0], sums[1], counts
+            index = features.joint if rows is None else features.joint.take(rows)
+            for kind, weight in [*enumerate(weights), *([] if counted else [(2, None)])]:
+                table = np.bincount(index, weight, minlength=math.prod(features.widths)).reshape(features.widths)
+                for axis, feature in enumerate(features.places):
+                    others = tuple(other for other in range(table.ndim) if other != axis)
+                    sums[kind, self.offsets[feature] : self.offsets[feature + 1]] = table.sum(axis=others)
+        if counted and self._all_rows is not None:
+            sums[2] = self._all_rows
+        elif rows is None:
+            self._all_rows = sums[2].copy()  # they are the same at every tree's root
+        return sums[0], sums[1], sums[2]
 
     # --- measuring -----------------------------------------------------------------------------------------------
 

@@ -128,4 +128,4 @@ def routed(binned: npt.NDArray[np.uint16], offsets: Sequence[int], rows: npt.NDA
         raise ValueError("not a split")
     table[start:end] = split.goes_left(end - start)
     goes = table[binned[split.feature].take(rows)]
-    return rows[goes], rows[~goes]
+    return rows.compress(goes), rows.compress(~goes)
