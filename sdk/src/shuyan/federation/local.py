@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from shuyan.federation import _flower, problems
 from shuyan.federation.apps.base import InstalledApp, installed
 from shuyan.federation.checks import CheckedTask, check_task
+from shuyan.federation.differencing import Asked, GuardRules, MemoryGuard
 from shuyan.federation.egress import check_output
 from shuyan.federation.failures import code_for
 from shuyan.federation.grid import SecureGrid
@@ -97,6 +98,8 @@ class LocalNode:
     book: OpenBook = field(default_factory=OpenBook)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     salt: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    guard: MemoryGuard = field(default_factory=MemoryGuard)
+    _asked: dict[str, Asked] = field(default_factory=dict, repr=False)
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _inputs: dict[tuple[str, str], Inputs] = field(default_factory=dict)
 
@@ -137,6 +140,9 @@ class LocalNode:
         asked = (request.run_id, request.round, request.attempt)
         if task is None or (task.request.run_id, task.request.round, task.request.attempt) != asked:
             raise ProblemError(problems.TASK_UNKNOWN)
+        self.book.check(*asked, task.checked.question, task.request.participants)
+        if request.task_id in self._asked:
+            self.guard.open(self._asked.pop(request.task_id))
         self.book.open(*asked, task.checked.question, task.request.participants)
         return OpenReply(request.task_id, self.node_id, task.seed)
 
@@ -161,7 +167,14 @@ class LocalNode:
                                    OwnFigures.of(grant))
         except Exception as error:
             raise ProblemError(code_for(error)) from error
-        return check_output(task.specs, task.expect, plain.vectors, plain.cohort, minimum_cohort=minimum_cohort)
+        words = check_output(task.specs, task.expect, plain.vectors, plain.cohort, minimum_cohort=minimum_cohort)
+        if task.noise is None:
+            asked = Asked.under(
+                grant, self.guard.rules, run_id=request.run_id, participants=request.participants, columns=task.tables,
+                versions=dict.fromkeys(task.tables, ""), rows=plain.rows)
+            self.guard.answer(asked, minimum_cohort)
+            self._asked[request.task_id] = asked
+        return words
 
     def _grant(self, request: TaskRequest) -> Grant:
         grant = verify_grant(request.grant, self.authority)
@@ -256,16 +269,18 @@ class LocalFederation:
         resources: by node id, then by resource name.
         record: keep everything the transport carries.
         grant: fields of the grant other than the defaults (everything granted, for an hour, cohort 10).
+        guard: the rules of every node's differencing guard.
     """
 
     def __init__(
         self, resources: Mapping[str, Mapping[str, LocalResource]], *, record: bool = False,
-        grant: Mapping[str, Any] | None = None,
+        grant: Mapping[str, Any] | None = None, guard: GuardRules | None = None,
     ) -> None:
         self._authority = Ed25519PrivateKey.generate()
         self.apps = installed()
         self.nodes = {
-            node_id: LocalNode(node_id, tables, self._authority.public_key(), self.apps)
+            node_id: LocalNode(node_id, tables, self._authority.public_key(), self.apps,
+                               guard=MemoryGuard(guard or GuardRules()))
             for node_id, tables in resources.items()
         }
         self.transport = LocalTransport(list(self.nodes.values()), record=record)

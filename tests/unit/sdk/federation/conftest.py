@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shuyan.federation.differencing import GuardRules
 from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.schema import Column
 
@@ -42,10 +43,11 @@ def federate() -> Iterator[Callable[..., LocalFederation]]:
     made: list[LocalFederation] = []
 
     def make(
-        tables: list[dict[str, Any]], schema: dict[str, Column] = SCHEMA, *, record: bool = False, **grant: Any
+        tables: list[dict[str, Any]], schema: dict[str, Column] = SCHEMA, *, record: bool = False,
+        guard: GuardRules | None = None, **grant: Any
     ) -> LocalFederation:
         nodes = {f"node-{place}": {"cases": LocalResource.arrays(table, schema)} for place, table in enumerate(tables)}
-        made.append(LocalFederation(nodes, record=record, grant=grant))
+        made.append(LocalFederation(nodes, record=record, grant=grant, guard=guard))
         return made[-1]
 
     yield make

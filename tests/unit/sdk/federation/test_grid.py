@@ -12,6 +12,7 @@ from flwr.app import ConfigRecord, RecordDict
 
 from shuyan.federation import _flower, problems
 from shuyan.federation.apps.statistics._app import expect
+from shuyan.federation.differencing import GuardRules
 from shuyan.federation.grid import ApprovalsPending, RunCancelled, SecureGrid
 from shuyan.federation.local import LocalFederation, LocalTransport
 from shuyan.federation.transport import (
@@ -153,7 +154,7 @@ def test_departments_lost_one_after_the_other_are_all_named(federate: Federate) 
 
 
 def test_the_grid_remembers_the_smallest_cohort_it_saw(federate: Federate) -> None:
-    federation = federate(TABLES[:4])
+    federation = federate(TABLES[:4], guard=GuardRules(participants="run"))
     transport = Unreliable(federation.transport)
     grid = federation.grid("regression", {"resource": "cases", "family": "linear", "target": "amount", "features": ["age"]})
     grid._transport = transport

@@ -10,6 +10,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from shuyan.federation import problems
 from shuyan.federation.apps.regression import RegressionParams, score
 from shuyan.federation.apps.regression._app import app
+from shuyan.federation.differencing import GuardRules
 from shuyan.federation.local import LocalFederation
 from shuyan.federation.schema import Column
 from shuyan.federation.transport import NodeFailure, TaskRequest
@@ -150,7 +151,7 @@ def test_a_target_other_than_0_and_1_is_refused(federate: Federate) -> None:
 
 
 def test_a_department_lost_half_way_is_left_out_of_the_rest(federate: Federate) -> None:
-    federation = federate([*TABLES, table(3, 90)], SCHEMA)
+    federation = federate([*TABLES, table(3, 90)], SCHEMA, guard=GuardRules(participants="run"))
     grid = federation.grid("regression", {"resource": "cases", "family": "logistic", "target": "bad", "features": FEATURES})
     submit = federation.transport.submit
 

@@ -76,7 +76,7 @@ def test_a_run_goes_on_after_the_last_finished_round(federate: Federate, code: s
 
 
 def test_a_department_lost_meanwhile_stays_in_the_finished_rounds_only(federate: Federate) -> None:
-    federation, rounds, told = federate(TABLES, record=True), MemoryRounds(), list[str]()
+    federation, rounds, told = federate(TABLES, record=True, guard=GuardRules(participants="off")), MemoryRounds(), list[str]()
     die_in(federation, rounds, 3)
     federation.transport.offline.add("node-3")
     content = run(federation, grid(federation, rounds, told))
