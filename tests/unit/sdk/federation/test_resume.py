@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from shuyan.federation.differencing import GuardRules
 from shuyan.federation.grid import SecureGrid
 from shuyan.federation.local import LocalFederation
 from shuyan.federation.rounds import MemoryRounds, StoredRound
