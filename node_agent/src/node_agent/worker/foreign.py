@@ -60,6 +60,8 @@ def serve(channel: Channel, settings: dict[str, Any]) -> None:
 
 
 def _shut_in(settings: dict[str, Any], tables: list[dict[str, Any]]) -> tuple[Inputs, dict[str, int], tuple[str, ...]]:
+    if any(table.get("unit") is not None for table in tables):
+        raise LookupError("an app that does not say how sensitive its answers are has no part in noisy releases")
     confinement = sandbox.Confinement(layers=frozenset(settings["layers"]))
     memory_mb = int(settings["memory_mb"])
     silence = os.open(os.devnull, os.O_WRONLY)
@@ -171,6 +173,7 @@ def _answer_tasks(channel: Channel, package: bytes, inputs: Inputs, asked: tuple
     from shuyan.appkit import loader
     from shuyan.appkit.package import read_package
     from shuyan.federation import _flower
+    from shuyan.federation.own import OwnFigures
 
     app: FederatedApp | None = None
     frame: tuple[dict[str, Any], bytes] | None = asked
@@ -180,7 +183,8 @@ def _answer_tasks(channel: Channel, package: bytes, inputs: Inputs, asked: tuple
             try:
                 if app is None:
                     app = loader.load(read_package(package))
-                plain = _flower.answer(app, body, app.params(json.loads(header["params"])), inputs)
+                plain = _flower.answer(app, body, app.params(json.loads(header["params"])), inputs,
+                                       OwnFigures.from_wire(header.get("own", {})))
                 answer: tuple[dict[str, Any], bytes] = ({"status": "ok"}, plain.to_bytes())
             except Exception as error:
                 answer = ({"status": "failed", "code": _code(error), "where": _where(error)}, b"")

@@ -180,6 +180,8 @@ class Worker:
             raise WorkerFailureError(problems.WORKER_TIMEOUT) from None
         except (asyncio.IncompleteReadError, ConnectionError, WireError, OSError) as error:
             code = await self._cause_of_death()
+            if self._sealed is not None and isinstance(error, WireError):
+                code = problems.OUTPUT_UNDECLARED  # a developer's app wrote to the agent itself
             if work.run_id in self._cancelled:
                 code = problems.RUN_CANCELLED
             _log.warning("worker died", code=code, error=type(error).__name__)

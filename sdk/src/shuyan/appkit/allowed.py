@@ -31,6 +31,16 @@ _SINGLE_THREADED: Final = (
 _STARTING_THREADS: Final = ("duckdb", "shuyan.federation.kit", "flwr.serverapp.strategy")
 
 
+def may_import(module: str) -> bool:
+    """Whether an app may import this."""
+    if module in STANDARD or module in PACKAGES or module == "shuyan.problems":
+        return True
+    if module != _PLATFORM and not module.startswith(_PLATFORM + "."):
+        return False
+    return not any(part.startswith("_") for part in module.split(".")) and not any(
+        module == kept or module.startswith(kept + ".") for kept in _MACHINERY)
+
+
 def preload(*, threads: bool = True) -> None:
     """Import what an app may need and what the sealed process needs to report a failure.
 
