@@ -113,6 +113,10 @@ class FederatedApp:
         content_model: strict pydantic model of the content that ``serve`` returns; what does not fit it is no result.
         privacy: ``privacy(params, action, terms) -> {vector: sensitivity}`` for answers with noise; an app without it
             answers exactly or not at all.
+        prepare: ``prepare(params, schemas, sole) -> params``: fills in what the departments declare, for an app whose
+            parameters need more of it than domains and bounds. ``schemas``: by resource, the schema at each department;
+            ``sole``: by (resource, column), the values that are one department's own. Parameters before that must be valid
+            and give ``relations`` their resources.
         in_place: its relations may be views over files; only for apps that write all their SQL themselves.
     """
 
@@ -126,6 +130,7 @@ class FederatedApp:
     content_model: type[BaseModel] | None = None
     privacy: Callable[[Any, str, PrivacyTerms], Mapping[str, Sensitivity]] | None = None
     in_place: bool = False
+    prepare: Callable[..., dict[str, Any]] | None = None
     _server_app: list[ServerApp] = field(default_factory=list, repr=False, compare=False)
 
     def tables(self, params: Any) -> dict[str, tuple[tuple[str, Need], ...]]:

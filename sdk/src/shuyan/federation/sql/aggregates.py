@@ -16,7 +16,7 @@ from shuyan.federation.sql.cores import Aggregate, BinState, Core, Grid, Product
 from shuyan.federation.sql.domains import Domains
 from shuyan.federation.sql.errors import refuse
 from shuyan.federation.sql.gate import to_sql
-from shuyan.federation.sql.scopes import Scope
+from shuyan.federation.sql.scopes import Scope, behind
 
 MAX_BINS: Final = 1_000
 MAX_DISTINCT: Final = 20_000
@@ -59,11 +59,14 @@ class Splitter:
         if isinstance(node, exp.Filter):
             condition = node.expression.this
             where = f"({self._sql(condition)})"
-            self.core.conditional.append(self._sql(condition))
+            self._condition(condition, self._sql(condition))
             node = node.this
         order = None
         if isinstance(node, exp.WithinGroup):
             order, node = node.expression.expressions[0].this, node.this
+        for place, known in enumerate(self.core.aggregates):
+            if known.text == to_sql(whole):
+                return place
         found = self._aggregate(node, where, order)
         return self.core.add(self.core.aggregates, Aggregate(
             found.kind, found.type, found.support, found.states, found.options, to_sql(whole)))
@@ -77,7 +80,7 @@ class Splitter:
         if isinstance(node, exp.CountIf):
             condition = self._sql(node.this)
             self._type(node.this, ("BOOLEAN",), node)
-            self.core.conditional.append(condition)
+            self._condition(node.this, condition)
             if where:
                 condition = f"{where} AND {condition}"
             return Aggregate("count", "BIGINT", self.core.support(f"count(*) FILTER (WHERE {condition})"))
@@ -255,10 +258,8 @@ class Splitter:
         argument = _bare(argument)
         if not isinstance(argument, exp.Column):
             return None
-        behind = self.scope.field(argument)
-        while behind.expression is not None and behind.scope is not None and isinstance(behind.expression, exp.Column):
-            behind = behind.scope.field(behind.expression)
-        return Grid.of_column(behind.terms) if behind.terms is not None else None
+        field = self.scope.field(argument)
+        return Grid.of_column(field.terms) if field.terms is not None else None
 
     # --- common --------------------------------------------------------------------------------------------------
 
@@ -266,13 +267,19 @@ class Splitter:
         """What a sum rests on: where its argument has a condition, the rows it gives something other than nought for."""
         if not any(isinstance(node, _CONDITIONS) for node in argument.walk()):
             return count
-        self.core.conditional.append(f"{value} <> 0")
+        self._condition(argument, f"({value}) <> 0")
         inner = f"{where} AND " if where else ""
         return self.core.support(f"count(*) FILTER (WHERE {inner}({value}) <> 0)")
 
     def _note_condition(self, argument: exp.Expression) -> None:
         if any(isinstance(node, _CONDITIONS) for node in argument.walk()):
-            self.core.conditional.append(f"{self._sql(argument)} IS NOT NULL")
+            self._condition(argument, f"({self._sql(argument)}) IS NOT NULL")
+
+    def _condition(self, tree: exp.Expression, sql: str) -> None:
+        """Remember a condition inside an aggregate: the rows it picks are told apart from the others."""
+        if sql not in self.core.conditional:
+            self.core.conditional.append(sql)
+        self.core.told_apart |= {found for column in tree.find_all(exp.Column) for found in behind(column, self.scope)}
 
     def _number(self, argument: exp.Expression, node: exp.Expression) -> str:
         type_ = self.types(argument)

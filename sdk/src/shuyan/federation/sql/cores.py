@@ -186,6 +186,7 @@ class Core:
         supports: places among the measures of the counts that states rest on; the first counts the rows.
         conditional: expressions with conditions in aggregates' arguments, for the differencing guard.
         tables: the resources it reads, each with the columns and their types.
+        told_apart: granted columns that conditions inside aggregates look at.
         filtered: whether a WHERE or an inner join leaves rows out.
     """
 
@@ -199,6 +200,7 @@ class Core:
     ranks: list[RankState] = field(default_factory=list)
     aggregates: list[Aggregate] = field(default_factory=list)
     conditional: list[str] = field(default_factory=list)
+    told_apart: set[tuple[str, str]] = field(default_factory=set)
     tables: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     filtered: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -51,7 +51,11 @@ class Plan:
     final: str
     columns: dict[str, list[str]]
     names: list[str]
-    released: list[str] = field(default_factory=list)
+
+    @property
+    def main(self) -> str:
+        """The resource that comes first."""
+        return next(iter(self.columns))
 
     @property
     def cells(self) -> int:
@@ -136,7 +140,6 @@ class _Planner:
         self._source = source
         self._catalogue = {name.lower(): (name, terms) for name, terms in catalogue.items()}
         self._cores: list[Core] = []
-        self._released: list[str] = []
         self._columns: dict[str, dict[str, None]] = {}
         self._aliases = 0
         self._connection = duckdb.connect(":memory:", config={
@@ -144,8 +147,7 @@ class _Planner:
             "autoload_known_extensions": "false", "allow_community_extensions": "false"})
         for name, terms in catalogue.items():
             columns = ", ".join(f"{quote(column)} {SQL_TYPES[one.type]}" for column, one in terms.items())
-            if columns:
-                self._connection.execute(f"CREATE TABLE {quote(name)} ({columns})")
+            self._connection.execute(f"CREATE TABLE {quote(name)} ({columns or 'one INTEGER'})")
         self._connection.execute("SET python_enable_replacements = false")
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
@@ -163,7 +165,7 @@ class _Planner:
                              maximum=grammar.MAX_CELLS)
             columns = {resource: sorted(names) for resource, names in self._columns.items()}
             return Plan(normal, self._cores, to_sql(level.select), columns,
-                        [item.alias for item in level.select.expressions], self._released)
+                        [item.alias for item in level.select.expressions])
         finally:
             self._connection.close()
 

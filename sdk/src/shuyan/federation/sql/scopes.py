@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from shuyan.federation.sql import errors, grammar
 from shuyan.federation.sql.errors import refuse
+from shuyan.federation.sql.gate import parse
 from shuyan.federation.sql.terms import ColumnTerms
 
 PER_DEPARTMENT = "per_department"
@@ -27,6 +28,16 @@ def inline(source: str, tree: exp.Select) -> exp.Select:
         ProblemError: ``sql_too_complex``.
     """
     return _Inliner(source).select(tree, {})
+
+
+def tables_of(sql: str) -> list[str]:
+    """The resources a query names, as it spells them, without resolving anything else.
+
+    Raises:
+        ProblemError: as :func:`~shuyan.federation.sql.gate.parse`.
+    """
+    tree = inline(sql, parse(sql))
+    return list(dict.fromkeys(table.name for table in tree.find_all(exp.Table)))
 
 
 class _Inliner:
@@ -149,6 +160,16 @@ class Scope:
         result: exp.Expression = holder.this
         result.pop()
         return result
+
+
+def behind(column: exp.Column, scope: Scope) -> set[tuple[str, str]]:
+    """The granted columns that a column comes from, as (resource, column)."""
+    found = scope.field(column)
+    if found.resource:
+        return {(found.resource, found.column)}
+    if found.expression is None or found.scope is None:
+        return set()
+    return {one for inner in found.expression.find_all(exp.Column) for one in behind(inner, found.scope)}
 
 
 def parenthesised(tree: exp.Expression) -> exp.Expression:

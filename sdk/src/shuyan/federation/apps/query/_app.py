@@ -1,0 +1,93 @@
+"""The query app. What travels are sums of states; what each node works out it works out in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from shuyan.federation import _flower, moments
+from shuyan.federation.apps.base import AppManifest, FederatedApp, Limits, Progress, Question
+from shuyan.federation.apps.query._content import TableContent
+from shuyan.federation.apps.query._params import QueryParams, check_declared, prepare, relations
+from shuyan.federation.grid import SecureGrid
+from shuyan.federation.inputs import Inputs
+from shuyan.federation.schema import quote
+from shuyan.federation.sql import node, rows, serve
+
+manifest = AppManifest(
+    name="query", version="1.0.0", title_zh="联邦查询", title_en="Federated SQL", output_form="statistics",
+    actions={
+        serve.PRESENCE: {"present": moments.COUNT},
+        serve.TALLY: {"count": moments.COUNT, "sum": moments.SUM, "product": moments.SQUARE, "bins": moments.COUNT},
+        serve.REFINE: {"below": moments.COUNT},
+    },
+    questions={serve.TALLY: Question(arrays=("cells",)), serve.REFINE: Question(arrays=("cells", "thresholds"))},
+    limits=Limits(seconds=600, memory_mb=4096),
+)
+
+client_app = ClientApp()
+
+
+def arrays(params: QueryParams, action: str) -> dict[str, int]:
+    """``cells``: 1 for each figure that may leave; ``thresholds``: places in the grids of order statistics."""
+    plan = params.plan()
+    lengths: dict[str, int] = {}
+    if action in (serve.TALLY, serve.REFINE):
+        lengths["cells"] = plan.supports()
+    if action == serve.REFINE:
+        lengths["thresholds"] = plan.rank_count() * plan.thresholds()
+    return lengths
+
+
+@client_app.query("presence")  # type: ignore[untyped-decorator,unused-ignore]
+def presence(message: Message, context: Context) -> Message:
+    """In which cells this department has rows at all."""
+    inputs, params = _checked(context)
+    return _reply(message, inputs, params, {"present": node.present(inputs, params.plan(), context.own)})
+
+
+@client_app.query("tally")  # type: ignore[untyped-decorator,unused-ignore]
+def tally(message: Message, context: Context) -> Message:
+    """This department's states in the cells asked for."""
+    inputs, params = _checked(context)
+    cells = _flower.arrays_of(message)["cells"]
+    return _reply(message, inputs, params, node.tally(inputs, params.plan(), cells, context.own))
+
+
+@client_app.query("refine")  # type: ignore[untyped-decorator,unused-ignore]
+def refine(message: Message, context: Context) -> Message:
+    """How many of this department's values lie at or below given places."""
+    inputs, params = _checked(context)
+    found = _flower.arrays_of(message)
+    below = node.below(inputs, params.plan(), found["cells"], found["thresholds"], context.own)
+    return _reply(message, inputs, params, {"below": below})
+
+
+def _checked(context: Any) -> tuple[Inputs, QueryParams]:
+    inputs, params = context.inputs, context.params
+    check_declared(params, inputs.schemas)
+    return inputs, params
+
+
+def _reply(message: Message, inputs: Inputs, params: QueryParams, vectors: dict[str, Any]) -> Message:
+    plan = params.plan()
+    if "cohort" not in inputs.cache:
+        # Rows that were read: cells are told apart by presence and by the cohort over all departments.
+        main = plan.main
+        row = inputs.connection.execute(f"SELECT count(*) FROM {quote(main)}").fetchone()  # noqa: S608
+        inputs.cache["cohort"] = int(row[0]) if row else 0
+    return _flower.reply(message, vectors, inputs.cache["cohort"], rows.encoded(inputs, plan))
+
+
+def answer(grid: SecureGrid, params: QueryParams, progress: Progress) -> dict[str, Any]:
+    """Ask, and release what may be released."""
+    return serve.answer(grid, params.plan())
+
+
+app = FederatedApp(
+    manifest=manifest, client_app=client_app, serve=answer, params_model=QueryParams,
+    needs=lambda params: [], arrays=arrays, relations=relations, content_model=TableContent, in_place=True,
+    prepare=prepare,
+)

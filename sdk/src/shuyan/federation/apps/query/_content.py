@@ -1,0 +1,43 @@
+"""The content of a query's result, as a strict model."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ResultColumn(_Strict):
+    """A column: its name, and DuckDB's name of its type."""
+
+    name: str
+    type: str
+
+
+class TableContent(_Strict):
+    """A table.
+
+    Attributes:
+        sql: the query in its one spelling.
+        rows: by row, one value a column: numbers, text, booleans, null, lists of these, or objects (``chi_square``).
+        suppressed: groups that exist and are not shown.
+        cells: groups there could have been.
+        rows_used: rows read.
+        notes: codes of what a reader should know.
+    """
+
+    kind: Literal["table"]
+    sql: str
+    columns: list[ResultColumn]
+    rows: list[list[Any]]
+    suppressed: int = Field(ge=0)
+    cells: int = Field(ge=0)
+    rows_used: int = Field(ge=0)
+    departments: int = Field(ge=0)
+    minimum_cohort: int = Field(ge=1)
+    release: Literal["exact", "dp"]
+    notes: list[str]

@@ -1,0 +1,105 @@
+"""A query's parameters: its text, and what the departments declare of the columns it touches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shuyan.federation import problems
+from shuyan.federation.apps.base import Need
+from shuyan.federation.schema import Schema
+from shuyan.federation.sql.plan import Plan, cached_plan, make_plan
+from shuyan.federation.sql.scopes import tables_of
+from shuyan.federation.sql.terms import ColumnTerms, combined
+from shuyan.problems import ProblemError
+
+
+class QueryParams(BaseModel):
+    """Parameters of a query.
+
+    Attributes:
+        sql: the query.
+        schemas: by resource and column, what the departments declare together. The market fills it in with
+            :func:`prepare`, and every node compares it with what it has declared itself.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    sql: str = Field(min_length=1, max_length=20_000)
+    schemas: dict[str, dict[str, ColumnTerms]] = {}
+
+    @property
+    def domains(self) -> dict[str, list[str]]:
+        """By column, the values of all dimensions of that name; what a node compares its own with."""
+        found: dict[str, list[str]] = {}
+        for columns in self.schemas.values():
+            for name, terms in columns.items():
+                found.setdefault(name, []).extend(terms.domain)
+        return found
+
+    def plan(self) -> Plan:
+        """What the query becomes.
+
+        Raises:
+            ProblemError: why it cannot be asked.
+        """
+        frozen = json.dumps({resource: {name: terms.model_dump(mode="json") for name, terms in columns.items()}
+                             for resource, columns in self.schemas.items()}, sort_keys=True)
+        return cached_plan(self.sql, frozen)
+
+
+def prepare(
+    params: Mapping[str, Any], schemas: Mapping[str, Sequence[Schema]],
+    sole: Mapping[tuple[str, str], frozenset[str]] | None = None,
+) -> dict[str, Any]:
+    """A query's parameters with what the departments declare, ready to be submitted.
+
+    Args:
+        schemas: by resource, the schema at each department; may hold more than the query touches.
+        sole: by (resource, column), the values that are one department's own, as the grant says it; by default as the
+            schemas say it.
+
+    Raises:
+        ProblemError: why the query cannot be asked.
+    """
+    sql = params.get("sql")
+    if not isinstance(sql, str):
+        raise ProblemError(problems.BAD_PARAMS, field="sql", where="sql")
+    touched = {name.lower() for name in tables_of(sql)}
+    catalogue = combined({name: declared for name, declared in schemas.items() if name.lower() in touched}, sole)
+    plan = make_plan(sql, catalogue)
+    used = {resource: {name: catalogue[resource][name].model_dump(mode="json") for name in columns}
+            for resource, columns in plan.columns.items()}
+    return {**params, "sql": plan.sql, "schemas": used}
+
+
+def relations(params: QueryParams) -> dict[str, list[tuple[str, Need]]]:
+    """The columns a query touches. Before the market has filled in what is declared: its resources only."""
+    if not params.schemas:
+        return {name: [] for name in tables_of(params.sql)}
+    columns = params.plan().columns
+    return {resource: [(name, "any") for name in names] for resource, names in columns.items()}
+
+
+def check_declared(params: QueryParams, schemas: Mapping[str, Schema]) -> None:
+    """Compare what the question says is declared with what this department has declared.
+
+    Raises:
+        ProblemError: ``wrong_type`` or ``domain_mismatch``.
+    """
+    for resource, columns in params.schemas.items():
+        own = schemas.get(resource, {})
+        for name, terms in columns.items():
+            column = own.get(name)
+            if column is None:
+                continue
+            if column.type != terms.type and (column.type, terms.type) != ("integer", "number"):
+                raise ProblemError(problems.WRONG_TYPE, column=name, expected=terms.type)
+            if terms.domain and not set(column.domain) <= set(terms.domain):
+                raise ProblemError(problems.DOMAIN_MISMATCH, column=name)
+            for mine, theirs, sign in ((column.lower, terms.lower, 1), (column.upper, terms.upper, -1)):
+                if theirs is not None and mine is not None and (mine - theirs) * sign < 0:
+                    raise ProblemError(problems.DOMAIN_MISMATCH, column=name)

@@ -1,0 +1,129 @@
+"""Which rows of each resource a query's answers rest on, for the node's differencing guard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlglot import exp
+
+from shuyan.federation import rowsets
+from shuyan.federation.inputs import Inputs
+from shuyan.federation.rowsets import RowSet
+from shuyan.federation.schema import quote
+from shuyan.federation.sql.compile import guard_rows
+from shuyan.federation.sql.cores import Core
+from shuyan.federation.sql.gate import to_sql
+from shuyan.federation.sql.plan import Plan
+
+_FILE_BITS = 40
+
+
+def encoded(inputs: Inputs, plan: Plan) -> bytes:
+    """The row sets of all cores, as they cross to the agent; worked out once a run."""
+    if "rows" not in inputs.cache:
+        sets: dict[str, dict[str, RowSet]] = {}
+        for number, core in enumerate(plan.cores):
+            for resource, label, rows in _of_core(inputs, core):
+                name = label if number == 0 else f"{label}.{number}"
+                labelled = sets.setdefault(resource, {})
+                while name in labelled:
+                    name += "'"
+                labelled[name] = rows
+        everything = all(rows.whole for labelled in sets.values() for rows in labelled.values())
+        inputs.cache["rows"] = b"" if everything else rowsets.encode(sets)
+    result: bytes = inputs.cache["rows"]
+    return result
+
+
+def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
+    relation = guard_rows(core.relation)
+    tables = [place.this for place in [relation.args["from_"], *relation.args.get("joins", [])]]
+    if len(tables) == 1 and isinstance(tables[0], exp.Table):
+        return _of_table(inputs, core, relation, tables[0])
+    found: list[tuple[str, str, RowSet]] = []
+    numbered = _Numbered(inputs)
+    numbers = numbered.select(relation)
+    shell = exp.Select(expressions=[], from_=relation.args["from_"], joins=relation.args.get("joins"))
+    source = to_sql(shell)[len("SELECT "):]
+    where = [to_sql(relation.args["where"].this)] if relation.args.get("where") is not None else []
+    for place, condition in enumerate(["", *core.conditional]):
+        label = rowsets.BASE if not condition else f"c{place - 1}"
+        conditions = [*where, *([condition] if condition else [])]
+        filtered = f" WHERE {' AND '.join(f'({one})' for one in conditions)}" if conditions else ""
+        for resource, number, listed in numbers:
+            expression = f"unnest({number})" if listed else number
+            sql = f"SELECT DISTINCT {expression} AS r {source}{filtered}"
+            rows = inputs.connection.execute(f"SELECT r FROM ({sql}) WHERE r IS NOT NULL").fetchnumpy()["r"]  # noqa: S608
+            found.append((resource, label, _set(inputs, resource, np.asarray(rows, dtype=np.int64))))
+    return found
+
+
+def _of_table(inputs: Inputs, core: Core, relation: exp.Select, table: exp.Expression) -> list[tuple[str, str, RowSet]]:
+    """One resource: its rows are read in their order."""
+    where = to_sql(relation.args["where"].this) if relation.args.get("where") is not None else ""
+    conditions = {rowsets.BASE: where}
+    for place, condition in enumerate(core.conditional):
+        conditions[f"c{place}"] = f"({where}) AND ({condition})" if where else condition
+    found = [(table.name, label, RowSet.everything()) for label, condition in conditions.items() if not condition]
+    asked = {label: condition for label, condition in conditions.items() if condition}
+    if asked:
+        # As rowsets.collect does it, but under the query's own alias.
+        marks = ", ".join(f"coalesce(CAST(({condition}) AS BOOLEAN), false) AS c{at}"
+                          for at, condition in enumerate(asked.values()))
+        columns = inputs.connection.execute(
+            f"SELECT {marks} FROM {quote(table.name)} AS {quote(table.alias_or_name)}").fetchnumpy()  # noqa: S608
+        found += [(table.name, label, RowSet.where(np.asarray(columns[f"c{at}"], dtype=bool)))
+                  for at, label in enumerate(asked)]
+    return found
+
+
+class _Numbered:
+    """Hands row numbers up through subqueries."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._made = 0
+
+    def select(self, select: exp.Select) -> list[tuple[str, str, bool]]:
+        """For each resource in FROM and JOIN: its name, SQL for its row number there, and whether that is a list."""
+        numbers = []
+        for place in [select.args["from_"], *select.args.get("joins", [])]:
+            node = place.this
+            alias = quote(node.alias_or_name)
+            if isinstance(node, exp.Table):
+                numbers.append((node.name, f"{alias}.{self._inputs.row_number(node.name)}", False))
+                continue
+            inner = node.this
+            grouped = inner.args.get("group") is not None
+            for resource, number, listed in self.select(inner):
+                self._made += 1
+                name = f"__r{self._made}"
+                value = number if not grouped else f"flatten(list({number}))" if listed else f"list({number})"
+                inner.append("expressions", exp.alias_(exp.Var(this=value), name, quoted=True))
+                numbers.append((resource, f"{alias}.{quote(name)}", listed or grouped))
+        return numbers
+
+
+def _set(inputs: Inputs, resource: str, numbers: npt.NDArray[np.int64]) -> RowSet:
+    """The set of given row numbers, as places in the order of reading."""
+    offsets, universe = _offsets(inputs, resource)
+    if len(offsets) > 1:
+        numbers = offsets[numbers >> _FILE_BITS] + (numbers & ((1 << _FILE_BITS) - 1))
+    return RowSet.of(numbers, universe)
+
+
+def _offsets(inputs: Inputs, resource: str) -> tuple[Any, int]:
+    """Where each file's rows begin, and how many rows there are."""
+    held = inputs.cache.setdefault("offsets", {})
+    if resource not in held:
+        number = inputs.row_number(resource)
+        rows = inputs.connection.execute(
+            f"SELECT {number} >> {_FILE_BITS} AS f, count(*) FROM {quote(resource)} GROUP BY 1 ORDER BY 1").fetchall()  # noqa: S608
+        counts = np.zeros(max((int(file) for file, _ in rows), default=0) + 1, dtype=np.int64)
+        for file, count in rows:
+            counts[int(file)] = count
+        held[resource] = (np.concatenate([[0], np.cumsum(counts)[:-1]]), int(counts.sum()))
+    result: tuple[Any, int] = held[resource]
+    return result

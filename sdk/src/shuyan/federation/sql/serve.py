@@ -1,0 +1,276 @@
+"""The coordinator's side: presence, tally, order statistics, release, and the part that runs on released results."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+
+from shuyan.federation import problems
+from shuyan.federation.grid import SecureGrid
+from shuyan.federation.own import OwnFigures
+from shuyan.federation.release import Axis, suppress
+from shuyan.federation.ring import Floats
+from shuyan.federation.sql import errors
+from shuyan.federation.sql.compile import from_sql
+from shuyan.federation.sql.cores import Core
+from shuyan.federation.sql.finish import CellSums, ranks_of, value_of
+from shuyan.federation.sql.gate import to_sql
+from shuyan.federation.sql.node import Mask, sole_cells
+from shuyan.federation.sql.plan import Plan
+from shuyan.problems import ProblemError
+
+PRESENCE: Final = "query.presence"
+TALLY: Final = "query.tally"
+REFINE: Final = "query.refine"
+_MAX_EXACT: Final = 2**53
+
+
+def answer(grid: SecureGrid, plan: Plan, rows_read: str = "rows_used") -> dict[str, Any]:
+    """Run a query over the departments of a grid and return its content.
+
+    Raises:
+        ProblemError: ``own_figure_refused``, ``cohort_too_small``, ``sql_released_failed``.
+    """
+    own = OwnFigures(grid.own_figures, {
+        (resource, column): values for resource in plan.columns for column, values in grid.sole_values(resource).items()})
+    for core in plan.cores:
+        sole_cells(core, own)
+    needs_presence = not own.allowed and any(_tells_apart(core) for core in plan.cores)
+    grid.plan(int(needs_presence) + 1 + plan.refinements())
+    contributors: list[int] | None = None
+    if needs_presence:
+        contributors = grid.secure_sum(PRESENCE, expect={"present": plan.supports()}).integers("present")
+    allowed = np.ones(plan.supports()) if contributors is None else np.array([float(count >= 2) for count in contributors])
+    total = grid.secure_sum(TALLY, expect=plan.tally(), arrays={"cells": allowed})
+    cells = _cells(plan, {name: total.integers(name) for name in plan.tally()})
+    shown = _shown(plan, cells, contributors, grid.minimum_cohort, own.allowed, total.cohort)
+    _refine(grid, plan, cells, shown, allowed)
+    suppressed = 0
+    tables = []
+    for core, found, mask in zip(plan.cores, cells, shown, strict=True):
+        suppressed += sum(1 for cell, one in enumerate(found) if not mask[cell] and _exists(core, one, contributors))
+        if not core.keys and not mask[0]:
+            raise ProblemError(problems.COHORT_TOO_SMALL, minimum=grid.minimum_cohort)
+        tables.append(_released(core, found, mask, grid.minimum_cohort))
+    rows, types = run_released(plan, tables)
+    return {
+        "kind": "table", "sql": plan.sql,
+        "columns": [{"name": name, "type": type_} for name, type_ in zip(plan.names, types, strict=True)],
+        "rows": rows, "suppressed": suppressed, "cells": plan.cells, "rows_used": total.cohort,
+        "departments": len(total.participants), "minimum_cohort": grid.minimum_cohort, "release": "exact",
+        "notes": notes(plan, suppressed),
+    }
+
+
+def _tells_apart(core: Core) -> bool:
+    """Whether a cell might be about one department although all take part: unless it only counts all rows."""
+    return bool(core.keys) or core.filtered or len(core.supports) > 1
+
+
+def notes(plan: Plan, suppressed: int) -> list[str]:
+    """Codes of what a reader should know: ``suppressed_cells``, ``continuous_quantiles``, ``clamped_to_bounds``."""
+    found = []
+    if suppressed:
+        found.append("suppressed_cells")
+    if any(core.ranks for core in plan.cores):
+        found.append("clamped_to_bounds")
+    if any(state.grid.count > 2**40 for core in plan.cores for state in core.ranks):
+        found.append("continuous_quantiles")
+    return found
+
+
+def _cells(plan: Plan, sums: dict[str, list[int]]) -> list[list[CellSums]]:
+    result, at = [], dict.fromkeys(("count", "sum", "product", "bins"), 0)
+    for core in plan.cores:
+        widths = {"count": len(core.supports), "sum": len(core.sums), "product": len(core.products), "bins": core.bin_width()}
+        found = []
+        for _ in range(core.cells):
+            parts = {}
+            for name, width in widths.items():
+                parts[name] = sums[name][at[name] : at[name] + width] if width else []
+                at[name] += width
+            found.append(CellSums(parts["count"], parts["sum"], parts["product"], parts["bins"]))
+        result.append(found)
+    return result
+
+
+def _exists(core: Core, cell: CellSums, _contributors: object) -> bool:
+    return cell.counts[0] > 0
+
+
+def _shown(
+    plan: Plan, cells: list[list[CellSums]], contributors: list[int] | None, minimum: int, own_figures: bool, total: int,
+) -> list[Mask]:
+    """Which cells of each core may be shown, decided together where cores are tables of the same rows."""
+    by_relation: dict[str, list[int]] = {}
+    starts, start = [], 0
+    for number, core in enumerate(plan.cores):
+        starts.append(start)
+        start += core.cells * len(core.supports)
+        by_relation.setdefault(from_sql(core), []).append(number)
+    shown: list[Mask] = [np.zeros(core.cells, dtype=bool) for core in plan.cores]
+    for numbers in by_relation.values():
+        axes: list[list[Axis]] = []
+        distinct: list[list[int]] = []
+        for number in numbers:
+            own_axes = [Axis(to_sql(key.expression), len(key.domain.values)) for key in plan.cores[number].keys]
+            twin = next((place for place, other in enumerate(axes) if other == own_axes), None)
+            if twin is None:
+                axes.append(own_axes)
+                distinct.append([number])
+            else:
+                distinct[twin].append(number)
+        counts, given, hidden = [], [], []
+        for twins in distinct:
+            first = plan.cores[twins[0]]
+            for cell in range(first.cells):
+                seen, behind, thin = cells[twins[0]][cell].counts[0], 2, False
+                for number in twins:
+                    core, one = plan.cores[number], cells[number][cell]
+                    width = len(core.supports)
+                    at = starts[number] + cell * width
+                    who = contributors[at : at + width] if contributors is not None else [2] * width
+                    if who[0] == 1:  # its rows were never told
+                        seen, behind = max(minimum, 1), 1
+                        one.counts = [1, *one.counts[1:]] if not one.counts[0] else one.counts
+                    thin |= any(0 < count < minimum or by == 1 for count, by in zip(one.counts[1:], who[1:], strict=True))
+                counts.append(seen)
+                given.append(behind)
+                hidden.append(thin)
+        filtered = plan.cores[numbers[0]].filtered
+        mask = suppress(
+            counts, given, axes, max(minimum, 1), own_figures=own_figures, hidden=np.array(hidden, dtype=bool),
+            total=None if filtered or any(not one for one in axes) or len(plan.cores[numbers[0]].tables) > 1 else max(
+                total, int(sum(counts))))
+        at = 0
+        for twins in distinct:
+            size = plan.cores[twins[0]].cells
+            for number in twins:
+                shown[number] = np.asarray(mask[at : at + size]) & np.array([not one for one in hidden[at : at + size]])
+            at += size
+    return shown
+
+
+def _refine(grid: SecureGrid, plan: Plan, cells: list[list[CellSums]], shown: list[Mask], allowed: Floats) -> None:
+    """Find all order statistics, each by narrowing down where in its grid it lies."""
+    each = plan.thresholds()
+    if not each:
+        return
+    targets: list[tuple[CellSums, int, int, int, int] | None] = []
+    for core, found, mask in zip(plan.cores, cells, shown, strict=True):
+        users = {aggregate.states[0]: aggregate for aggregate in core.aggregates
+                 if aggregate.kind in ("min", "max", "quantile_cont", "quantile_disc")}
+        for cell, one in enumerate(found):
+            for place, state in enumerate(core.ranks):
+                count = one.counts[state.support]
+                wanted = ranks_of(users[place], count) if mask[cell] and count > 0 else None
+                for number in range(state.ranks):
+                    targets.append(None if wanted is None else (one, place, number, wanted[number], state.grid.count))
+    low = [0] * len(targets)
+    high = [0 if target is None else target[4] - 1 for target in targets]
+    while any(below < above for below, above in zip(low, high, strict=True)):
+        thresholds = np.full(len(targets) * each, -1.0)
+        for place in range(len(targets)):
+            thresholds[place * each : (place + 1) * each] = _probes(low[place], high[place], each)
+        asked = grid.secure_sum(REFINE, expect={"below": len(thresholds)}, arrays={"cells": allowed, "thresholds": thresholds})
+        counts = asked.integers("below")
+        for place, target in enumerate(targets):
+            if target is None or low[place] >= high[place]:
+                continue
+            for threshold, count in zip(thresholds[place * each : (place + 1) * each],
+                                        counts[place * each : (place + 1) * each], strict=True):
+                if threshold < low[place]:
+                    continue
+                if count > target[3]:
+                    high[place] = min(high[place], int(threshold))
+                    break
+                low[place] = int(threshold) + 1
+    for place, target in enumerate(targets):
+        if target is not None:
+            target[0].ranked.setdefault(target[1], []).append(low[place])
+
+
+def _probes(low: int, high: int, count: int) -> list[float]:
+    """Up to ``count`` places from ``low`` to below ``high``, evenly; what is not needed asks for nothing."""
+    if low >= high:
+        return [-1.0] * count
+    wanted = min(count, high - low)
+    places = [float(low + (high - low) * (number + 1) // (wanted + 1)) for number in range(wanted)]
+    places = sorted({min(place, float(high - 1)) for place in places})
+    return [-1.0] * (count - len(places)) + places
+
+
+def _released(core: Core, cells: Sequence[CellSums], shown: Mask, minimum: int) -> list[list[Any]]:
+    """The shown groups that exist, as columns: keys, then aggregates."""
+    columns: list[list[Any]] = [[] for _ in range(len(core.keys) + len(core.aggregates))]
+    for cell, one in enumerate(cells):
+        if not shown[cell]:
+            continue
+        rest, stride = cell, core.cells
+        for place, key in enumerate(core.keys):
+            stride //= len(key.domain.values)
+            columns[place].append(key.domain.values[rest // stride])
+            rest %= stride
+        for place, aggregate in enumerate(core.aggregates):
+            columns[len(core.keys) + place].append(value_of(core, aggregate, one, minimum))
+    return columns
+
+
+def run_released(plan: Plan, tables: Sequence[Sequence[Sequence[Any]]]) -> tuple[list[list[Any]], list[str]]:
+    """Run what is left of a query on its cores' released groups, in a database that holds nothing else.
+
+    Args:
+        tables: for each core its columns.
+
+    Returns:
+        The rows, ready for JSON, and the columns' types.
+
+    Raises:
+        ProblemError: ``sql_released_failed``.
+    """
+    connection = duckdb.connect(":memory:", config={
+        "threads": 1, "memory_limit": "512MB", "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false", "allow_community_extensions": "false", "temp_directory": ""})
+    try:
+        for number, (core, columns) in enumerate(zip(plan.cores, tables, strict=True)):
+            names = [*((f"k{place}", key.type) for place, key in enumerate(core.keys)),
+                     *((f"a{place}", aggregate.type) for place, aggregate in enumerate(core.aggregates))]
+            if not names:
+                names, columns = [("one", "INTEGER")], [[1]]
+            listed = ", ".join(f"unnest($p{place}::{type_}[]) AS {name}" for place, (name, type_) in enumerate(names))
+            connection.execute(f"CREATE TABLE core_{number} AS SELECT {listed}",
+                               {f"p{place}": list(column) for place, column in enumerate(columns)})
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        found = connection.execute(plan.final)
+        types = [str(column[1]) for column in found.description or []]
+        rows = found.fetchmany(100_000)
+    except duckdb.Error as error:
+        raise ProblemError(errors.RELEASED_FAILED, reason=str(error).split("\n")[0][:200]) from None
+    finally:
+        connection.close()
+    return [[_plain(value) for value in row] for row in rows], types
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < _MAX_EXACT else float(value)
+    if isinstance(value, (float, decimal.Decimal)):
+        number = float(value)
+        return number if math.isfinite(number) else None
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(" ")
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return value.isoformat() if isinstance(value, datetime.date) else str(value)
