@@ -25,12 +25,12 @@ _RENEWAL = {"never": ("不更新", "never"), "monthly": ("每月", "monthly"), "
 _SCOPE = {"resource": ("资源", "resource"), "grantee": ("使用单位", "grantee"), "grant": ("授权", "grant")}
 
 Resource = Annotated[str, typer.Argument(help=t("资源名称。", "The resource's name."))]
-Delta = Annotated[float, typer.Option(min=1e-15, max=0.01, help=t(
+Delta = Annotated[float | None, typer.Option(min=1e-15, max=0.01, help=t(
     "以此 δ 显示 ε；默认用授权的 δ。", "Show ε at this δ; the grants' own if not given."))]
 
 
 @budgets.command("list", help=t("列出各资源、使用单位和授权的预算。", "List the budgets of resources, grantees and grants."))
-def budget_list(context: typer.Context, delta: Delta = 0.0, json_: Json = False) -> None:
+def budget_list(context: typer.Context, delta: Delta = None, json_: Json = False) -> None:
     """List the budgets."""
     with problems_told(), reach(context.obj.node_dir) as node:
         found = list(node.ListBudgets(local_pb2.ListBudgetsRequest()).budgets)
@@ -38,7 +38,7 @@ def budget_list(context: typer.Context, delta: Delta = 0.0, json_: Json = False)
 
 
 @budgets.command("show", help=t("查看一个资源的预算。", "Show the budgets of one resource."))
-def budget_show(context: typer.Context, resource: Resource, delta: Delta = 0.0, json_: Json = False) -> None:
+def budget_show(context: typer.Context, resource: Resource, delta: Delta = None, json_: Json = False) -> None:
     """Show one resource's budgets."""
     with problems_told(), reach(context.obj.node_dir) as node:
         found = list(node.ListBudgets(local_pb2.ListBudgetsRequest(resource=resource)).budgets)
@@ -98,10 +98,10 @@ def budget_set(
         except (ValueError, OverflowError):
             raise ProblemError(errors.BUDGET_INVALID) from None
         budget = node.SetBudget(request)
-    _print([budget], delta if cap_epsilon is not None else 0.0, json_)
+    _print([budget], delta if cap_epsilon is not None else None, json_)
 
 
-def _print(found: Iterable[link_pb2.Budget], delta: float, json_: bool) -> None:
+def _print(found: Iterable[link_pb2.Budget], delta: float | None, json_: bool) -> None:
     if json_:
         print_json([_plain(budget, delta) for budget in found])
         return
@@ -114,7 +114,7 @@ def _print(found: Iterable[link_pb2.Budget], delta: float, json_: bool) -> None:
         empty=t("没有登记资源。", "No resources."), numeric=(4, 5, 6, 7, 8, 9))
 
 
-def _plain(budget: link_pb2.Budget, delta: float) -> dict[str, Any]:
+def _plain(budget: link_pb2.Budget, delta: float | None) -> dict[str, Any]:
     at = delta or budget.delta
     left = max(budget.cap_nano - budget.spent_nano, 0)
     return {**plain(budget), "delta": at, "left_nano": left, "epsilon_cap": epsilon(budget.cap_nano, at),
