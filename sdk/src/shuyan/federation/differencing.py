@@ -36,6 +36,8 @@ from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
 
 Participants = Literal["strict", "run", "off"]
+EVERYBODY: Final = "*"
+"""The scope of nodes that compare questions across grantees."""
 MAX_AT_DEPTH_3: Final = 64
 _CHUNK_BYTES: Final = 1 << 23
 _PRIME: Final = (1 << 61) - 1
@@ -53,8 +55,10 @@ class GuardRules:
         max_sets: different row sets remembered of a resource and grantee; a further one is refused.
         max_mb: room for them, uncompressed; a further one is refused.
         across_grantees: whether what one grantee was answered counts for another one's questions.
-        participants: ``strict``; ``run``: a run may go on without departments that it lost; ``off``: identical questions
-            only (:mod:`shuyan.federation.opening`).
+        participants: ``strict``; ``run``: a run may go on without departments that it lost, as the coordinator says;
+            ``off``: identical questions only (:mod:`shuyan.federation.opening`).
+        max_refusals: questions of one grantee refused in a day for being too close, after which no new row set is answered
+            that day: each refusal is a bit about few rows.
     """
 
     depth: int = 2
@@ -62,6 +66,7 @@ class GuardRules:
     max_mb: int = 512
     across_grantees: bool = False
     participants: Participants = "strict"
+    max_refusals: int = 20
 
     @property
     def set_limit(self) -> int:
@@ -70,14 +75,13 @@ class GuardRules:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What one question rests on.
+class Basis:
+    """What one question rests on, without the rows themselves.
 
     Attributes:
         scope: whose questions are compared with one another.
         columns: by resource, what is read.
-        versions: by resource, which data; row sets of other data cannot be compared.
-        sets: by resource and label.
+        rows: by resource, digests of the row sets.
         own_figures: the grant lets single departments' figures show.
     """
 
@@ -85,31 +89,41 @@ class Asked:
     run_id: str
     participants: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...]]
-    versions: Mapping[str, str]
-    sets: Mapping[str, Mapping[str, RowSet]] = field(repr=False)
+    rows: Mapping[str, tuple[str, ...]]
     own_figures: bool = False
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question and its row sets, by resource and label."""
+
+    basis: Basis
+    sets: Mapping[str, Mapping[str, RowSet]] = field(repr=False)
 
     @classmethod
     def under(
         cls, grant: Grant, rules: GuardRules, *, run_id: str, participants: tuple[str, ...],
-        columns: Mapping[str, tuple[str, ...]], versions: Mapping[str, str], rows: bytes,
+        columns: Mapping[str, tuple[str, ...]], rows: bytes,
     ) -> Asked:
         """A question under a grant.
 
         Args:
+            columns: by resource, what the task reads.
             rows: what the worker says it rests on (:mod:`shuyan.federation.rowsets`).
 
         Raises:
             ProblemError: ``output_undeclared`` if that cannot be read, or is about other resources.
         """
         try:
-            sets = rowsets.decode(rows)
+            given = rowsets.decode(rows)
         except ValueError:
             raise ProblemError(problems.OUTPUT_UNDECLARED) from None
-        if not set(sets) <= set(columns):
+        if not set(given) <= set(columns):
             raise ProblemError(problems.OUTPUT_UNDECLARED)
-        return cls("*" if rules.across_grantees else grant.grantee, run_id, participants, columns, versions,
-                   {name: sets.get(name) or {rowsets.BASE: RowSet.everything()} for name in columns}, grant.own_figures)
+        sets = {name: given.get(name) or {rowsets.BASE: RowSet.everything()} for name in columns}
+        digests = {name: tuple(sorted({one.digest() for one in labelled.values()})) for name, labelled in sets.items()}
+        scope = EVERYBODY if rules.across_grantees else grant.grantee
+        return cls(Basis(scope, run_id, participants, columns, digests, grant.own_figures), sets)
 
 
 @dataclass(frozen=True)
@@ -128,7 +142,7 @@ def check_rows(sets: Mapping[str, RowSet], earlier: Sequence[RowSet], minimum: i
     Raises:
         ProblemError: ``differencing_refused``, ``guard_full``.
     """
-    known, new = list(earlier), []
+    known, new = list(earlier), list[RowSet]()
     digests = {rows.digest() for rows in known}
     for _, rows in sorted(sets.items()):
         digest = rows.digest()
@@ -139,12 +153,13 @@ def check_rows(sets: Mapping[str, RowSet], earlier: Sequence[RowSet], minimum: i
         known.append(rows)
         new.append(rows)
         digests.add(digest)
-    if new and (len(known) > rules.set_limit or sum(rows.universe for rows in known) > rules.max_mb << 23):
-        raise ProblemError(problems.GUARD_FULL)
+        same = [one for one in known if one.universe in (0, rows.universe)]
+        if len(same) > rules.set_limit or sum(one.universe for one in same) > rules.max_mb << 23:
+            raise ProblemError(problems.GUARD_FULL)
     return new
 
 
-def check_departments(asked: Asked, resource: str, opened: Iterable[Opened], rules: GuardRules) -> None:
+def check_departments(basis: Basis, resource: str, opened: Iterable[Opened], rules: GuardRules) -> None:
     """Check among whom a question is put, given what was opened about the same resource.
 
     Questions are related if they rest on a set of the same rows and read a column in common, or neither reads any.
@@ -152,15 +167,20 @@ def check_departments(asked: Asked, resource: str, opened: Iterable[Opened], rul
     Raises:
         ProblemError: ``participants_differ``.
     """
-    if rules.participants == "off" or asked.own_figures:
+    if rules.participants == "off" or basis.own_figures:
         return
-    columns = frozenset(asked.columns[resource])
-    digests = {rows.digest() for rows in asked.sets[resource].values()}
+    columns, digests = frozenset(basis.columns[resource]), set(basis.rows[resource])
     related = [one.participants for one in opened
                if one.rows in digests and (one.columns & columns or not one.columns | columns)
-               and (rules.participants == "strict" or one.run_id != asked.run_id)]
-    if departments_exposed(asked.participants, related):
+               and (rules.participants == "strict" or one.run_id != basis.run_id)]
+    if departments_exposed(basis.participants, related):
         raise ProblemError(problems.PARTICIPANTS_DIFFER)
+
+
+def opened_now(basis: Basis) -> dict[str, list[Opened]]:
+    """What an opening adds to what was opened, by resource."""
+    return {resource: [Opened(basis.run_id, digest, frozenset(basis.columns[resource]), basis.participants)
+                       for digest in digests] for resource, digests in basis.rows.items()}
 
 
 @dataclass
@@ -168,32 +188,31 @@ class MemoryGuard:
     """The guard of a local federation: what it remembers is gone with it."""
 
     rules: GuardRules = field(default_factory=GuardRules)
-    _sets: dict[tuple[str, str, str], list[RowSet]] = field(default_factory=dict)
+    _sets: dict[tuple[str, str], list[RowSet]] = field(default_factory=dict)
     _opened: dict[tuple[str, str], list[Opened]] = field(default_factory=dict)
 
     def answer(self, asked: Asked, minimum: int) -> None:
         """Check a question and remember its row sets; raises what :func:`check_rows` and :func:`check_departments` do."""
-        new = {}
+        scope, new = asked.basis.scope, {}
         for resource, sets in asked.sets.items():
-            check_departments(asked, resource, self._opened.get((asked.scope, resource), ()), self.rules)
-            key = (asked.scope, resource, asked.versions[resource])
-            new[key] = check_rows(sets, self._sets.get(key, ()), minimum, self.rules)
+            check_departments(asked.basis, resource, self._opened.get((scope, resource), ()), self.rules)
+            new[scope, resource] = check_rows(sets, self._sets.get((scope, resource), ()), minimum, self.rules)
         for key, sets_ in new.items():
             self._sets.setdefault(key, []).extend(sets_)
 
-    def open(self, asked: Asked) -> None:
+    def open(self, basis: Basis) -> None:
         """Check once more among whom it is opened, and remember it."""
-        for resource, sets in asked.sets.items():
-            opened = self._opened.setdefault((asked.scope, resource), [])
-            check_departments(asked, resource, opened, self.rules)
-            opened.extend(Opened(asked.run_id, rows.digest(), frozenset(asked.columns[resource]), asked.participants)
-                          for rows in sets.values())
+        for resource in basis.rows:
+            check_departments(basis, resource, self._opened.get((basis.scope, resource), ()), self.rules)
+        for resource, opened in opened_now(basis).items():
+            self._opened.setdefault((basis.scope, resource), []).extend(opened)
 
 
 def too_close(asked: RowSet, earlier: Sequence[RowSet], minimum: int, depth: int = 2) -> bool:
-    """Whether a row set may not be answered after earlier ones, all of the same resource and data.
+    """Whether a row set may not be answered after earlier ones of the same resource.
 
-    Sets of a resource of another size are passed over: they are of other data.
+    Sets of a resource of another size are passed over: they are of other data. Data of the same size are taken to be the
+    same, rewritten files or not, since a job that writes a file every night would empty the guard's memory otherwise.
     """
     universe = asked.universe or max((rows.universe for rows in earlier), default=0)
     comparable = [rows for rows in earlier if rows.universe in (0, universe)]

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from shuyan.federation import _flower, problems
 from shuyan.federation.apps.base import InstalledApp, installed
 from shuyan.federation.checks import CheckedTask, check_task
-from shuyan.federation.differencing import Asked, GuardRules, MemoryGuard
+from shuyan.federation.differencing import Asked, Basis, GuardRules, MemoryGuard
 from shuyan.federation.egress import check_output
 from shuyan.federation.failures import code_for
 from shuyan.federation.grid import SecureGrid
@@ -99,7 +99,7 @@ class LocalNode:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     salt: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
     guard: MemoryGuard = field(default_factory=MemoryGuard)
-    _asked: dict[str, Asked] = field(default_factory=dict, repr=False)
+    _asked: dict[str, Basis] = field(default_factory=dict, repr=False)
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _inputs: dict[tuple[str, str], Inputs] = field(default_factory=dict)
 
@@ -171,9 +171,9 @@ class LocalNode:
         if task.noise is None:
             asked = Asked.under(
                 grant, self.guard.rules, run_id=request.run_id, participants=request.participants, columns=task.tables,
-                versions=dict.fromkeys(task.tables, ""), rows=plain.rows)
+                rows=plain.rows)
             self.guard.answer(asked, minimum_cohort)
-            self._asked[request.task_id] = asked
+            self._asked[request.task_id] = asked.basis
         return words
 
     def _grant(self, request: TaskRequest) -> Grant:
