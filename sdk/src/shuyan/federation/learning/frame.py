@@ -11,10 +11,12 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from shuyan.federation import rowsets
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.learning import split as splits
 from shuyan.federation.learning.columns import LearningParams
 from shuyan.federation.ring import Floats
+from shuyan.federation.rowsets import RowSet
 from shuyan.federation.schema import dimension_sql, quote
 
 Codes = npt.NDArray[np.int64]
@@ -53,6 +55,19 @@ class Frame:
     def among(self, parts: list[int]) -> npt.NDArray[np.bool_]:
         """Which rows belong to these parts, shape (n,)."""
         return np.isin(self.part, parts)
+
+    def among_all(self, inputs: Inputs, resource: str, parts: list[int] | None = None) -> bytes:
+        """Which of the resource's rows these are (all usable ones by default), for the differencing guard.
+
+        A row left out for a missing value is left out as by a condition. Folds are cells of a partition, as groups of a
+        table are: every answer is about all of them.
+        """
+        key = f"{_CACHE}.rows.{parts}"
+        if key not in inputs.cache:
+            chosen = self.row if parts is None else self.row[self.among(parts)]
+            inputs.cache[key] = rowsets.encode({resource: {rowsets.BASE: RowSet.of(chosen, self.total)}})
+        found: bytes = inputs.cache[key]
+        return found
 
 
 def read(

@@ -113,7 +113,7 @@ def _on_support(linear: Floats, hessian: Floats, value: Floats, l1: Floats, l2: 
     candidate = np.zeros_like(value)
     candidate[support] = solved
     slope = linear + hessian @ candidate + l2 * candidate
-    allowed = l1 + 1e-9 * (1 + np.abs(linear).max(initial=0.0))
-    if np.any(np.abs(slope[candidate == 0]) > allowed[candidate == 0]):
+    slack = 1e-9 * (1 + np.abs(linear).max(initial=0.0))
+    if np.any(np.abs(slope) > l1 + slack) or np.any(np.abs(slope[support] + l1[support] * signs) > slack):
         return None
     return candidate

@@ -23,6 +23,9 @@ _MIX_2: Final = np.uint64(0x94D049BB133111EB)
 class Split(BaseModel):
     """How rows are held out; exactly one of ``column``, ``fraction`` and ``folds``.
 
+    What is held out tells training rows from all rows, so with a column or a fraction every department has to hold out as
+    many rows as the minimum cohort, or none: its guard against differencing sees to it. Folds never stand alone.
+
     Attributes:
         column: a column that says it; ``test`` names the values that are held out.
         test: canonical strings, ``["test"]`` or ``["1"]``.

@@ -22,11 +22,14 @@ from sklearn.metrics import (
 )
 from sklearn.preprocessing import StandardScaler
 
+from shuyan.federation import problems
 from shuyan.federation.learning.evaluation import Binary, Classes, Numbers, Tally, bins_for, own_slot
 from shuyan.federation.learning.evaluation._curves import place
 from shuyan.federation.learning.split import Split, groups, hashed_parts, parts, training
+from shuyan.federation.local import LocalFederation, LocalResource
+from shuyan.federation.transport import NodeFailure
 
-from .conftest import DOMAINS, TABLES, Fit, design, pooled
+from .conftest import DOMAINS, SCHEMA, TABLES, Fit, design, pooled
 
 POOLED = pooled(TABLES)
 
@@ -305,7 +308,25 @@ def test_departments_figures_add_up(fit: Fit, family: str, target: str) -> None:
     assert sum(metrics["rows"] * metrics[name] ** power for metrics in own) == pytest.approx(600 * whole[name] ** power, rel=1e-9)
 
 
-def test_a_department_with_few_rows_held_out_keeps_its_figures(fit: Fit) -> None:
+def test_a_department_with_few_rows_held_out_refuses(fit: Fit) -> None:
     tables = [*TABLES[:2], {**TABLES[2], "held": np.array([1] * 7 + [0] * 133)}]
+    with pytest.raises(NodeFailure) as caught:
+        fit(tables, family="logistic", target="bad", split={"column": "held"})
+    assert (caught.value.node_id, caught.value.code) == ("node-2", problems.DIFFERENCING_REFUSED)
+
+
+def test_a_department_without_rows_held_out_has_no_figures(fit: Fit) -> None:
+    tables = [*TABLES[:2], {**TABLES[2], "held": np.zeros(140, dtype=int)}]
     content = fit(tables, {"own_figures": True}, family="logistic", target="bad", split={"column": "held"})
     assert [department["metrics"] is None for department in content["evaluation"]["departments"]] == [False, False, True]
+
+
+def test_a_node_tells_no_own_figures_without_a_grant_whoever_asks() -> None:
+    nodes = {f"node-{place_}": {"cases": LocalResource.arrays(part, SCHEMA)} for place_, part in enumerate(TABLES)}
+    with LocalFederation(nodes) as federation:
+        params = {"resource": "cases", "family": "linear", "target": "price", "features": ["x"], "domains": {}}
+        grid = federation.grid("regression", params)
+        one = np.array([0.0])
+        with pytest.raises(NodeFailure):
+            grid.secure_sum("evaluate.own", expect={"counts": 3, "sums": 18}, config={"departments": 3},
+                            arrays={"weights": np.zeros(2), "mean": one, "sd": one + 1, "centre": one})

@@ -9,10 +9,11 @@ import pytest
 import statsmodels.api as sm
 
 from shuyan.federation import problems
+from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.transport import NodeFailure
 from shuyan.problems import ProblemError
 
-from .conftest import DOMAINS, TABLES, Fit, pooled
+from .conftest import DOMAINS, SCHEMA, TABLES, Fit, pooled
 
 
 def changed(**columns: Any) -> list[dict[str, Any]]:
@@ -184,3 +185,21 @@ def test_a_large_first_step_does_not_carry_counts_away(fit: Fit) -> None:
     everything = pooled(tables)
     reference = sm.GLM(everything["visits"], sm.add_constant(everything["x"]), family=sm.families.Poisson()).fit(tol=1e-13, maxiter=200)
     assert content["original"]["coefficients"][0] == pytest.approx(reference.params[1], rel=1e-6)
+
+
+def test_rows_left_out_count_for_the_guard_against_differencing() -> None:
+    """Two models, one of them without three rows, would tell about these three together."""
+    few = changed(flat=lambda part: np.where(np.arange(len(part["x"])) < 3, np.nan, part["x"] ** 2))
+    many = changed(flat=lambda part: np.where(np.arange(len(part["x"])) < 30, np.nan, part["x"] ** 2))
+    params = {"resource": "cases", "family": "linear", "target": "price", "features": ["x"], "domains": {}}
+    for tables, fine in ((few, False), (many, True)):
+        with LocalFederation({f"node-{place}": {"cases": LocalResource.arrays(part, SCHEMA)} for place, part in enumerate(tables)}) as made:
+            made.run("regression", params)
+            again = {**params, "features": ["x", "flat"]}
+            if fine:
+                assert made.run("regression", again)["rows"] == 510
+                continue
+            with pytest.raises(NodeFailure) as caught:
+                made.run("regression", again)
+            assert caught.value.code == problems.DIFFERENCING_REFUSED
+            assert made.run("regression", {**again, "impute": {"numbers": "mean"}})["rows"] == 600

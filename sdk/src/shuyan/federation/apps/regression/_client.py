@@ -35,7 +35,8 @@ def query_profile(message: Message, context: Context) -> Message:
     exposure = rows.offset
     if params.offset is not None and exposure is not None:
         exposure = np.exp(np.minimum(exposure, _losses.LARGEST_LOG_MEAN))
-    return _flower.reply(message, profile.tally(rows, layout(params), exposure), rows.total)
+    return _flower.reply(message, profile.tally(rows, layout(params), exposure), rows.total,
+                         rows.among_all(context.inputs, params.resource))
 
 
 @client_app.query("medians")  # type: ignore[untyped-decorator,unused-ignore]
@@ -43,7 +44,10 @@ def query_medians(message: Message, context: Context) -> Message:
     """How many values are at most each edge."""
     params: RegressionParams = context.params
     rows = _usable(context.inputs, params)
-    return _flower.reply(message, {"below": medians.at_most(rows, params, _flower.arrays_of(message)["edges"])}, len(rows))
+    below = medians.at_most(rows, params, _flower.arrays_of(message)["edges"])
+    parts = splits.training(params.split)[0]
+    return _flower.reply(message, {"below": below}, int(rows.among(parts).sum()),
+                         rows.among_all(context.inputs, params.resource, parts))
 
 
 @client_app.train("newton")  # type: ignore[untyped-decorator,unused-ignore]
@@ -61,9 +65,10 @@ def train_newton(message: Message, context: Context) -> Message:
         gradients.append(gradient)
         hessians.append(hessian)
         losses.append(loss)
-    cohort = int(rows.among(splits.training(params.split)[0]).sum())
+    parts = splits.training(params.split)[0]
+    cohort = int(rows.among(parts).sum())
     vectors = {"gradient": np.concatenate(gradients), "hessian": np.concatenate(hessians), "loss": np.array(losses)}
-    return _flower.reply(message, vectors, cohort)
+    return _flower.reply(message, vectors, cohort, rows.among_all(context.inputs, params.resource, parts))
 
 
 @client_app.evaluate("fit")  # type: ignore[untyped-decorator,unused-ignore]
@@ -71,12 +76,15 @@ def evaluate_fit(message: Message, context: Context) -> Message:
     """Tallies of every group of rows: in sample, held out, folds."""
     groups = splits.groups(context.params.split)
     rows, tally = _evaluate(message, context, groups, evaluator(context.params, len(groups)))
-    return _flower.reply(message, {"counts": tally.counts, "sums": tally.sums}, len(rows))
+    return _flower.reply(message, {"counts": tally.counts, "sums": tally.sums}, len(rows),
+                         rows.among_all(context.inputs, context.params.resource))
 
 
 @client_app.evaluate("own")  # type: ignore[untyped-decorator,unused-ignore]
 def evaluate_own(message: Message, context: Context) -> Message:
     """The tally of the rows held out (of all, where none are), in this department's own place among the others."""
+    if not context.own.allowed:  # by the grant, as this node's agent has verified it
+        raise ProblemError(problems.GRANT_WIDENED, what="own_figures")
     groups = splits.groups(context.params.split)
     slots = int(message.content[_flower.CONFIG]["departments"])
     slot = message.metadata.dst_node_id - 2  # the grid numbers the participants from 2 on
@@ -87,7 +95,7 @@ def evaluate_own(message: Message, context: Context) -> Message:
     counts = tally.counts.reshape(-1, one.counts).sum(axis=0)
     sums = tally.sums.reshape(-1, one.sums).sum(axis=0)
     vectors = {"counts": evaluation.own_slot(counts, slot, slots), "sums": evaluation.own_slot(sums, slot, slots)}
-    return _flower.reply(message, vectors, len(rows))
+    return _flower.reply(message, vectors, len(rows), rows.among_all(context.inputs, context.params.resource))
 
 
 def _evaluate(
