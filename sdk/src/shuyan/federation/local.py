@@ -304,7 +304,15 @@ class LocalFederation:
         return self.apps[app].load().run(self.grid(app, params, **options))
 
     def _with_domains(self, app: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        if "domains" in params:
+        prepare = self.apps[app].load().prepare
+        if prepare is not None and not params.get("schemas"):
+            schemas: dict[str, list[Schema]] = {}
+            for node in self.nodes.values():
+                for name, resource in node.resources.items():
+                    schemas.setdefault(name, []).append(resource.schema)
+            sole = {(entry.resource, entry.column): frozenset(entry.values) for entry in self.grant.sole_values}
+            return prepare(params, schemas, sole)
+        if "domains" in params or prepare is not None:
             return dict(params)
         named = set(params.get("features", ())) | {name for dims in params.get("group_by", ()) for name in dims}
         domains: dict[str, dict[str, None]] = {}

@@ -206,6 +206,14 @@ TIMES_OFF_GRID: Final = define(
     "times_off_grid", 422, zh="时间字段的值超出给定的时间范围，或事件字段取了 0 和 1 以外的值。",
     en="A value of the time column is outside the given range, or the event column is neither 0 nor 1.")
 
+# --- federated SQL -----------------------------------------------------------------------------------------------
+
+OWN_FIGURE_REFUSED: Final = define(
+    "own_figure_refused", 403,
+    zh="按“{dimension}”区分会直接显示单个部门自己的数字，授权凭证不允许。可改用多个部门共有的维度，或申请允许显示部门数据的授权。",
+    en="Telling “{dimension}” apart would show a single department's own figure, which the grant does not allow. Use a "
+       "dimension that several departments share, or ask for a grant that allows it.")
+
 RETRYABLE: Final = frozenset({
     SOURCE_UNAVAILABLE,
     WORKER_CRASHED, WORKER_TIMEOUT, WORKER_MEMORY, NODE_OFFLINE, NODE_BUSY, NODE_REVOKED, TASK_EXPIRED, INTERNAL,
@@ -213,6 +221,7 @@ RETRYABLE: Final = frozenset({
 """Accidents of one node: the round may be run again among the others."""
 
 APP_CODES: Final = frozenset({
+    OWN_FIGURE_REFUSED, DOMAIN_MISMATCH,
     TIMES_OFF_GRID,
     SOURCE_UNAVAILABLE,
     TARGET_NOT_BINARY, BAD_PARAMS, WRONG_TYPE, UNKNOWN_ACTION, TARGET_NOT_A_CLASS, TARGET_NOT_A_COUNT, CATEGORIES_TOO_MANY,

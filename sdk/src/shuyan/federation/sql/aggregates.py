@@ -47,9 +47,9 @@ class Splitter:
     core: Core
     scope: Scope
     domains: Domains
-    types: Callable[[exp.Expression], str]
+    types: Callable[[exp.Expr], str]
 
-    def split(self, node: exp.Expression) -> int:
+    def split(self, node: exp.Expr) -> int:
         """Add an aggregate's states to the core; returns its place among the core's aggregates.
 
         Raises:
@@ -71,7 +71,7 @@ class Splitter:
         return self.core.add(self.core.aggregates, Aggregate(
             found.kind, found.type, found.support, found.states, found.options, to_sql(whole)))
 
-    def _aggregate(self, node: exp.Expression, where: str, order: exp.Expression | None) -> Aggregate:
+    def _aggregate(self, node: exp.Expr, where: str, order: exp.Expr | None) -> Aggregate:
         if isinstance(node, exp.Anonymous):
             return self._named(node, where)
         kind = type(node)
@@ -108,7 +108,7 @@ class Splitter:
         self._note_condition(node.this)
         return Aggregate("count", "BIGINT", self.core.support(f"count({self._sql(node.this)}){_filter(where)}"))
 
-    def _sum(self, node: exp.Expression, where: str) -> Aggregate:
+    def _sum(self, node: exp.Expr, where: str) -> Aggregate:
         type_ = self._number(node.this, node)
         value = self._value(node.this)
         count = self.core.support(f"count({value}){_filter(where)}")
@@ -119,7 +119,7 @@ class Splitter:
             return Aggregate("avg", "DOUBLE", support, (place,), (count,))
         return Aggregate("sum", "HUGEINT" if type_ in _WHOLE else "DOUBLE", support, (place,), (count,))
 
-    def _moment(self, node: exp.Expression, kind: str, where: str) -> Aggregate:
+    def _moment(self, node: exp.Expr, kind: str, where: str) -> Aggregate:
         self._number(node.this, node)
         value = self._value(node.this)
         count = self.core.support(f"count({value}){_filter(where)}")
@@ -130,7 +130,7 @@ class Splitter:
         product = self.core.add(self.core.products, ProductState(total, total, centred, count))
         return Aggregate(kind, "DOUBLE", support, (sum_, product), (count,))
 
-    def _pairs(self, node: exp.Expression, columns: Sequence[exp.Expression], kind: str, where: str) -> Aggregate:
+    def _pairs(self, node: exp.Expr, columns: Sequence[exp.Expr], kind: str, where: str) -> Aggregate:
         """Moments over the rows where none of the columns is null; the states are all sums, then all products."""
         values = []
         for column in columns:
@@ -162,7 +162,7 @@ class Splitter:
 
     # --- bins ----------------------------------------------------------------------------------------------------
 
-    def _histogram(self, node: exp.Expression, arguments: Sequence[exp.Expression], where: str) -> Aggregate:
+    def _histogram(self, node: exp.Expr, arguments: Sequence[exp.Expr], where: str) -> Aggregate:
         numbers = [_constant(argument) for argument in arguments[1:]]
         if len(arguments) != 4 or any(number is None for number in numbers):
             raise refuse(self.source, node, errors.ARGUMENT, reason="histogram(x, lower, upper, bins)")
@@ -182,7 +182,7 @@ class Splitter:
                 f"+ CAST({first} < {count - 1} AND {value} >= {listed}[{first} + 2] AS INTEGER) END")
         return self._binned("histogram", "BIGINT[]", bin_, count, where, (tuple(edges),))
 
-    def _distinct(self, node: exp.Expression, argument: exp.Expression, where: str) -> Aggregate:
+    def _distinct(self, node: exp.Expr, argument: exp.Expr, where: str) -> Aggregate:
         found = self.domains.of(argument, self.scope)
         if found is None:
             grid = self._grid(argument)
@@ -196,7 +196,7 @@ class Splitter:
         return self._binned("distinct", "BIGINT", grid.index_sql(self._sql(argument)), max(grid.count, 1), where, (),
                             presence=True)
 
-    def _chi_square(self, node: exp.Expression, arguments: Sequence[exp.Expression], where: str) -> Aggregate:
+    def _chi_square(self, node: exp.Expr, arguments: Sequence[exp.Expr], where: str) -> Aggregate:
         if len(arguments) != 2:
             raise refuse(self.source, node, errors.ARGUMENT, reason="chi_square(a, b)")
         grids = []
@@ -222,7 +222,7 @@ class Splitter:
 
     # --- order statistics ----------------------------------------------------------------------------------------
 
-    def _quantile(self, node: exp.Expression, value: exp.Expression, at: exp.Expression, where: str) -> Aggregate:
+    def _quantile(self, node: exp.Expr, value: exp.Expr, at: exp.Expr, where: str) -> Aggregate:
         listed = at.expressions if isinstance(at, exp.Array) else [at]
         numbers = [_constant(one) for one in listed]
         if not numbers or len(numbers) > 32 or any(number is None or not 0 <= number <= 1 for number in numbers):
@@ -231,7 +231,7 @@ class Splitter:
         return self._ranked(node, value, kind, tuple(float(number or 0) for number in numbers), where,
                             many=isinstance(at, exp.Array))
 
-    def _ranked(self, node: exp.Expression, argument: exp.Expression, kind: str, at: tuple[float, ...], where: str, *,
+    def _ranked(self, node: exp.Expr, argument: exp.Expr, kind: str, at: tuple[float, ...], where: str, *,
                 many: bool = False) -> Aggregate:
         grid = self._grid(argument)
         if grid is None:
@@ -254,7 +254,7 @@ class Splitter:
         place = len(self.core.ranks) - 1
         return Aggregate(kind, f"{type_}[]" if many else type_, support, (place,), (at, many))
 
-    def _grid(self, argument: exp.Expression) -> Grid | None:
+    def _grid(self, argument: exp.Expr) -> Grid | None:
         argument = _bare(argument)
         if not isinstance(argument, exp.Column):
             return None
@@ -263,7 +263,7 @@ class Splitter:
 
     # --- common --------------------------------------------------------------------------------------------------
 
-    def _support(self, argument: exp.Expression, value: str, where: str, count: int) -> int:
+    def _support(self, argument: exp.Expr, value: str, where: str, count: int) -> int:
         """What a sum rests on: where its argument has a condition, the rows it gives something other than nought for."""
         if not any(isinstance(node, _CONDITIONS) for node in argument.walk()):
             return count
@@ -271,45 +271,45 @@ class Splitter:
         inner = f"{where} AND " if where else ""
         return self.core.support(f"count(*) FILTER (WHERE {inner}({value}) <> 0)")
 
-    def _note_condition(self, argument: exp.Expression) -> None:
+    def _note_condition(self, argument: exp.Expr) -> None:
         if any(isinstance(node, _CONDITIONS) for node in argument.walk()):
             self._condition(argument, f"({self._sql(argument)}) IS NOT NULL")
 
-    def _condition(self, tree: exp.Expression, sql: str) -> None:
+    def _condition(self, tree: exp.Expr, sql: str) -> None:
         """Remember a condition inside an aggregate: the rows it picks are told apart from the others."""
         if sql not in self.core.conditional:
             self.core.conditional.append(sql)
         self.core.told_apart |= {found for column in tree.find_all(exp.Column) for found in behind(column, self.scope)}
 
-    def _number(self, argument: exp.Expression, node: exp.Expression) -> str:
+    def _number(self, argument: exp.Expr, node: exp.Expr) -> str:
         type_ = self.types(argument)
         if not _is_number(type_):
             raise refuse(self.source, node, errors.TYPES, reason=type_)
         return type_
 
-    def _type(self, argument: exp.Expression, allowed: Sequence[str], node: exp.Expression) -> None:
+    def _type(self, argument: exp.Expr, allowed: Sequence[str], node: exp.Expr) -> None:
         type_ = self.types(argument)
         if type_ not in allowed:
             raise refuse(self.source, node, errors.TYPES, reason=type_)
 
-    def _value(self, argument: exp.Expression) -> str:
+    def _value(self, argument: exp.Expr) -> str:
         """A number to sum. One that is worked out must not be able to make a sum overflow: that would be told."""
         sql = self._sql(argument)
         if isinstance(_bare(argument), exp.Column) or self.types(argument) == "BOOLEAN" or _is_small(_bare(argument)):
             return sql
         return f"CASE WHEN abs({sql}) <= 1e15 THEN {sql} END"
 
-    def _sql(self, tree: exp.Expression) -> str:
+    def _sql(self, tree: exp.Expr) -> str:
         return to_sql(guarded(tree))
 
 
-def _bare(tree: exp.Expression) -> exp.Expression:
+def _bare(tree: exp.Expr) -> exp.Expr:
     while isinstance(tree, exp.Paren):
         tree = tree.this
     return tree
 
 
-def _is_small(tree: exp.Expression) -> bool:
+def _is_small(tree: exp.Expr) -> bool:
     """A truth value as a number."""
     return isinstance(tree, exp.Cast) and isinstance(_bare(tree.this), (*grammar.COMPARISONS, *grammar.LOGIC))
 
@@ -318,7 +318,7 @@ def _filter(condition: str) -> str:
     return f" FILTER (WHERE {condition})" if condition else ""
 
 
-def _constant(tree: exp.Expression) -> float | None:
+def _constant(tree: exp.Expr) -> float | None:
     sign = 1.0
     while isinstance(tree, (exp.Paren, exp.Neg)):
         sign = -sign if isinstance(tree, exp.Neg) else sign

@@ -24,23 +24,23 @@ _NEVER_FAILS: Final = (
 _THROUGH: Final = (*grammar.COMPARISONS, *grammar.LOGIC, exp.Paren)
 
 
-def guarded(tree: exp.Expression) -> exp.Expression:
+def guarded(tree: exp.Expr) -> exp.Expr:
     """A copy of a row's expression in which what could fail on some value gives null instead."""
     copied = tree.copy()
     if _may_fail(copied):
         if isinstance(copied, _THROUGH):
             # Inside comparisons, so that a join's condition stays one that DuckDB can hash.
             for name, value in copied.args.items():
-                if isinstance(value, exp.Expression) and not isinstance(value, exp.Identifier):
+                if isinstance(value, exp.Expr) and not isinstance(value, exp.Identifier):
                     copied.set(name, guarded(value))
                 elif isinstance(value, list):
-                    copied.set(name, [guarded(one) if isinstance(one, exp.Expression) else one for one in value])
+                    copied.set(name, [guarded(one) if isinstance(one, exp.Expr) else one for one in value])
         else:
             return exp.Anonymous(this="TRY", expressions=[copied])
     return copied
 
 
-def _may_fail(tree: exp.Expression) -> bool:
+def _may_fail(tree: exp.Expr) -> bool:
     return any(not isinstance(node, (*_NEVER_FAILS, *grammar.COMPARISONS, *grammar.LOGIC, exp.Case, exp.If))
                for node in tree.walk())
 
@@ -63,14 +63,14 @@ def guard_rows(select: exp.Select) -> exp.Select:
     return select
 
 
-def _guard_output(tree: exp.Expression) -> exp.Expression:
+def _guard_output(tree: exp.Expr) -> exp.Expr:
     """An output that may hold aggregates: their arguments are guarded, and what is worked out from them."""
     if not any(is_aggregate(node) for node in tree.walk()):
         return guarded(tree)
     holder = exp.Paren(this=tree.copy())
-    for node in [node for node in holder.find_all(exp.Expression) if is_aggregate(node)]:
+    for node in [node for node in holder.find_all(exp.Expr) if is_aggregate(node)]:
         for name, value in node.args.items():
-            if isinstance(value, exp.Expression) and not isinstance(value, (exp.Star, exp.Distinct)):
+            if isinstance(value, exp.Expr) and not isinstance(value, (exp.Star, exp.Distinct)):
                 node.set(name, guarded(value))
     result = holder.this
     result.pop()
@@ -98,7 +98,7 @@ def from_sql(core: Core, finite: bool = False) -> str:
     return to_sql(shell)[len("SELECT 1 "):]
 
 
-def _finite(name: str) -> exp.Expression:
+def _finite(name: str) -> exp.Expr:
     column = exp.column(exp.to_identifier(name, quoted=True))
     case = exp.Case(ifs=[exp.If(this=exp.Anonymous(this="isfinite", expressions=[column]), true=column.copy())])
     return exp.alias_(case, name, quoted=True)

@@ -36,7 +36,7 @@ class Key:
         title: as it is named in messages.
     """
 
-    expression: exp.Expression
+    expression: exp.Expr
     domain: Domain
     type: str
     title: str
@@ -89,15 +89,16 @@ class Grid:
         """SQL for the place of a value; one beyond the bounds counts at the bound."""
         if self.values:
             listed = ", ".join(_literal(one) for one in self.values)
-            return f"list_position([{listed}], {value}) - 1"
+            return f"nullif(list_position([{listed}], {value}), 0) - 1"
         if self.type == "date":
             number = f"datediff('day', DATE '1970-01-01', {value})"
         elif self.type == "timestamp":
             number = f"epoch({value})"
         else:
             number = f"CAST({value} AS DOUBLE)"
-        place = f"round(({number} - {double_sql(self.lower)}) / {double_sql(float(self.step))}) - {self.offset}"
-        return f"CAST(least(greatest({place}, 0), {self.count - 1}) AS BIGINT)"
+        place = f"(round(({number} - {double_sql(self.lower)}) / {double_sql(float(self.step))}) - {self.offset})"
+        # Not least and greatest, which take no notice of nulls.
+        return f"CAST(CASE WHEN {place} < 0 THEN 0 WHEN {place} > {self.count - 1} THEN {self.count - 1} ELSE {place} END AS BIGINT)"
 
 
 def _literal(value: Any) -> str:

@@ -32,7 +32,7 @@ _RANGES: Final[dict[str, range]] = {
     "MINUTE": range(60), "SECOND": range(60), "WEEK": range(1, 54), "WEEKOFYEAR": range(1, 54), "DOW": range(7),
     "DAYOFWEEK": range(7), "ISODOW": range(1, 8), "DOY": range(1, 367), "DAYOFYEAR": range(1, 367),
 }
-_PARTS: Final[dict[type[exp.Expression], str]] = {
+_PARTS: Final[dict[type[exp.Expr], str]] = {
     exp.Month: "MONTH", exp.Quarter: "QUARTER", exp.Day: "DAY", exp.DayOfMonth: "DAY", exp.Hour: "HOUR",
     exp.Minute: "MINUTE", exp.Second: "SECOND", exp.Week: "WEEK", exp.WeekOfYear: "WEEK", exp.DayOfWeek: "DOW",
     exp.DayOfWeekIso: "ISODOW", exp.DayOfYear: "DOY",
@@ -72,7 +72,7 @@ class Domains:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def of(self, tree: exp.Expression, scope: Scope) -> Domain | None:
+    def of(self, tree: exp.Expr, scope: Scope) -> Domain | None:
         """The values ``tree`` can take, or None if they are not known to be few."""
         image = self._image(tree, scope)
         if image is not None:
@@ -82,7 +82,7 @@ class Domains:
 
     # --- worked out on everything the columns can hold -----------------------------------------------------------
 
-    def _image(self, tree: exp.Expression, scope: Scope) -> Domain | None:
+    def _image(self, tree: exp.Expr, scope: Scope) -> Domain | None:
         variables: dict[tuple[int, str, str], _Variable] = {}
         expanded = _expand(tree, scope, variables)
         if expanded is None or math.prod(len(one.values) + 1 for one in variables.values()) > MAX_COMBINATIONS:
@@ -94,7 +94,7 @@ class Domains:
             for place, (name, one) in enumerate(zip(names, variables.values(), strict=True))]
         origins = "".join(f", list(DISTINCT {name}.s) FILTER ({name}.s IS NOT NULL)" for name in names)
         source = f" FROM {', '.join(names)}" if names else ""
-        sql = (f"{'WITH ' + ', '.join(with_) if with_ else ''} SELECT TRY({to_sql(expanded)}) AS r{origins}{source} "  # noqa: S608
+        sql = (f"{'WITH ' + ', '.join(with_) if with_ else ''} SELECT TRY({to_sql(expanded)}) AS r{origins}{source} "
                "GROUP BY r ORDER BY r")
         if not names:
             sql = f"SELECT TRY({to_sql(expanded)}) AS r"
@@ -115,7 +115,7 @@ class Domains:
 
     # --- by form -------------------------------------------------------------------------------------------------
 
-    def _by_form(self, tree: exp.Expression, scope: Scope) -> list[Any] | None:
+    def _by_form(self, tree: exp.Expr, scope: Scope) -> list[Any] | None:
         if isinstance(tree, exp.Column):
             behind = scope.field(tree)
             if behind.expression is None or behind.scope is None:
@@ -136,7 +136,7 @@ class Domains:
             return list(_RANGES[part])
         return self._of_parts(tree, scope)
 
-    def _union(self, trees: Sequence[exp.Expression], scope: Scope) -> list[Any] | None:
+    def _union(self, trees: Sequence[exp.Expr], scope: Scope) -> list[Any] | None:
         values: dict[Any, None] = {}
         for tree in trees:
             if isinstance(_bare(tree), exp.Null):
@@ -147,7 +147,7 @@ class Domains:
             values.update(dict.fromkeys(found.values))
         return list(values)
 
-    def _of_parts(self, tree: exp.Expression, scope: Scope) -> list[Any] | None:
+    def _of_parts(self, tree: exp.Expr, scope: Scope) -> list[Any] | None:
         """A function of what is finite itself: ``cast(x > 5 AS INT)``."""
         children = [child for child in tree.iter_expressions() if not isinstance(child, (exp.DataType, exp.Var, exp.Literal))]
         if not children or type(tree) not in grammar.SCALARS:
@@ -179,13 +179,13 @@ class Domains:
             return list(dict.fromkeys(kept))
 
 
-def _bare(tree: exp.Expression) -> exp.Expression:
+def _bare(tree: exp.Expr) -> exp.Expr:
     while isinstance(tree, exp.Paren):
         tree = tree.this
     return tree
 
 
-def _expand(tree: exp.Expression, scope: Scope, variables: dict[tuple[int, str, str], _Variable]) -> exp.Expression | None:
+def _expand(tree: exp.Expr, scope: Scope, variables: dict[tuple[int, str, str], _Variable]) -> exp.Expr | None:
     """``tree`` over variables ``v0.v``, …, each a granted column with known values; None if there is another."""
     holder = exp.Paren(this=tree.copy())
     for column in list(holder.find_all(exp.Column)):

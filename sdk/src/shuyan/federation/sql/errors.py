@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from shuyan.federation.problems import OWN_FIGURE_REFUSED
 from shuyan.problems import ProblemError, define
 
 _LONGEST_CLAUSE: Final = 160
@@ -69,11 +70,7 @@ PATTERN: Final = _define("sql_pattern", "匹配模式须为不超过 {maximum} �
 TYPES: Final = _define("sql_wrong_types", "类型不匹配（{reason}）。", "the types do not fit ({reason}).")
 TOO_MANY_CELLS: Final = _define("sql_too_many_cells", "结果最多可能有 {cells} 个数值，超过上限 {maximum}。",
                                 "the result could have {cells} values, more than {maximum}.")
-OWN_FIGURE: Final = define(
-    "own_figure_refused", 403,
-    zh="按“{dimension}”区分会直接显示单个部门自己的数字，授权凭证不允许。可改用多个部门共有的维度，或申请允许显示部门数据的授权。",
-    en="Telling “{dimension}” apart would show a single department's own figure, which the grant does not allow. Use a "
-       "dimension that several departments share, or ask for a grant that allows it.")
+OWN_FIGURE: Final = OWN_FIGURE_REFUSED
 COLUMNS_DIFFER: Final = define(
     "columns_differ", 409, zh="字段“{column}”在各部门的{what}不一致。", en="The departments differ in the {what} of the column “{column}”.")
 RELEASED_FAILED: Final = define("sql_released_failed", 422, zh="在已发布的结果上计算时出错：{reason}。",
@@ -95,7 +92,7 @@ def at(source: str, start: int, clause: str, code: str, **args: object) -> Probl
     return ProblemError(code, field="sql", line=line, column=column, clause=text, **args)
 
 
-def refuse(source: str, node: exp.Expression, code: str, **args: object) -> ProblemError:
+def refuse(source: str, node: exp.Expr, code: str, **args: object) -> ProblemError:
     """A refusal of a part of the parsed query."""
     starts = [found.meta["start"] for found in node.walk() if "start" in found.meta]
     ends = [found.meta["end"] for found in node.walk() if "end" in found.meta]

@@ -7,12 +7,12 @@ is only ever written anew from the tree, with every identifier quoted.
 from __future__ import annotations
 
 import logging
-from typing import Final, cast
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import ParseError, SqlglotError
-from sqlglot.tokens import TokenType
 
 from shuyan.federation.sql import errors, grammar
 from shuyan.federation.sql.errors import at, refuse
@@ -55,7 +55,7 @@ def _parsed(source: str) -> exp.Select:
         if token.token_type in (TokenType.PLACEHOLDER, TokenType.PARAMETER, TokenType.SESSION_PARAMETER):
             raise at(source, token.start, source[token.start : token.end + 2], errors.PARAMETER)
     try:
-        trees = [tree for tree in sqlglot.parse(source, dialect=DIALECT)]
+        trees = list(sqlglot.parse(source, dialect=DIALECT))
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
         place = _offset(source, first.get("line"), first.get("col"), str(first.get("highlight") or ""))
@@ -86,7 +86,7 @@ def _offset(source: str, line: object, column: object, highlight: str) -> int:
     return max(0, min(len(source), sum(len(text) + 1 for text in lines[: line - 1]) + column - max(1, len(highlight))))
 
 
-def _check_size(source: str, tree: exp.Expression) -> None:
+def _check_size(source: str, tree: exp.Expr) -> None:
     level, depth, nodes = [tree], 0, 0
     while level:
         depth, nodes = depth + 1, nodes + len(level)
@@ -95,20 +95,20 @@ def _check_size(source: str, tree: exp.Expression) -> None:
         level = [child for node in level for child in node.iter_expressions()]
 
 
-def _check(source: str, tree: exp.Expression) -> None:
+def _check(source: str, tree: exp.Expr) -> None:
     # In the order of the text as far as it goes, so that the first thing that is wrong is told.
     for node in tree.dfs():
         _check_node(source, node)
 
 
-def _check_node(source: str, node: exp.Expression) -> None:
+def _check_node(source: str, node: exp.Expr) -> None:
     kind = type(node)
     if kind in grammar.ARGUMENTS:
         allowed = grammar.ARGUMENTS[kind]
         for name, value in node.args.items():
             if name not in allowed and value not in (None, False, [], ""):
                 raise _clause(source, node, name, value)
-    if isinstance(node, exp.Func) and not isinstance(node, (exp.And, exp.Or)):
+    if isinstance(node, exp.Func) and kind not in grammar.LOGIC:
         _check_function(source, node)
     elif kind not in grammar.SCALARS and kind not in grammar.STRUCTURE:
         raise _unavailable(source, node)
@@ -117,9 +117,9 @@ def _check_node(source: str, node: exp.Expression) -> None:
         check(source, node)
 
 
-def _clause(source: str, node: exp.Expression, name: str, value: object) -> Exception:
+def _clause(source: str, node: exp.Expr, name: str, value: object) -> Exception:
     part = value[0] if isinstance(value, list) and value else value
-    part = part if isinstance(part, exp.Expression) else node
+    part = part if isinstance(part, exp.Expr) else node
     if isinstance(node, exp.Table) and name in ("db", "catalog"):
         return refuse(source, node, errors.FILE)
     if name == "laterals" or isinstance(part, exp.Lateral):
@@ -137,7 +137,7 @@ def _clause(source: str, node: exp.Expression, name: str, value: object) -> Exce
     return refuse(source, part, errors.CLAUSE)
 
 
-def _unavailable(source: str, node: exp.Expression) -> Exception:
+def _unavailable(source: str, node: exp.Expr) -> Exception:
     if isinstance(node, (exp.Window, exp.WindowSpec)):
         return refuse(source, node, errors.WINDOW)
     if isinstance(node, exp.SetOperation):
@@ -183,24 +183,24 @@ def _check_function(source: str, node: exp.Func) -> None:
 # --- what needs a closer look --------------------------------------------------------------------------------------
 
 
-def _check_table(source: str, node: exp.Expression) -> None:
+def _check_table(source: str, node: exp.Expr) -> None:
     if not isinstance(node.this, exp.Identifier):
         raise refuse(source, node, errors.TABLE_FUNCTION)
 
 
-def _check_star(source: str, node: exp.Expression) -> None:
+def _check_star(source: str, node: exp.Expr) -> None:
     if not isinstance(node.parent, exp.Count) or any(node.args.values()):
         raise refuse(source, node.parent if isinstance(node.parent, exp.Column) else node, errors.STAR)
 
 
-def _check_column(source: str, node: exp.Expression) -> None:
+def _check_column(source: str, node: exp.Expr) -> None:
     if isinstance(node.this, exp.Star):
         raise refuse(source, node, errors.STAR)
     if not isinstance(node.this, exp.Identifier):
         raise refuse(source, node, errors.EXPRESSION)
 
 
-def _check_subquery(source: str, node: exp.Expression) -> None:
+def _check_subquery(source: str, node: exp.Expr) -> None:
     if not isinstance(node.parent, (exp.From, exp.Join)):
         raise refuse(source, node, errors.SUBQUERY)
     if isinstance(node.this, exp.SetOperation):
@@ -209,7 +209,7 @@ def _check_subquery(source: str, node: exp.Expression) -> None:
         raise refuse(source, node, errors.CLAUSE)
 
 
-def _check_select(source: str, node: exp.Expression) -> None:
+def _check_select(source: str, node: exp.Expr) -> None:
     if node.parent is not None and not isinstance(node.parent, (exp.Subquery, exp.CTE)):
         raise refuse(source, node, errors.SUBQUERY)
     if node.args.get("from_") is None:
@@ -219,19 +219,19 @@ def _check_select(source: str, node: exp.Expression) -> None:
             raise refuse(source, item, errors.STAR)
 
 
-def _check_with(source: str, node: exp.Expression) -> None:
+def _check_with(source: str, node: exp.Expr) -> None:
     if node.args.get("recursive"):
         raise refuse(source, node, errors.RECURSIVE)
 
 
-def _check_cte(source: str, node: exp.Expression) -> None:
+def _check_cte(source: str, node: exp.Expr) -> None:
     if isinstance(node.this, exp.SetOperation):
         raise refuse(source, node.this, errors.SET_OPERATION)
     if not isinstance(node.this, exp.Select):
         raise refuse(source, node.this, errors.NOT_SELECT)
 
 
-def _check_join(source: str, node: exp.Expression) -> None:
+def _check_join(source: str, node: exp.Expr) -> None:
     if isinstance(node.this, exp.Lateral):
         raise refuse(source, node.this, errors.LATERAL)
     side, kind = str(node.args.get("side") or ""), str(node.args.get("kind") or "")
@@ -241,24 +241,24 @@ def _check_join(source: str, node: exp.Expression) -> None:
         raise refuse(source, node, errors.JOIN)
 
 
-def _check_distinct(source: str, node: exp.Expression) -> None:
+def _check_distinct(source: str, node: exp.Expr) -> None:
     if not isinstance(node.parent, exp.Count) or len(node.expressions) != 1 or node.args.get("on"):
         raise refuse(source, node.parent or node, errors.DISTINCT)
 
 
-def _check_type(source: str, node: exp.Expression) -> None:
+def _check_type(source: str, node: exp.Expr) -> None:
     name = node.this.value if isinstance(node.this, exp.DType) else str(node.this)
     if name not in grammar.TYPES or node.args.get("nested"):
         raise refuse(source, node.parent or node, errors.TYPE)
 
 
-def _check_pattern(source: str, node: exp.Expression) -> None:
+def _check_pattern(source: str, node: exp.Expr) -> None:
     pattern = node.expression
     if not (isinstance(pattern, exp.Literal) and pattern.is_string and len(pattern.this) <= grammar.MAX_PATTERN):
         raise refuse(source, node, errors.PATTERN, maximum=grammar.MAX_PATTERN)
 
 
-def _check_unit(source: str, node: exp.Expression) -> None:
+def _check_unit(source: str, node: exp.Expr) -> None:
     part = node.this if isinstance(node, exp.Extract) else node.args.get("unit")
     if isinstance(node, exp.Interval) and not (isinstance(node.this, exp.Literal) and part is not None):
         raise refuse(source, node, errors.EXPRESSION)
@@ -266,24 +266,24 @@ def _check_unit(source: str, node: exp.Expression) -> None:
         raise refuse(source, node, errors.EXPRESSION)
 
 
-def _check_limit(source: str, node: exp.Expression) -> None:
+def _check_limit(source: str, node: exp.Expr) -> None:
     if not (isinstance(node.expression, exp.Literal) and not node.expression.is_string and node.expression.this.isdigit()):
         raise refuse(source, node, errors.CLAUSE)
 
 
-def _check_array(source: str, node: exp.Expression) -> None:
+def _check_array(source: str, node: exp.Expr) -> None:
     if not isinstance(node.parent, (exp.PercentileCont, exp.PercentileDisc)):
         raise refuse(source, node, errors.EXPRESSION)
 
 
-def _check_within(source: str, node: exp.Expression) -> None:
+def _check_within(source: str, node: exp.Expr) -> None:
     order = node.expression
     if not isinstance(node.this, (exp.PercentileCont, exp.PercentileDisc)) or not isinstance(order, exp.Order) or (
             len(order.expressions) != 1 or order.expressions[0].args.get("desc")):
         raise refuse(source, node, errors.CLAUSE)
 
 
-_SPECIAL: Final = {
+_SPECIAL: Final[dict[type[exp.Expr], Callable[[str, Any], None]]] = {
     exp.Table: _check_table, exp.Star: _check_star, exp.Column: _check_column, exp.Subquery: _check_subquery,
     exp.Select: _check_select, exp.With: _check_with, exp.CTE: _check_cte, exp.Join: _check_join,
     exp.Distinct: _check_distinct, exp.DataType: _check_type, exp.RegexpLike: _check_pattern, exp.Like: _check_pattern,
@@ -293,7 +293,7 @@ _SPECIAL: Final = {
 }
 
 
-def to_sql(tree: exp.Expression) -> str:
+def to_sql(tree: exp.Expr) -> str:
     """A tree as DuckDB reads it, every identifier quoted."""
     return tree.sql(dialect=DIALECT, identify=True, comments=False)
 
@@ -304,4 +304,4 @@ def normalised(source: str) -> str:
     Raises:
         ProblemError: as :func:`parse`.
     """
-    return to_sql(cast(exp.Expression, parse(source)))
+    return to_sql(cast(exp.Expr, parse(source)))

@@ -16,7 +16,7 @@ MAX_CORES: Final = 4
 MAX_CELLS: Final = 100_000
 MAX_KEYS: Final = 8
 
-Kind = type[exp.Expression]
+Kind = type[exp.Expr]
 
 COMPARISONS: Final[tuple[Kind, ...]] = (
     exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Is, exp.In, exp.Between,

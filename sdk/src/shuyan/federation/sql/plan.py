@@ -227,7 +227,7 @@ class _Planner:
             raise refuse(self._source, levels[-1][0], errors.MIXED_LEVELS)
         return scope, levels[0][1], tables
 
-    def _resource(self, node: exp.Expression) -> dict[str, Field]:
+    def _resource(self, node: exp.Expr) -> dict[str, Field]:
         found = self._catalogue.get(node.name.lower())
         if found is None:
             looks_like_file = any(mark in node.name for mark in "./\\:*")
@@ -253,8 +253,8 @@ class _Planner:
         if field_.resource:
             self._columns[field_.resource][field_.column] = None
 
-    def _resolved(self, tree: exp.Expression, scope: Scope, aliases: Mapping[str, exp.Expression] | None = None, *,
-                  aliases_first: bool = False) -> exp.Expression:
+    def _resolved(self, tree: exp.Expr, scope: Scope, aliases: Mapping[str, exp.Expr] | None = None, *,
+                  aliases_first: bool = False) -> exp.Expr:
         found = scope.resolve(tree, aliases or {}, aliases_first=aliases_first)
         for column in found.find_all(exp.Column):
             self._use(scope.field(column))
@@ -262,7 +262,7 @@ class _Planner:
 
     def _resolve(self, select: exp.Select, scope: Scope) -> None:
         """Write out every name of a SELECT, in place."""
-        aliases: dict[str, exp.Expression] = {}
+        aliases: dict[str, exp.Expr] = {}
         items, names = [], set()
         for item in select.expressions:
             bare = item.this if isinstance(item, exp.Alias) else item
@@ -298,17 +298,17 @@ class _Planner:
                     one.set("this", self._resolved(one.this, scope, aliases, aliases_first=True))
                 self._refuse_nested(one.this)
 
-    def _at(self, select: exp.Select, place: int, node: exp.Expression) -> exp.Expression:
+    def _at(self, select: exp.Select, place: int, node: exp.Expr) -> exp.Expr:
         if not 1 <= place <= len(select.expressions):
             raise refuse(self._source, node, errors.UNKNOWN_COLUMN, name=str(place))
-        result: exp.Expression = select.expressions[place - 1].this.copy()
+        result: exp.Expr = select.expressions[place - 1].this.copy()
         return result
 
-    def _resolve_group(self, select: exp.Select, scope: Scope, aliases: Mapping[str, exp.Expression]) -> None:
+    def _resolve_group(self, select: exp.Select, scope: Scope, aliases: Mapping[str, exp.Expr]) -> None:
         group = select.args.get("group")
         if group is None:
             return
-        keys: list[exp.Expression] = []
+        keys: list[exp.Expr] = []
         if group.args.get("all"):
             keys = [item.this.copy() for item in select.expressions if not any(True for _ in aggregates(item.this))]
         for one in group.expressions:
@@ -316,7 +316,7 @@ class _Planner:
             resolved = self._at(select, place, one) if place is not None else self._resolved(one, scope, aliases)
             self._refuse_aggregates(resolved)
             keys.append(resolved)
-        distinct: list[exp.Expression] = []
+        distinct: list[exp.Expr] = []
         for key in keys:
             if key not in distinct:
                 distinct.append(key)
@@ -352,11 +352,11 @@ class _Planner:
             if select.args.get(name) is not None:
                 raise refuse(self._source, select.args[name], errors.CLAUSE)
 
-    def _refuse_aggregates(self, tree: exp.Expression) -> None:
+    def _refuse_aggregates(self, tree: exp.Expr) -> None:
         for node in aggregates(tree):
             raise refuse(self._source, node, errors.AGGREGATE_PLACE)
 
-    def _refuse_nested(self, tree: exp.Expression) -> None:
+    def _refuse_nested(self, tree: exp.Expr) -> None:
         for outer in aggregates(tree):
             # FILTER and WITHIN GROUP are part of the aggregate they stand with.
             inner = [node for node in outer.walk() if is_aggregate(node)]
@@ -370,7 +370,7 @@ class _Planner:
         for tree in [*(item.this for item in select.expressions), *([having.this] if having is not None else [])]:
             self._over(tree, keys, lambda node: None)
 
-    def _over(self, tree: exp.Expression, keys: list[exp.Expression], found: object) -> None:
+    def _over(self, tree: exp.Expr, keys: list[exp.Expr], found: object) -> None:
         if any(tree == key for key in keys) or is_aggregate(tree) or isinstance(tree, (exp.Filter, exp.WithinGroup)):
             return
         if isinstance(tree, exp.Column):
@@ -423,7 +423,7 @@ class _Planner:
         return len(self._cores) - 1
 
 
-def _ordinal(tree: exp.Expression) -> int | None:
+def _ordinal(tree: exp.Expr) -> int | None:
     return int(tree.this) if isinstance(tree, exp.Literal) and not tree.is_string and tree.this.isdigit() else None
 
 
@@ -442,7 +442,7 @@ class _Types:
         self._from = relation
         self._check(relation)
 
-    def __call__(self, tree: exp.Expression) -> str:
+    def __call__(self, tree: exp.Expr) -> str:
         shell = self._from.copy()
         shell.set("expressions", [tree.copy()])
         return self._describe(shell, tree)
@@ -452,7 +452,7 @@ class _Types:
         shell.set("expressions", [exp.Literal.number(1)])
         self._describe(shell, relation.args.get("where") or relation)
 
-    def _describe(self, shell: exp.Select, blamed: exp.Expression) -> str:
+    def _describe(self, shell: exp.Select, blamed: exp.Expr) -> str:
         try:
             rows = self._connection.execute(f"DESCRIBE {to_sql(shell)}").fetchall()
         except duckdb.Error as error:
@@ -464,17 +464,17 @@ class _Types:
 class _Rewriter:
     """Expressions over groups, as expressions over the columns of a released result: keys ``k0``…, aggregates ``a0``…."""
 
-    def __init__(self, source: str, keys: list[exp.Expression], splitter: Splitter) -> None:
+    def __init__(self, source: str, keys: list[exp.Expr], splitter: Splitter) -> None:
         self._source, self._keys, self._splitter = source, keys, splitter
 
-    def __call__(self, tree: exp.Expression) -> exp.Expression:
+    def __call__(self, tree: exp.Expr) -> exp.Expr:
         holder = exp.Paren(this=tree.copy())
         self._visit(holder.this)
-        result: exp.Expression = holder.this
+        result: exp.Expr = holder.this
         result.pop()
         return result
 
-    def _visit(self, node: exp.Expression) -> None:
+    def _visit(self, node: exp.Expr) -> None:
         for place, key in enumerate(self._keys):
             if node == key:
                 node.replace(exp.column(exp.to_identifier(f"k{place}", quoted=True)))

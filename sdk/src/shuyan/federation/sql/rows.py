@@ -60,7 +60,7 @@ def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
     return found
 
 
-def _of_table(inputs: Inputs, core: Core, relation: exp.Select, table: exp.Expression) -> list[tuple[str, str, RowSet]]:
+def _of_table(inputs: Inputs, core: Core, relation: exp.Select, table: exp.Expr) -> list[tuple[str, str, RowSet]]:
     """One resource: its rows are read in their order."""
     where = to_sql(relation.args["where"].this) if relation.args.get("where") is not None else ""
     conditions = {rowsets.BASE: where}

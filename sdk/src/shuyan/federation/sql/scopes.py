@@ -59,10 +59,9 @@ class _Inliner:
             place.set("this", self._relation(place.this, known))
         return tree
 
-    def _relation(self, node: exp.Expression, known: Mapping[str, tuple[exp.Select, bool]]) -> exp.Expression:
+    def _relation(self, node: exp.Expr, known: Mapping[str, tuple[exp.Select, bool]]) -> exp.Expr:
         if isinstance(node, exp.Subquery):
-            made = exp.Subquery(this=self.select(node.this, known), alias=node.args.get("alias"))
-            return made
+            return exp.Subquery(this=self.select(node.this, known), alias=node.args.get("alias"))
         found = known.get(node.name.lower())
         if found is None:
             return node.copy()
@@ -90,7 +89,7 @@ class Field:
     resource: str = ""
     column: str = ""
     terms: ColumnTerms | None = None
-    expression: exp.Expression | None = None
+    expression: exp.Expr | None = None
     scope: Scope | None = None
 
 
@@ -102,7 +101,7 @@ class Scope:
     relations: dict[str, dict[str, Field]] = field(default_factory=dict)
     merged: set[str] = field(default_factory=set)
 
-    def add(self, node: exp.Expression, fields: Mapping[str, Field]) -> None:
+    def add(self, node: exp.Expr, fields: Mapping[str, Field]) -> None:
         alias = node.alias_or_name.lower()
         if alias in self.relations:
             raise refuse(self.source, node, errors.AMBIGUOUS, name=node.alias_or_name)
@@ -135,13 +134,13 @@ class Scope:
         identifier.meta.update(column.this.meta)
         return exp.column(identifier, table=exp.to_identifier(homes[0], quoted=True))
 
-    def resolve(self, tree: exp.Expression, aliases: Mapping[str, exp.Expression], *, aliases_first: bool = False) -> exp.Expression:
+    def resolve(self, tree: exp.Expr, aliases: Mapping[str, exp.Expr], *, aliases_first: bool = False) -> exp.Expr:
         """``tree`` with every column in full; names that are no column may be aliases of the select list.
 
         Raises:
             ProblemError: ``sql_unknown_column`` and the like.
         """
-        def replace(node: exp.Expression) -> exp.Expression:
+        def replace(node: exp.Expr) -> exp.Expr:
             if not isinstance(node, exp.Column):
                 return node
             alias = aliases.get(node.name.lower()) if not node.table else None
@@ -157,7 +156,7 @@ class Scope:
         holder = exp.Paren(this=tree.copy())
         for column in list(holder.find_all(exp.Column)):
             column.replace(replace(column))
-        result: exp.Expression = holder.this
+        result: exp.Expr = holder.this
         result.pop()
         return result
 
@@ -172,19 +171,19 @@ def behind(column: exp.Column, scope: Scope) -> set[tuple[str, str]]:
     return {one for inner in found.expression.find_all(exp.Column) for one in behind(inner, found.scope)}
 
 
-def parenthesised(tree: exp.Expression) -> exp.Expression:
+def parenthesised(tree: exp.Expr) -> exp.Expr:
     """A copy that may stand anywhere in an expression."""
     copied = tree.copy()
     return copied if isinstance(copied, (exp.Column, exp.Literal, exp.Func, exp.Paren)) else exp.Paren(this=copied)
 
 
-def is_aggregate(node: exp.Expression) -> bool:
+def is_aggregate(node: exp.Expr) -> bool:
     """Whether a node is an aggregate function, not what is around it."""
     return type(node) in grammar.AGGREGATES or (
         isinstance(node, exp.Anonymous) and node.name.lower() in grammar.NAMED_AGGREGATES)
 
 
-def inside_aggregate(node: exp.Expression) -> bool:
+def inside_aggregate(node: exp.Expr) -> bool:
     """Whether a node stands in an aggregate's arguments or FILTER."""
     while node.parent is not None:
         if is_aggregate(node.parent) or isinstance(node.parent, (exp.Filter, exp.WithinGroup)):
@@ -193,7 +192,7 @@ def inside_aggregate(node: exp.Expression) -> bool:
     return False
 
 
-def aggregates(tree: exp.Expression | None) -> Iterator[exp.Expression]:
+def aggregates(tree: exp.Expr | None) -> Iterator[exp.Expr]:
     """The outermost aggregates of an expression, with FILTER and WITHIN GROUP where they have them."""
     if tree is None:
         return
@@ -205,7 +204,7 @@ def aggregates(tree: exp.Expression | None) -> Iterator[exp.Expression]:
             yield from aggregates(child)
 
 
-def output_name(item: exp.Expression) -> str:
+def output_name(item: exp.Expr) -> str:
     """What a select item without alias is called."""
     if isinstance(item, exp.Column):
         return item.name

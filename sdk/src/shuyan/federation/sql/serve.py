@@ -170,8 +170,8 @@ def _refine(grid: SecureGrid, plan: Plan, cells: list[list[CellSums]], shown: li
             for place, state in enumerate(core.ranks):
                 count = one.counts[state.support]
                 wanted = ranks_of(users[place], count) if mask[cell] and count > 0 else None
-                for number in range(state.ranks):
-                    targets.append(None if wanted is None else (one, place, number, wanted[number], state.grid.count))
+                targets.extend(None if wanted is None else (one, place, number, wanted[number], state.grid.count)
+                               for number in range(state.ranks))
     low = [0] * len(targets)
     high = [0 if target is None else target[4] - 1 for target in targets]
     while any(below < above for below, above in zip(low, high, strict=True)):
