@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,11 +77,11 @@ class Zone:
     def transport(self, *, record: bool = False) -> RunTransport:
         return RunTransport([one.local for one in self.departments], record=record)
 
-    def grant(self, **changes: Any) -> str:
-        """A new grant on everything; the grant's id."""
-        body = {"resources": [{"resource_id": one.resource_id, "columns": ["pm25", "year", "wind", "remark"]}
-                              for one in self.departments],
-                "apps": ["statistics", "regression"], "minimum_cohort": 10, "minimum_participants": 3,
+    def grant(self, *, apps: Sequence[str] = ("statistics", "regression"),
+              columns: Sequence[str] = ("pm25", "year", "wind", "remark"), **changes: Any) -> str:
+        """A new grant on everything; the grant's id. ``changes`` are of the claims."""
+        body = {"resources": [{"resource_id": one.resource_id, "columns": [*columns]} for one in self.departments],
+                "apps": [*apps], "minimum_cohort": 10, "minimum_participants": 3,
                 "output_forms": ["statistics", "model"], "term_days": 30}
         with db.transaction() as session:
             scenario = authorisation.propose_scenario(session, self.developer, title="空气", purpose="研究空气质量",

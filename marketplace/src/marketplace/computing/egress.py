@@ -220,5 +220,5 @@ def _counts(value: Any, name: str = "") -> Iterator[float]:
 
 
 def _stated(content: dict[str, Any], participants: int, rows: int, *, exact: bool) -> bool:
-    said = content.get("cohort" if content["kind"] == "table" else "rows", -1)
+    said = content.get("rows_used" if content["kind"] == "table" else "rows", -1)
     return content.get("departments") == participants and (not exact or (isinstance(said, int) and said <= rows))

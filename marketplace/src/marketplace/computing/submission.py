@@ -21,6 +21,7 @@ from marketplace.catalogue.rules import NUMERIC
 from marketplace.computing import errors
 from marketplace.db import utc_now
 from shuyan.federation import problems as federation
+from shuyan.federation.schema import Column
 from shuyan.federation.units import same_unit
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant, GrantedResource
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 Schema = dict[str, dict[str, Any]]
 """Column name → the catalogue's description of the column."""
 
-FILLED: Final = ("domains", "bounds")
+FILLED: Final = ("domains", "bounds", "schemas")
 """Parameters that say how the departments declare their data: the catalogue's to fill in, never the developer's."""
 
 
@@ -95,19 +96,27 @@ def check(session: Session, organisation_id: str, *, grant_id: str, app: str, pa
     model = installed.load()
     if grant.release == "dp" and model.privacy is None:
         raise ProblemError(errors.APP_WITHOUT_NOISE, field="app", app=app)
-    checked = _validated(model, params)
+    words = _words(session, grant, params)
+    checked = _validated(model, params, words)
     tables: Tables = {}
-    for resource in touched(model, checked):
+    for spelled in touched(model, checked | words):
+        resource = spelled if model.prepare is None else spelled.lower()  # SQL does not tell them apart
         granted = granted_resources(grant, resource)
-        if not granted:
+        if granted:
+            tables[resource] = _departments(session, granted, grant)
+        elif model.prepare is None:  # which else says itself where in the parameters it is named
             raise ProblemError(errors.RESOURCE_NOT_GRANTED, field="params.resource", resource=resource)
-        tables[resource] = _departments(session, granted, grant)
+    if not tables and model.prepare is not None:
+        prepared(model, checked, tables, grant)
     departments = departments_of(grant, tables)
     if len(departments) < grant.minimum_participants:
         raise ProblemError(errors.TOO_FEW_DEPARTMENTS, field="params.resource", count=len(departments),
                            minimum=grant.minimum_participants)
     tables = {name: [one for one in have if one.item.node_id in departments] for name, have in tables.items()}
-    filled = with_declarations(model, checked, tables)
+    if model.prepare is not None:
+        filled = prepared(model, checked, tables, grant)
+    else:
+        filled = with_declarations(model, checked | words, tables)
     digest = digest_of({
         "grant": record.digest, "app": app, "app_digest": installed.digest, "params": filled,
         "resources": {one.item.resource_id: digest_of(one.columns) for have in tables.values() for one in have}})
@@ -132,6 +141,8 @@ def touched(app: FederatedApp, params: dict[str, Any]) -> dict[str, dict[str, Ne
     Raises:
         ProblemError: the app's own, with ``field`` naming where in the parameters.
     """
+    if "domains" not in app.params_model.model_fields:
+        params = {name: value for name, value in params.items() if name != "domains"}
     try:
         found = app.tables(app.params(params))
     except ProblemError as problem:
@@ -177,7 +188,59 @@ def with_declarations(app: FederatedApp, params: dict[str, Any], tables: Tables)
                 low, high = bounds.get(name, [column["lower"], column["upper"]])
                 bounds[name] = [min(low, column["lower"]), max(high, column["upper"])]
     filled = {"domains": {name: union(values) for name, values in domains.items()}, "bounds": bounds}
-    return {**params, **{name: value for name, value in filled.items() if name in known}}
+    return {**{name: value for name, value in params.items() if name not in FILLED},
+            **{name: value for name, value in filled.items() if name in known}}
+
+
+def prepared(app: FederatedApp, params: dict[str, Any], tables: Tables, grant: Grant) -> dict[str, Any]:
+    """``params`` as the app itself fills them in from what the departments declare of the granted columns.
+
+    Raises:
+        ProblemError: the app's own, with the place at fault; for a column that it is not shown, why: ``column_types_differ``,
+            ``units_differ``, ``sql_column_not_granted``, ``sql_identifier_column``.
+    """
+    if app.prepare is None:
+        raise TypeError("the app leaves this to the market")
+    hidden: dict[str, ProblemError] = {}
+    schemas: dict[str, list[dict[str, Column]]] = {}
+    for resource, departments in tables.items():
+        shown = set(departments[0].columns)
+        for name in {name for one in departments for name in one.columns}:
+            if why := _kept_from(name, departments):
+                hidden[name.lower()] = why
+                shown.discard(name)
+        schemas[resource] = [{name: _column(one.columns[name]) for name in one.columns if name in shown} for one in departments]
+    sole = {(entry.resource, entry.column): frozenset(entry.values) for entry in grant.sole_values}
+    try:
+        return app.prepare(params, schemas, sole)
+    except ProblemError as problem:
+        why = hidden.get(str(problem.args_.get("name", "")).lower())
+        if why is not None and problem.code == "sql_unknown_column":
+            place: dict[str, Any] = {name: problem.args_[name] for name in ("line", "column", "clause")}
+            problem = why if why.args_ else ProblemError(why.code, **place, name=problem.args_["name"])
+            problem.field = "sql"
+        problem.field = f"params.{problem.field}" if problem.field else "params"
+        raise problem from None
+
+
+def _kept_from(name: str, departments: list[Department]) -> ProblemError | None:
+    """Why an app is not shown a column; ``None`` where it is."""
+    columns = [one.columns.get(name) for one in departments]
+    if any(column is not None and column["identifier"] for column in columns):
+        return ProblemError("sql_identifier_column")
+    if not all(name in one.item.columns for one in departments):
+        return ProblemError("sql_column_not_granted")
+    declared = [one for one in departments if name in one.columns]
+    if len({one.columns[name]["type"] for one in declared}) > 1:
+        return ProblemError(errors.COLUMN_TYPES_DIFFER, column=name, types=_grouped(name, declared, "type"))
+    if units := differing_units(name, declared):
+        return ProblemError(errors.UNITS_DIFFER, column=name, units=units)
+    return None if len(declared) == len(departments) else ProblemError("sql_column_not_granted")
+
+
+def _column(column: dict[str, Any]) -> Column:
+    return Column(column["name"], column["type"], bool(column["identifier"]), tuple(column["domain"]), column.get("lower"),
+                  column.get("upper"), column.get("resolution"), str(column.get("unit") or ""))
 
 
 def check_column(name: str, departments: list[Department], field: str) -> dict[str, Any]:
@@ -288,13 +351,38 @@ def _granted_app(grant: Grant, name: str) -> InstalledApp:
     return installed
 
 
-def _validated(app: FederatedApp, params: dict[str, Any]) -> dict[str, Any]:
-    raw = rfc8785.dumps({key: value for key, value in params.items() if key not in FILLED})
+def _words(session: Session, grant: Grant, params: dict[str, Any]) -> dict[str, Any]:
+    """``{"domains": …}`` with the declared values of columns of words that are named in parameters of one resource, as a
+    first guess: what a parameter means may depend on whether a column has declared values."""
+    named, ahead = set(), list(params.values())
+    while ahead:
+        value = ahead.pop()
+        if isinstance(value, str):
+            named.add(value)
+        else:
+            ahead += value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    rows = catalogue.resources_by_id(
+        session, [item.resource_id for item in granted_resources(grant, str(params.get("resource", "")))])
+    found: dict[str, list[list[str]]] = {}
+    for _, row in sorted(rows.items()):
+        for column in row.columns:
+            if column["name"] in named and column["type"] not in NUMERIC and column["domain"] and not column["identifier"]:
+                found.setdefault(column["name"], []).append(column["domain"])
+    return {"domains": {name: union(domains) for name, domains in found.items()}} if found else {}
+
+
+def _validated(app: FederatedApp, params: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
+    known = words if "domains" in app.params_model.model_fields else {}
+    raw = rfc8785.dumps({key: value for key, value in params.items() if key not in FILLED} | known)
     try:
         # as JSON, because strict models take JSON arrays for tuples but Python lists not
         checked = app.params_model.model_validate_json(raw)
     except ValidationError as error:
         raise _param_problem(error) from None
+    except ProblemError as problem:  # a model may say better what is wrong
+        where = problem.field or ""
+        problem.field = field_of(params, where) if where else "params"
+        raise
     return checked.model_dump(mode="json", exclude=set(FILLED))
 
 
