@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -88,6 +88,9 @@ class Agent:
                          Credentials((node_dir.keys / "ca.pem").read_bytes(), keys.tls_pem(), chain), self, journal)
         self._background: set[asyncio.Task[Any]] = set()
         self._telling_budgets = False
+        self._refresh_hours = config.measure.refresh_hours
+        self._tried_ms: dict[str, int] = {}
+        self._measuring = False
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -102,6 +105,7 @@ class Agent:
                     self.tasks.prune()
                     self.admin.budgets.prune()
                     pruned = time.monotonic()
+                self._measure_what_is_due()
                 await asyncio.sleep(_IDLE_RUN_SECONDS / 4)
                 await self.worker.forget_idle(_IDLE_RUN_SECONDS)
         finally:
@@ -111,6 +115,33 @@ class Agent:
             await asyncio.gather(link, *self._background, return_exceptions=True)
             await self.worker.stop()
             self.admin.journal.append("node:stopped")
+
+    def _measure_what_is_due(self) -> None:
+        """Begin to measure the resources whose figures are older than the settings allow."""
+        hours = self._refresh_hours
+        now, limit = time.time_ns() // 1_000_000, hours * 3_600_000
+        due = [name for name, item in self.admin.resources.by_name.items()
+               if hours and now - max(item.resource.profile.measured_at_ms, self._tried_ms.get(name, 0)) >= limit]
+        if due and not self._measuring:
+            self._measuring = True
+            self._tried_ms |= dict.fromkeys(due, now)
+            self._spawn(self._measure_again(due))
+
+    async def _measure_again(self, names: Sequence[str]) -> None:
+        def measure() -> None:
+            admin = Admin(self.admin.node_dir)
+            try:
+                for name in names:
+                    with contextlib.suppress(ProblemError):  # withdrawn meanwhile
+                        admin.resources.measure_again(name)
+            finally:
+                admin.close()
+
+        try:
+            await asyncio.to_thread(measure)
+            self.admin.changed_elsewhere()
+        finally:
+            self._measuring = False
 
     async def _look_at_the_sandbox(self) -> None:
         """Write down which layers there are to shut a process in."""

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from node_harness import one_node, runs
 
 from node_agent.admin import Admin
 from node_agent.classify import suggest
@@ -267,6 +268,15 @@ def test_measured_again_after_the_data_changed(admin):
         refresh("gone")
     measured = [e.data for e in admin.journal.read(0, 100) if e.event == "resource:measured"]
     assert measured == [{"name": "people", "before": 60, "rows": 100}, {"name": "people", "before": 100, "rows": 20}]
+
+
+@runs
+async def test_old_figures_are_measured_again_and_told_to_the_market(place):
+    async with one_node(place, config="[measure]\nrefresh_hours = 1e-9\n") as (_world, _coordinator, agent, session):
+        first = (await session.expect("resources")).resources[0]
+        told = await session.expect("resources", lambda r: r.resources[0].profile.measured_at_ms > first.profile.measured_at_ms)
+        assert told.resources[0].row_count == 20
+        assert agent.admin.resources.find("patients").resource.profile == told.resources[0].profile
 
 
 def test_a_withdrawn_resource_leaves_no_measurement(admin):

@@ -43,7 +43,7 @@ def table_source(table: dict[str, Any], *, described: bool = False) -> TableSour
     from node_agent.sources import reading
 
     found = reading(table["kind"], table["location"])
-    return TableSource(table["name"], found.relation, schema, tuple(schema), found.files, found.load,
+    return TableSource(table["name"], found.relation, schema, tuple(schema), found.files, found.load, found.unload,
                        bounding=_bounding(table.get("unit")))
 
 
