@@ -85,7 +85,7 @@ def test_trained_on_all_hospitals(models: list[dict[str, Any]]) -> None:
 
 def test_mean_accuracy_reaches_pooled_training(models: list[dict[str, Any]]) -> None:
     found = [accuracy(model) for model in models]
-    assert sum(found) / len(found) >= 0.790
+    assert sum(found) / len(found) >= 0.795
 
 
 def test_masks_leave_no_trace_in_the_model(models: list[dict[str, Any]]) -> None:

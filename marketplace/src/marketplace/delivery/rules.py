@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from marketplace.delivery.errors import BAD_BODY, OUT_OF_RANGE, UNKNOWN_GROUP
@@ -48,9 +48,21 @@ def score(content: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, 
         raise ProblemError(error.code, field=f"features.{error.field}", **error.args_) from None
     except OverflowError:
         raise ProblemError(OUT_OF_RANGE, field="features") from None
-    if not all(math.isfinite(value) for value in result.values()):
+    if not all(math.isfinite(value) for value in _numbers(result)):
         raise ProblemError(OUT_OF_RANGE, field="features")
     return dict(result)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Every number in a score: some models give a label or several probabilities besides."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def select_group(content: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
