@@ -1,3 +1,4 @@
+# ruff: noqa: RUF012, SIM115
 """A federated app that means harm. It is packed as it stands, without the checks that would refuse it."""
 
 from __future__ import annotations
