@@ -221,8 +221,9 @@ class Resources:
         resource = link_pb2.Resource()
         resource.CopyFrom(item.resource)
         before, notes = resource.row_count, list[Note]()
-        row = self._state.one("SELECT date_column, risk FROM measured WHERE name = ?", (resource.name,))
-        date_column = row["date_column"] if row else ""
+        row = self._state.one("SELECT r.resource, m.date_column FROM resource r LEFT JOIN measured m ON m.name = r.name"
+                              " WHERE r.name = ?", (resource.name,))
+        stored, date_column = (row["resource"], row["date_column"] or "") if row else (b"", "")
         source = self._sources.get(item.source)
         try:
             location = self._sources.resolved(source)
@@ -242,8 +243,11 @@ class Resources:
         resource.row_count = measured.row_count
         resource.profile.CopyFrom(profile)
         with self._state.transaction():
-            self._state.execute("UPDATE resource SET resource = ? WHERE name = ?",
-                                (resource.SerializeToString(), resource.name))
+            # Measuring takes a while: what was registered anew or withdrawn meanwhile stays as it is.
+            done = self._state.execute("UPDATE resource SET resource = ? WHERE name = ? AND resource = ?",
+                                       (resource.SerializeToString(), resource.name, stored)).rowcount
+            if not done:
+                return resource.name, before, before, []
             self._state.execute("UPDATE source SET row_count = ? WHERE name = ?", (measured.row_count, source.name))
             self._keep_measured(resource.name, item.risk, distributions, date_column)
             if changed:

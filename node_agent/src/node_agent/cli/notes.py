@@ -72,8 +72,8 @@ def print_risk(risk: local_pb2.Risk) -> None:
         (t("等价组", "Classes"), risk.classes), (t("最小组（k）", "Smallest class (k)"), risk.smallest_class),
         (t("所在组不足 5 条的记录", "Rows in classes below 5"), f"{risk.share_below_5:.2%}"),
         (t("所在组不足 10 条的记录", "Rows in classes below 10"), f"{risk.share_below_10:.2%}"),
-        (t("检察者风险（已知在内）", "Prosecutor risk (known to be inside)"), f"{risk.prosecutor:.2%}"),
-        (t("记者风险（任意一人）", "Journalist risk (anybody)"), f"{risk.journalist:.2%}"),
+        (t("检察官风险（已知其在数据中）", "Prosecutor risk (known to be inside)"), f"{risk.prosecutor:.2%}"),
+        (t("记者风险（任找一人）", "Journalist risk (anybody)"), f"{risk.journalist:.2%}"),
         (t("营销者风险（平均）", "Marketer risk (average)"), f"{risk.marketer:.2%}"),
         *([(t("接受理由", "Accepted because"), risk.accepted)] if risk.accepted else []),
     ])

@@ -1,0 +1,110 @@
+"""The commands for views, classification, risk and measurements, in both languages and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from node_agent.cli.main import app
+from shuyan import _text
+
+
+@pytest.fixture
+def run(place):
+    """Run one command on a node whose source ``people`` is there; its standard output and error."""
+    def invoke(*arguments, code=0, answer=None, lang="en"):
+        done = CliRunner().invoke(app, ["--dir", str(place / "node"), "--lang", lang, *arguments], input=answer)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    (place / "people.csv").write_text("id,name,sex,age,diagnosis,seen\n" + "".join(
+        f"{n},张{chr(0x4e00 + n)},{'男女'[n % 2]},{20 + n % 3},{'感冒肺炎'[n % 4 // 2 * 2:][:2]},2026-0{1 + n % 9}-01\n"
+        for n in range(60)))
+    invoke("init")
+    invoke("source", "add", "people", str(place / "people.csv"))
+    yield invoke
+    _text.set_language(None)
+
+
+def as_json(output):
+    return json.loads(output[output.index(min(filter(lambda sign: sign in output, "[{"), key=output.index)):])
+
+
+def view(place, sql):
+    path = place / "v.sql"
+    path.write_text(sql)
+    return str(path)
+
+
+def test_views(run, place):
+    sql = view(place, "SELECT mask_name(name) AS who, gender_code(sex) AS sex, age FROM people WHERE age > 20")
+    preview = run("view", "preview", "--sql", sql, "--rows", "2")
+    assert "张*" in preview
+    assert len(as_json(run("view", "preview", "people", "--json"))) == 10
+    assert "40 rows, 3 columns" in run("view", "add", "grown", "--sql", sql)
+    assert "already" in run("view", "add", "grown", "--sql", sql, code=1)
+    (listed,) = as_json(run("view", "list", "--json"))
+    assert (listed["name"], listed["reads"], listed["row_count"]) == ("grown", ["people"], 40)
+    assert run("view", "show", "grown").strip().startswith("SELECT mask_name")
+    assert "no view" in run("view", "show", "people", code=1)
+    run("view", "add", "grown", "--replace", "--sql", "-", answer="SELECT 1 AS x", code=1)  # its answer is no yes
+    repeated = run("view", "add", "grown", "--replace", "--yes", "--sql", "-", answer="SELECT sex FROM people")
+    assert "Note: 58 rows repeat another one" in repeated
+    assert "注意：有 58 行与别的行完全相同" in run("view", "add", "again", "--sql", "-", answer="SELECT sex FROM people", lang="zh")
+    assert "cannot use “now”" in run("view", "add", "x", "--sql", "-", answer="SELECT now() AS t FROM people", code=1)
+    assert "cannot be read" in run("view", "add", "x", "--sql", str(place / "gone.sql"), code=1)
+    run("view", "remove", "grown", answer="n\n", code=1)
+    assert "removed" in run("view", "remove", "grown", answer="y\n")
+    assert "removed" in run("view", "remove", "again", "--yes")
+    assert "mask_hash(v)" in run("view", "functions")
+    run("view", "preview", code=2)
+
+
+def test_classification_and_risk(run):
+    table = run("classify", "people")
+    assert "direct identifier" in table
+    assert "by the column's name" in table
+    assert "直接标识" in run("classify", "people", lang="zh")
+    said = {column["name"]: column["suggestion"] for column in as_json(run("classify", "people", "--json"))["columns"]}
+    assert said == {"id": "direct_identifier", "name": "direct_identifier", "sex": "quasi_identifier",
+                    "age": "quasi_identifier", "diagnosis": "sensitive", "seen": "free"}
+    risk = as_json(run("risk", "people", "--quasi", "sex,age", "--sensitive", "diagnosis", "--json"))
+    assert (risk["rows"], risk["classes"], risk["smallest_class"]) == (60, 6, 10)
+    assert "最小组（k）" in run("risk", "people", "--quasi", "sex，age", lang="zh")
+
+
+def test_registering_shows_the_risk_and_asks_for_a_reason(run):
+    declared = ("resource", "register", "people", "--source", "people", "--sector", "health", "--grade", "2",
+                "--date-column", "seen", "--bounds", "age=0:120", "--resolution", "age", "--unit", "age=岁")
+    assert "have no classification" in run(*declared)
+    shown = run(*declared, "--classify", "accept")
+    assert "Smallest class (k)" in shown
+    details = as_json(run("resource", "show", "people", "--json"))
+    columns = {column["name"]: column for column in details["resource"]["resource"]["columns"]}
+    assert (columns["age"]["classification"], columns["age"]["resolution"], columns["age"]["unit"]) == ("quasi_identifier", 1, "岁")
+    assert columns["id"]["identifier"]
+    assert details["resource"]["resource"]["profile"]["latest_month"] == "2026-09"
+    assert "Completeness" in run("resource", "show", "people")
+    assert "完整率" in run("resource", "show", "people", lang="zh")
+    refused = run(*declared, "--class", "id=quasi_identifier", "--class", "sex=quasi_identifier", code=1)
+    assert "100.0 % of the rows are in groups of fewer than 5" in refused
+    assert "Accepted because" in run(*declared, "--class", "id=quasi_identifier", "--accept-risk", "internal trial")
+    run(*declared, "--classify", "guess", code=2)
+    assert "is no classification" in run(*declared, "--class", "sex=odd", code=1)
+    assert "resolution" in run(*declared, "--resolution", "age=x", code=1)
+
+
+def test_measuring_again(run, place):
+    run("resource", "register", "people", "--source", "people", "--sector", "health", "--grade", "2")
+    (place / "people.csv").write_text("id,name,sex,age,diagnosis,seen\n1,a,男,20,感冒,2026-01-01\n")
+    assert "Note: people: the rows fell from 60 to 1" in run("resource", "refresh")
+    (again,) = as_json(run("resource", "refresh", "people", "--json"))
+    assert (again["rows_before"], again["rows"]) == (1, 1)
+    assert "no resource" in run("resource", "refresh", "gone", code=1)
+
+
+def test_a_database_is_named_without_its_password(run):
+    assert "must not hold a password" in run("source", "add", "his", "postgres://a:b@localhost/his", "--table", "t", code=1)
+    assert "--table" in run("source", "add", "his", "postgres://a@localhost/his", code=1)
