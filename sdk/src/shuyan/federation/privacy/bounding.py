@@ -32,6 +32,10 @@ STEP_BITS: Final = 20
 UNIT_SUM: Final = VectorSpec(limbs=2, fraction_bits=STEP_BITS, bound=2.0**33)
 """Sums of values scaled to [-1, 1]; exact in float64 for up to 8 billion rows a department."""
 
+NOISY_COUNT: Final = VectorSpec(limbs=1, fraction_bits=10, bound=2.0**40)
+"""Counts that get noise. On whole numbers little noise is needed only where much may be spent, and a sum of small discrete
+Gaussians is far from being one; a grain of 2^-10 makes that negligible at the cost of figures that have to be rounded."""
+
 _STEPS: Final = 1 << STEP_BITS
 
 

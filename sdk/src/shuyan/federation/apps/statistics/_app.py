@@ -27,8 +27,8 @@ manifest = AppManifest(
     actions={
         TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": moments.SUM, "square": moments.SQUARE,
                 "bins": moments.COUNT},
-        _noisy.NOISY_TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": _noisy.UNIT_SUM,
-                             "square": _noisy.UNIT_SUM, "bins": moments.COUNT},
+        _noisy.NOISY_TALLY: {"rows": _noisy.NOISY_COUNT, "count": _noisy.NOISY_COUNT, "sum": _noisy.UNIT_SUM,
+                             "square": _noisy.UNIT_SUM, "bins": _noisy.NOISY_COUNT},
     },
 )
 

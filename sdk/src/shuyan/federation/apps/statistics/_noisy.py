@@ -18,7 +18,7 @@ from shuyan.federation.apps.statistics._params import StatisticsParams
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.privacy import Sensitivity, accounting
-from shuyan.federation.privacy.bounding import STEP_BITS, UNIT_SUM, Contribution, Scale
+from shuyan.federation.privacy.bounding import NOISY_COUNT, STEP_BITS, UNIT_SUM, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
 from shuyan.federation.schema import dimension_sql, quote
@@ -28,7 +28,7 @@ from shuyan.trust.grants import PrivacyTerms
 NOISY_TALLY: Final = "query.noisy_tally"
 _TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
 
-__all__ = ["NOISY_TALLY", "UNIT_SUM", "released", "sensitivities", "tables"]
+__all__ = ["NOISY_COUNT", "NOISY_TALLY", "UNIT_SUM", "released", "sensitivities", "tables"]
 
 
 def scales(params: StatisticsParams) -> list[Scale]:
@@ -119,7 +119,7 @@ def released(total: Sum, params: StatisticsParams, grid: SecureGrid) -> dict[str
 
 
 def _tables(total: Sum, params: StatisticsParams, grid: SecureGrid) -> list[dict[str, Any]]:
-    rows, columns = total.integers("rows"), params.columns
+    rows, columns = [_whole(count) for count in total["rows"]], params.columns
     vectors = {name: total[name] for name in ("count", "sum", "square")} if columns else {}
     deviations = {name: total.deviation(name) for name in vectors}
     own = {} if grid.own_figures else grid.sole_values(params.resource)
@@ -136,7 +136,7 @@ def _tables(total: Sum, params: StatisticsParams, grid: SecureGrid) -> list[dict
                 name: _describe([float(vectors[each][at + number]) for each in ("count", "sum", "square")], deviations, scale)
                 for number, (name, scale) in enumerate(zip(columns, scales(params), strict=True))
             }
-            shown.append({"group": group, "rows": max(rows[start + place], 0), "columns": described,
+            shown.append({"group": group, "rows": rows[start + place], "columns": described,
                           "noise": _noise(total.deviation("rows"))})
         result.append({"group_by": grouping, "cells": shown, "suppressed": hidden})
         start += len(params.cells(grouping))
@@ -148,7 +148,7 @@ def _describe(sums: list[float], sd: dict[str, float], scale: Scale) -> dict[str
     count, total, square = sums
     half, middle = scale.half, scale.middle
     found: dict[str, Any] = {
-        "count": max(round(count), 0), "sum": half * total + middle * count, "mean": None, "variance": None, "sd": None}
+        "count": _whole(count), "sum": half * total + middle * count, "mean": None, "variance": None, "sd": None}
     noise = {"count": sd["count"], "sum": math.hypot(half * sd["sum"], middle * sd["count"])}
     if count > _TOO_FEW * sd["count"] and count > 1:
         mean, second = total / count, square / count
@@ -163,16 +163,21 @@ def _describe(sums: list[float], sd: dict[str, float], scale: Scale) -> dict[str
 
 
 def _histograms(total: Sum, params: StatisticsParams) -> list[dict[str, Any]]:
-    counts = total.integers("bins") if params.histograms else []
+    counts = [_whole(count) for count in total["bins"]] if params.histograms else []
     found, start = [], 0
     for histogram in params.histograms:
         found.append({
             "column": histogram.column, "edges": histogram.edges(),
-            "counts": [max(count, 0) for count in counts[start : start + histogram.bins]], "suppressed": 0,
+            "counts": counts[start : start + histogram.bins], "suppressed": 0,
             "noise": _noise(total.deviation("bins")),
         })
         start += histogram.bins
     return found
+
+
+def _whole(count: float) -> int:
+    """A count as it is shown; nobody understands fewer rows than none."""
+    return max(round(float(count)), 0)
 
 
 def _noise(deviation: float) -> dict[str, float]:
