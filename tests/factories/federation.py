@@ -78,11 +78,12 @@ class Zone:
         return RunTransport([one.local for one in self.departments], record=record)
 
     def grant(self, *, apps: Sequence[str] = ("statistics", "regression"),
-              columns: Sequence[str] = ("pm25", "year", "wind", "remark"), **changes: Any) -> str:
+              columns: Sequence[str] = ("pm25", "year", "wind", "remark"), release: str = "exact",
+              privacy: dict[str, Any] | None = None, **changes: Any) -> str:
         """A new grant on everything; the grant's id. ``changes`` are of the claims."""
         body = {"resources": [{"resource_id": one.resource_id, "columns": [*columns]} for one in self.departments],
                 "apps": [*apps], "minimum_cohort": 10, "minimum_participants": 3,
-                "output_forms": ["statistics", "model"], "term_days": 30}
+                "output_forms": ["statistics", "model"], "term_days": 30, "release": release, "privacy": privacy}
         with db.transaction() as session:
             scenario = authorisation.propose_scenario(session, self.developer, title="空气", purpose="研究空气质量",
                                                       sector="environment")

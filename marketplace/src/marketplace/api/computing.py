@@ -24,6 +24,43 @@ class JobIn(In):
     fresh: bool = Field(False, description="Compute again what was answered and released before. Never buys noise twice.")
 
 
+class ExplainIn(In):
+    grant_id: str = Field(max_length=64)
+    app: str = Field(max_length=100)
+    params: dict[str, Any]
+
+
+class QueryExplainIn(In):
+    grant_id: str = Field(max_length=64)
+    sql: str = Field(min_length=1, max_length=20_000)
+
+
+class CostOut(Out):
+    rho_nano: int = Field(description="At each department at most, in 1e-9 of zCDP's ρ.")
+    epsilon: float
+    delta: float
+    short: list[str] = Field(description="Departments whose budgets, as last told, do not suffice.")
+
+
+class ExplanationOut(Out):
+    app: str
+    app_digest: str
+    release: Literal["exact", "dp"]
+    resources: dict[str, list[str]] = Field(description="By name, the columns that are read.")
+    departments: list[dict[str, Any]] = Field(description="{node_id, name, approval, allowed}")
+    computes: list[dict[str, Any]] = Field(description="What each node works out: {sql, group_by, cells} of a query.")
+    leaves: list[dict[str, Any]] = Field(description="The first question's vectors, seen only as sums over all "
+                                                     "departments: {question, vector, values, bytes}.")
+    rounds: int = Field(description="Questions put to each department at most; 0: not known beforehand.")
+    cells: int | None = Field(description="Groups the result could have.")
+    cohort: int = Field(description="Fewest rows that a released figure rests on.")
+    cost: CostOut | None = Field(description="Privacy budget; null for exact answers, which cost none.")
+    errors: list[dict[str, Any]] = Field(description="Noise on the sums: {vector, deviation, half_width} (95 %).")
+    notes: list[Any] = Field(description="{code, text}: what else there is to know.")
+    answered_before: str | None = Field(description="The job whose result would be given again at no cost.")
+    params: dict[str, Any] = Field(description="As they would be submitted.")
+
+
 class JobQuery(PageQuery):
     status: str | None = Field(None, max_length=20)
 
@@ -124,6 +161,26 @@ def submit(body: JobIn) -> tuple[dict[str, Any], int]:
     with db.transaction() as session:
         return _job(computing.submit_job(session, actor(), grant_id=body.grant_id, app=body.app, params=body.params,
                                          title=body.title, idempotency_key=key, fresh=body.fresh)), 201
+
+
+def _explained(grant_id: str, app: str, params: dict[str, Any]) -> dict[str, Any]:
+    with db.reading() as session:
+        found = computing.explain(session, actor(), grant_id=grant_id, app=app, params=params)
+    return {**ExplanationOut.of(found), "notes": [
+        {"code": code, "text": computing.note_sentence(code, language())} for code in found.notes]}
+
+
+@api.post("/jobs/explain", summary="What a job would do; nothing is asked and nothing spent", responses={200: ExplanationOut})
+@scope("jobs")
+def explain_job(body: ExplainIn) -> dict[str, Any]:
+    return _explained(body.grant_id, body.app, body.params)
+
+
+@api.post("/queries/explain", summary="What a query would do; nothing is asked and nothing spent",
+          responses={200: ExplanationOut})
+@scope("jobs")
+def explain_query(body: QueryExplainIn) -> dict[str, Any]:
+    return _explained(body.grant_id, "query", {"sql": body.sql})
 
 
 @api.get("/jobs", summary="Jobs, newest first", responses={200: JobOut})

@@ -58,7 +58,8 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
         if earlier is None:
             raise
         return _same_or_mismatch(earlier, digest)
-    earlier = None if fresh and checked.grant.release == "exact" else _answered(session, job)
+    reusable = not fresh or checked.grant.release == "dp"
+    earlier = answered_job(session, job.organisation_id, job.question_digest) if reusable else None
     data = {"app": app, "app_digest": job.app_digest, "params_digest": submission.digest_of(job.params)}
     if earlier is None:
         add_log(session, job.id, "job_queued")
@@ -74,10 +75,10 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
     return job
 
 
-def _answered(session: Session, job: Job) -> Job | None:
+def answered_job(session: Session, organisation_id: str, question_digest: str) -> Job | None:
     """The organisation's latest job that computed an answer to the same question, and whose result was released."""
     return session.exec(select(Job).where(
-        Job.organisation_id == job.organisation_id, Job.question_digest == job.question_digest, Job.status == "completed",
+        Job.organisation_id == organisation_id, Job.question_digest == question_digest, Job.status == "completed",
         col(Job.reused_from).is_(None)).order_by(col(Job.id).desc()).limit(1)).first()
 
 

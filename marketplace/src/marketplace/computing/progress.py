@@ -70,6 +70,31 @@ LINES: Final[Mapping[str, Line]] = {
 """Every code a job's log may hold."""
 
 
+NOTES: Final[Mapping[str, Line]] = {
+    "exact": Line("结果为精确值；记录数不足最小群体的分组不予显示，节点拒绝与已答问题相差过少的查询。",
+                  "Results are exact; groups below the cohort are left out, and nodes refuse what differs too little from "
+                  "earlier answers."),
+    "noise": Line("结果带有随机噪声（差分隐私），消耗各部门的隐私预算。",
+                  "Results carry noise (differential privacy) and cost privacy budget at each department."),
+    "own_figures_hidden": Line("仅属单个部门的分组不予显示。", "Groups that are one department's own are left out."),
+    "approval": Line("有部门需先人工审批本次使用。", "Some departments look at this use before they answer."),
+    "several_rounds": Line("计算分多轮进行，轮数为上限。", "It takes several rounds; the number is the most there can be."),
+    "answered_before": Line("同一问题已有获准出域的结果，提交后直接采用，不消耗预算。",
+                            "The same question has a released result, which is given again at no cost."),
+    "suppressed_cells": Line("部分分组因记录数不足未显示。", "Some groups are not shown, for too few rows."),
+    "continuous_quantiles": Line("未登记分辨率的字段，分位数按上下界之间的等距格点求得。",
+                                 "Quantiles of columns without a resolution are found on a fine grid between their bounds."),
+    "clamped_to_bounds": Line("最值与分位数以登记的上下界为限。", "Extremes and quantiles stay within the declared bounds."),
+}
+"""What the notes of an explanation, or of a query's result, say."""
+
+
+def note(code: str, language: Language = "zh") -> str:
+    """The sentence of one note; an unknown code stands for itself."""
+    line = NOTES.get(code)
+    return code if line is None else line.zh if language == "zh" else line.en
+
+
 class _Arguments(dict[str, object]):
     def __missing__(self, key: str) -> str:
         return "?"

@@ -7,6 +7,7 @@ execution (:mod:`.runs`).
 from __future__ import annotations
 
 from marketplace.computing.budgets import Budget, grant_budgets, list_budgets
+from marketplace.computing.explain import Cost, Explanation, explain
 from marketplace.computing.gallery import AppCard, get_app, list_apps
 from marketplace.computing.jobs import (
     approved_output,
@@ -31,6 +32,7 @@ from marketplace.computing.nodes import (
     revoke_node,
 )
 from marketplace.computing.progress import failure as failure_sentence
+from marketplace.computing.progress import note as note_sentence
 from marketplace.computing.progress import sentence as log_sentence
 from marketplace.computing.reviews import (
     ReviewDetail,
@@ -44,11 +46,14 @@ from marketplace.computing.reviews import (
 __all__ = [
     "AppCard",
     "Budget",
+    "Cost",
+    "Explanation",
     "Invitation",
     "ReviewDetail",
     "approved_output",
     "cancel_job",
     "decide_review",
+    "explain",
     "failure_sentence",
     "find_job",
     "get_app",
@@ -68,6 +73,7 @@ __all__ = [
     "list_reviews",
     "log_sentence",
     "nodes_by_id",
+    "note_sentence",
     "output_digest",
     "resources_of",
     "review_actions",

@@ -27,7 +27,8 @@ from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant, GrantedResource
 
 if TYPE_CHECKING:
-    from shuyan.federation.apps import FederatedApp, InstalledApp, Need
+    from marketplace.computing.probing import Probe
+    from shuyan.federation.apps import AppManifest, FederatedApp, InstalledApp, Need
 
 Schema = dict[str, dict[str, Any]]
 """Column name → the catalogue's description of the column."""
@@ -59,6 +60,7 @@ class Checked:
         question_digest: over all that the answer depends on, as far as it is known here.
         resources: names of those it reads.
         departments: node id → name of those that have every resource it reads.
+        probe: what it would ask first.
     """
 
     params: dict[str, Any]
@@ -68,6 +70,8 @@ class Checked:
     grant: Grant
     app: FederatedApp
     departments: dict[str, str]
+    manifest: AppManifest
+    probe: Probe | None
 
 
 def request_digest(**body: Any) -> str:
@@ -117,10 +121,12 @@ def check(session: Session, organisation_id: str, *, grant_id: str, app: str, pa
         filled = prepared(model, checked, tables, grant)
     else:
         filled = with_declarations(model, checked | words, tables)
+    probed = _probe(installed, grant, filled, list(departments))
     digest = digest_of({
         "grant": record.digest, "app": app, "app_digest": installed.digest, "params": filled,
         "resources": {one.item.resource_id: digest_of(one.columns) for have in tables.values() for one in have}})
-    return Checked(filled, installed.digest, digest, sorted(tables), grant, model, departments)
+    return Checked(filled, installed.digest, digest, sorted(tables), grant, model, departments,
+                   installed.manifest, probed)
 
 
 def granted_resources(grant: Grant, name: str) -> list[GrantedResource]:
@@ -349,6 +355,17 @@ def _granted_app(grant: Grant, name: str) -> InstalledApp:
     if installed.manifest.output_form not in grant.output_forms:
         raise ProblemError(errors.FORM_NOT_GRANTED, field="app", form=installed.manifest.output_form)
     return installed
+
+
+def _probe(app: InstalledApp, grant: Grant, params: dict[str, Any], departments: list[str]) -> Probe | None:
+    """What the job would ask first. What the app refuses before it asks anybody is refused here."""
+    from marketplace.computing.probing import probe
+
+    try:
+        return probe(app, grant, params, departments)
+    except ProblemError as problem:
+        problem.field = f"params.{problem.field}" if problem.field else "params"
+        raise
 
 
 def _words(session: Session, grant: Grant, params: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from tests.factories.federation import Zone
 
 from marketplace import db
 from marketplace.catalogue.models import DataResource
+from marketplace.computing import budgets
 from marketplace.computing import service as computing
 from marketplace.computing.models import Job
+from shuyan.federation.privacy import accounting
 from shuyan.problems import ProblemError
 
 SQL = "select year, count(*) as n, avg(pm25) as mean from air group by year order by year"
@@ -88,3 +90,74 @@ def test_the_same_query_in_another_spelling_is_one_question(town: Zone) -> None:
     first = submit(town)
     assert submit(town, SQL.upper().replace("SELECT", "select  "), key="k2").params["sql"] != ""
     assert submit(town, SQL.replace(" from", "\nfrom"), key="k3").question_digest == first.question_digest
+
+
+def explained(town: Zone, sql: str = SQL) -> computing.Explanation:
+    with db.reading() as session:
+        return computing.explain(session, town.developer, grant_id=town.grant_id, app="query", params={"sql": sql})
+
+
+def test_explaining_says_what_is_computed_and_what_leaves_and_queues_nothing(town: Zone) -> None:
+    told = explained(town)
+    assert told.resources == {"air": ["pm25", "year"]}
+    assert [one["name"] for one in told.departments] == ["监测站0", "监测站1", "监测站2"]
+    assert (told.cells, told.cohort, told.cost, told.errors, told.release) == (2, 10, None, [], "exact")
+    (core,) = told.computes
+    assert core["group_by"] == [{"name": "year", "values": 2}]
+    assert 'GROUP BY' in core["sql"]
+    assert told.rounds >= 1
+    assert told.leaves
+    assert all(one["bytes"] % 8 == 0 for one in told.leaves)
+    assert told.answered_before is None
+    with db.reading() as session:
+        assert session.exec(select(Job)).all() == []
+        for code in told.notes:
+            assert computing.note_sentence(code, "zh") != code != computing.note_sentence(code, "en")
+
+
+def test_explaining_refuses_what_submitting_would(town: Zone) -> None:
+    with pytest.raises(ProblemError) as refusal:
+        explained(town, "select avg(pm10) from air")
+    assert (refusal.value.code, refusal.value.field) == ("sql_unknown_column", "params.sql")
+
+
+def test_a_single_departments_own_figures_are_refused_before_anybody_is_asked(town: Zone) -> None:
+    for place, one in enumerate(town.departments):
+        with db.transaction() as session:
+            row = session.get_one(DataResource, one.resource_id)
+            row.columns = [{**found, "domain": [f"风{place}"]} if found["name"] == "wind" else found for found in row.columns]
+    town.grant_id = town.grant(apps=["statistics", "query"])
+    problem = refused(town, "select wind, count(*) from air group by wind")
+    assert (problem.code, problem.field) == ("own_figure_refused", "params")
+    assert "wind" in problem.text("zh")
+
+
+def test_a_job_of_any_app_is_explained(town: Zone) -> None:
+    with db.reading() as session:
+        told = computing.explain(session, town.developer, grant_id=town.grant_id, app="statistics",
+                                 params={"resource": "air", "columns": ["pm25"], "group_by": [["year"]]})
+    assert (told.cells, told.rounds, told.computes) == (2, 1, [])
+    assert {one["vector"]: one["values"] for one in told.leaves} == {"rows": 2, "count": 2, "sum": 2, "square": 2}
+
+
+def test_what_noise_costs_and_blurs_is_told(town: Zone) -> None:
+    for place in range(3):  # bounds are needed for noise
+        with db.transaction() as session:
+            row = session.get_one(DataResource, town.departments[place].resource_id)
+            row.columns = [{**found, "lower": 0.0, "upper": 500.0 + place} if found["name"] == "pm25" else found
+                           for found in row.columns]
+    terms = {"unit": "station", "unit_columns": {"air": "sensor"}, "max_rows_per_unit": 4, "epsilon": 2.0, "delta": 1e-6}
+    town.grant_id = town.grant(apps=["statistics"], release="dp", privacy=terms)
+    with db.transaction() as session:
+        budgets.sync(session, town.departments[1].node_id, [
+            {"scope": "grant", "resource": "", "grantee": "org_developer", "grant_id": town.grant_id, "cap_nano": 100,
+             "spent_nano": 99, "renewal": "never", "renews_at_ms": 0, "delta": 1e-6}])
+    with db.reading() as session:
+        told = computing.explain(session, town.developer, grant_id=town.grant_id, app="statistics",
+                                 params={"resource": "air", "columns": ["pm25"], "group_by": [["year"]], "rho_nano": 10**6})
+    assert told.cost is not None
+    assert (told.cost.rho_nano, told.cost.short) == (10**6, ["监测站1"])
+    assert told.cost.epsilon == pytest.approx(accounting.epsilon(10**6, 1e-6))
+    assert {one["vector"] for one in told.errors} == {one["vector"] for one in told.leaves}
+    assert all(one["half_width"] > one["deviation"] > 0 for one in told.errors)
+    assert told.params["bounds"] == {"pm25": [0.0, 502.0]}

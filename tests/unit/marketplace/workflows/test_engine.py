@@ -130,6 +130,21 @@ def test_a_regressions_log_tells_the_loss_of_each_round(town: Zone, engines: lis
     assert told[0]["loss"] == float(f"{sum(value**2 for value in everything) / 2 / len(everything):.4g}")
 
 
+def test_a_query_runs_to_a_table(town: Zone, engines: list[Engine]) -> None:
+    town.grant_id = town.grant(apps=["query"])
+    start(town, engines, town.transport())
+    sql = "select year, count(*) as n, avg(pm25) as mean from air group by year order by year"
+    with db.transaction() as session:
+        job_id = computing.submit_job(session, town.developer, grant_id=town.grant_id, app="query", params={"sql": sql},
+                                      idempotency_key="sql").id
+    assert eventually(ended(job_id)).status == "reviewing", job(job_id).error_code
+    with db.reading() as session:
+        content = session.exec(select(JobOutput)).one().content
+    assert (content["kind"], [column["name"] for column in content["columns"]]) == ("table", ["year", "n", "mean"])
+    means = [sum(seed * 100 + row for seed in range(3) for row in range(first, 40, 2)) / 60 for first in (0, 1)]
+    assert content["rows"] == [[2013, 60, pytest.approx(means[0])], [2014, 60, pytest.approx(means[1])]]
+
+
 def test_how_many_rows_a_result_is_about_is_not_the_apps_to_say(town: Zone, engines: list[Engine],
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     honest = FederatedApp.run

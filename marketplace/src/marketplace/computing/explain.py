@@ -1,0 +1,160 @@
+"""What a job would do, before anything is asked of a department or spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlmodel import Session, col, select
+
+from marketplace.actor import Actor
+from marketplace.catalogue import service as catalogue
+from marketplace.computing import budgets, rules, submission
+from marketplace.computing.jobs import answered_job
+from marketplace.computing.models import Node
+from shuyan.problems import ProblemError
+
+if TYPE_CHECKING:
+    from marketplace.computing.probing import Probe
+    from marketplace.computing.submission import Checked
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job costs of privacy at each department; no more than this, and nothing if it was answered before.
+
+    Attributes:
+        rho_nano: in 1e-9 of zCDP's ρ.
+        epsilon: of that alone, at ``delta``.
+        short: departments whose budgets, as they last told, do not suffice.
+    """
+
+    rho_nano: int
+    epsilon: float
+    delta: float
+    short: list[str]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a job would do.
+
+    Attributes:
+        resources: by name, the columns that are read of each.
+        departments: ``{node_id, name, approval, allowed}``: whether its administrator looks at each use, and whether the app
+            is allowed there (``None``: not known).
+        computes: what each node works out on its own rows: ``{sql, group_by: [{name, values}], cells}`` of a query.
+        leaves: the first question's vectors, each added up over all departments before anybody sees it:
+            ``{question, vector, values, bytes}``; ``bytes`` as they travel, masked.
+        rounds: questions put to each department at most; 0: not known beforehand.
+        cells: groups that the result could have; ``None`` where that is not known.
+        cohort: fewest rows that a released figure rests on.
+        errors: the noise on each element of those sums: ``{vector, deviation, half_width}``, the half-width of 95 %; empty for
+            exact answers.
+        notes: codes of what else there is to know: ``exact``, ``own_figures_hidden``, ``noise``, ``approval``,
+            ``several_rounds``, ``answered_before``, ``clamped_to_bounds``, ``continuous_quantiles``.
+        answered_before: the job whose result would be given again, at no cost.
+        params: as they would be submitted.
+    """
+
+    app: str
+    app_digest: str
+    release: str
+    resources: dict[str, list[str]]
+    departments: list[dict[str, Any]]
+    computes: list[dict[str, Any]]
+    leaves: list[dict[str, Any]]
+    rounds: int
+    cells: int | None
+    cohort: int
+    cost: Cost | None
+    errors: list[dict[str, Any]]
+    notes: list[str]
+    answered_before: str | None
+    params: dict[str, Any]
+
+
+def explain(session: Session, actor: Actor, *, grant_id: str, app: str, params: dict[str, Any]) -> Explanation:
+    """What a job would do; everything that would be refused on submission is refused here in the same words.
+
+    Raises:
+        ProblemError: see :func:`.jobs.submit_job`.
+    """
+    if not rules.may_submit(actor) or actor.organisation_id is None:
+        raise ProblemError("not_allowed")
+    checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
+    grant, probed = checked.grant, checked.probe
+    earlier = answered_job(session, actor.organisation_id, checked.question_digest)
+    resources = {name: sorted(columns) for name, columns in submission.touched(checked.app, checked.params).items()}
+    departments = _departments(session, checked, app)
+    computes, cells, plan_notes = _computes(checked)
+    notes = ["noise" if grant.release == "dp" else "exact"]
+    notes += ["own_figures_hidden"] if not grant.own_figures and any(one.resource in resources for one in grant.sole_values) else []
+    notes += ["approval"] if any(one["approval"] == "manual" for one in departments) else []
+    notes += ["several_rounds"] if probed is not None and probed.rounds > 1 else []
+    notes += ["answered_before"] if earlier is not None else []
+    return Explanation(
+        app=app, app_digest=checked.app_digest, release=grant.release, resources=resources, departments=departments,
+        computes=computes, leaves=_leaves(checked, probed), rounds=probed.rounds if probed else 0, cells=cells,
+        cohort=grant.minimum_cohort, cost=_cost(session, actor, grant_id, checked), errors=_errors(probed),
+        notes=[*notes, *plan_notes], answered_before=None if earlier is None else earlier.id, params=checked.params)
+
+
+def _departments(session: Session, checked: Checked, app: str) -> list[dict[str, Any]]:
+    nodes = {node.id: node for node in session.exec(select(Node).where(col(Node.id).in_(checked.departments)))}
+    items = [item for item in checked.grant.resources if item.name in checked.resources]
+    rows = catalogue.resources_by_id(session, [item.resource_id for item in items])
+    manual = {item.node_id for item in items if rows[item.resource_id].approval == "manual"}
+    found = []
+    for node_id, name in checked.departments.items():
+        node = nodes.get(node_id)
+        allowed = None if node is None or not node.apps else {"name": app, "digest": checked.app_digest} in node.apps
+        found.append({"node_id": node_id, "name": name, "approval": "manual" if node_id in manual else "automatic",
+                      "allowed": allowed})
+    return found
+
+
+def _computes(checked: Checked) -> tuple[list[dict[str, Any]], int | None, list[str]]:
+    """Of a query, what each node runs; other apps' computations are told by their vectors."""
+    typed = checked.app.params(checked.params)
+    if not hasattr(typed, "plan"):
+        groups = getattr(typed, "cell_count", None)
+        return [], groups() if callable(groups) else None, []
+    from shuyan.federation.sql.compile import tally_sql
+    from shuyan.federation.sql.serve import notes
+
+    plan = typed.plan()
+    computes = [{"sql": tally_sql(core), "cells": core.cells,
+                 "group_by": [{"name": key.title, "values": len(key.domain.values)} for key in core.keys]}
+                for core in plan.cores]
+    return computes, plan.cells, notes(plan, 0)
+
+
+def _leaves(checked: Checked, probed: Probe | None) -> list[dict[str, Any]]:
+    if probed is None:
+        return []
+    specs = checked.manifest.actions[probed.message_type]
+    return [{"question": probed.message_type, "vector": name, "values": length, "bytes": 8 * specs[name].limbs * length}
+            for name, length in probed.expect.items()]
+
+
+def _errors(probed: Probe | None) -> list[dict[str, Any]]:
+    if probed is None or not probed.noise:
+        return []
+    from shuyan.federation.privacy.noise import half_width
+
+    return [{"vector": name, "deviation": probed.noise[name].deviation, "half_width": half_width(probed.noise[name].deviation)}
+            for name in probed.expect]
+
+
+def _cost(session: Session, actor: Actor, grant_id: str, checked: Checked) -> Cost | None:
+    terms = checked.grant.privacy
+    if terms is None:
+        return None
+    from shuyan.federation.privacy import rho_of
+
+    rho = rho_of(checked.app.params(checked.params), terms)
+    short = {one.department for one in budgets.grant_budgets(session, actor, grant_id)
+             if one.left_nano < rho and (one.scope == "grant" or one.resource in checked.resources)
+             and one.node_id in checked.departments}
+    return Cost(rho, budgets.epsilon(rho, terms.delta), terms.delta, sorted(short))
