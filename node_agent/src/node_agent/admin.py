@@ -11,6 +11,7 @@ from node_agent import __version__
 from node_agent.admin_apps import AppAdmin
 from node_agent.admin_budget import BudgetAdmin
 from node_agent.admin_data import DataAdmin
+from node_agent.admin_guard import GuardAdmin
 from node_agent.approvals import Approvals
 from node_agent.budget import Budgets
 from node_agent.config import NodeDir
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MAX_JOURNAL_PAGE = 1000
 
 
-class Admin(AppAdmin, BudgetAdmin, DataAdmin):
+class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin):
     """One method for each call of ``shuyan.local.v1.NodeAdmin``; requests and replies are its messages.
 
     Every method raises :class:`~shuyan.problems.ProblemError` for what the administrator did wrong.

@@ -81,8 +81,8 @@ class Agent:
             node_id=identity.node_id, config=config, grants=grants, programs=self.admin.programs,
             resources=self.admin.resources, approvals=self.admin.approvals, budgets=self.admin.budgets,
             salt=self.admin.budgets.bounding_salt, worker=self.worker,
-            tasks=self.tasks, agreement=AgreementKey(keys.agreement))
-        self.opening = Opening(grants, self.tasks)
+            tasks=self.tasks, agreement=AgreementKey(keys.agreement), guard=self.admin.guard)
+        self.opening = Opening(grants, self.tasks, self.admin.guard)
         chain = (node_dir.keys / "tls.crt").read_bytes()
         self.link = Link(identity.coordinator_address,
                          Credentials((node_dir.keys / "ca.pem").read_bytes(), keys.tls_pem(), chain), self, journal)

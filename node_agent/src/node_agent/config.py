@@ -8,12 +8,15 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from node_agent import errors
 from shuyan.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shuyan.federation.differencing import GuardRules
 
 _SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes, the last of them zero; gRPC needs a few more
 
@@ -31,6 +34,11 @@ _TEMPLATE = """\
 [budget]
 # rho = 1.0                 # of each resource and period, in zCDP's ρ, unless budget set says otherwise
 # renewal = "yearly"        # never, monthly, quarterly or yearly
+
+[guard]
+# depth = 2                 # how many earlier questions are combined when looking for one that comes too close
+# across_grantees = false   # whether one grantee's questions count for another's
+# participants = "strict"   # strict, run or off: whether departments may differ between related questions
 
 [risk]
 # maximum_share_below_5 = 0.2   # rows in classes of fewer than five that register without a reason
@@ -85,6 +93,28 @@ class BudgetConfig(_Section):
         "When a period ends and the budget is whole again, by Beijing time."))
 
 
+class GuardConfig(_Section):
+    """The guard against differences between answers."""
+
+    depth: int = Field(2, ge=1, le=3, description=(
+        "How many earlier questions are combined when looking for one that a new question comes too close to."))
+    max_sets: int = Field(500, ge=1, le=5000, description=(
+        "Different conditions remembered for each resource and grantee; further ones are refused. At depth 3 at most 64."))
+    max_mb: int = Field(512, ge=1, description="Room for them in memory, MiB; further ones are refused.")
+    across_grantees: bool = Field(False, description="Whether what one grantee was answered counts for another's questions.")
+    participants: Literal["strict", "run", "off"] = Field("strict", description=(
+        "Whether related questions must be asked of the same departments, or of three others at least: always (strict), except "
+        "that a run may go on without departments the coordinator says it lost (run), or only where they are identical (off)."))
+    max_refusals: int = Field(20, ge=1, description=(
+        "Refusals for coming too close after which a grantee's new conditions are refused for a day."))
+
+    def rules(self) -> GuardRules:
+        """As the guard takes them."""
+        from shuyan.federation.differencing import GuardRules
+
+        return GuardRules(self.depth, self.max_sets, self.max_mb, self.across_grantees, self.participants, self.max_refusals)
+
+
 class Config(_Section):
     """The settings of a node."""
 
@@ -93,6 +123,7 @@ class Config(_Section):
     risk: RiskConfig = RiskConfig()
     measure: MeasureConfig = MeasureConfig()
     budget: BudgetConfig = BudgetConfig()
+    guard: GuardConfig = GuardConfig()
 
 
 class Identity(BaseModel):

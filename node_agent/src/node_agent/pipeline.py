@@ -33,6 +33,7 @@ from shuyan.trust.keys import b64url_decode
 from shuyan_protos.link.v1 import link_pb2
 
 if TYPE_CHECKING:
+    from node_agent.guard import Guard, Memory
     from shuyan.federation.checks import CheckedTask
     from shuyan.federation.masking import AgreementKey
     from shuyan.federation.ring import Words
@@ -43,6 +44,7 @@ FORBIDDEN_GRADE = 4  # core data: no grant makes it available
 _LONG_VECTOR = 20_000
 _LONG_NOISE = 1_000  # an element of noise takes about 10 µs
 _REMEMBERED_RUNS = 10_000
+_MANY_ROWS = 10_000_000  # of remembered sets: they are compared in a thread
 _MAX_ID = 200
 _MAX_PARAMS = 1024 * 1024
 
@@ -88,6 +90,15 @@ class _Checked:
 
     computed: _Computed
     words: dict[str, Words] = field(repr=False)
+    rows: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """About rows that no earlier answer comes too close to; with noise there is nothing to be remembered."""
+
+    checked: _Checked
+    memory: Memory | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,7 @@ class _Noisy:
 
     budgeted: _Budgeted
     words: dict[str, Words] = field(repr=False)
+    memory: Memory | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -116,11 +128,12 @@ class TaskPipeline:
         worker: where apps run.
         tasks: the durable record.
         agreement: this node's X25519 key with its cached pairwise secrets.
+        guard: what was answered about which rows.
     """
 
     def __init__(self, *, node_id: str, config: Config, grants: Grants, programs: Programs, resources: Resources,
                  approvals: Approvals, budgets: Budgets, salt: Callable[[], str], worker: Workers, tasks: TaskBook,
-                 agreement: AgreementKey) -> None:
+                 agreement: AgreementKey, guard: Guard) -> None:
         self._node_id = node_id
         self._config = config
         self._grants = grants
@@ -132,6 +145,7 @@ class TaskPipeline:
         self._worker = worker
         self._tasks = tasks
         self._agreement = agreement
+        self._differencing = guard
         self._underway: dict[str, tuple[str, asyncio.Future[link_pb2.TaskReply]]] = {}
         self._computing: dict[str, tuple[str, str]] = {}  # task id -> (run id, grant id)
         self._cancelled: set[str] = set()
@@ -189,7 +203,8 @@ class TaskPipeline:
             if budgeted.spending.stored is None:
                 computed = await self._compute(budgeted)
                 checked = self._check_egress(computed)
-                noisy = await self._noise(checked)
+                guarded = await self._guard(checked)
+                noisy = await self._noise(guarded)
             else:
                 noisy = _Noisy(budgeted, dict(budgeted.spending.stored))
             masked = await self._mask(noisy)
@@ -294,17 +309,42 @@ class TaskPipeline:
         # With noise, whether few or many rows are there must not show: a refusal would be an exact answer to that.
         minimum = admitted.minimum_cohort if task.noise is None else 0
         return _Checked(computed, egress.check_output(task.specs, task.expect, plain.vectors, plain.cohort,
-                                                      minimum_cohort=minimum))
+                                                      minimum_cohort=minimum), plain.rows)
 
-    async def _noise(self, checked: _Checked) -> _Noisy:
-        """Stage 6, for grants with differential privacy: this department's share of the noise, kept before it is used."""
+    async def _guard(self, checked: _Checked) -> _Guarded:
+        """Stage 6, for exact answers: the rows, and the departments, are not too close to those of earlier answers."""
+        admitted = checked.computed.budgeted.admitted
+        verified = admitted.verified
+        request, task, minimum = verified.request, verified.task, admitted.minimum_cohort
+        if task.noise is not None:
+            return _Guarded(checked, None)
+        from node_agent.guard import Memory
+        from shuyan.federation.differencing import Asked
+
+        guard = self._differencing
+        asked = Asked.under(verified.grant, guard.rules, run_id=request.run_id, participants=request.participants,
+                            columns=task.tables, rows=checked.rows)
+        try:
+            known, state = guard.earlier(asked)
+            if sum(rows.universe for sets in known.values() for rows in sets) > _MANY_ROWS:
+                new = await asyncio.to_thread(guard.check, asked, known, minimum)
+            else:
+                new = guard.check(asked, known, minimum)
+        except ProblemError as problem:
+            guard.refused(asked, problem, task=request.task_id, question=task.question)
+            raise
+        return _Guarded(checked, Memory(asked, verified.grant, request.app_name, minimum, new, state))
+
+    async def _noise(self, guarded: _Guarded) -> _Noisy:
+        """Stage 7, for grants with differential privacy: this department's share of the noise, kept before it is used."""
         from shuyan.federation.privacy.noise import add_noise
 
+        checked = guarded.checked
         budgeted = checked.computed.budgeted
         verified = budgeted.admitted.verified
         request, planned = verified.request, verified.task.noise
         if planned is None:
-            return _Noisy(budgeted, checked.words)
+            return _Noisy(budgeted, checked.words, guarded.memory)
         if sum(verified.task.expect.values()) > _LONG_NOISE:
             await asyncio.to_thread(add_noise, checked.words, planned)
         else:
@@ -313,7 +353,7 @@ class TaskPipeline:
                                                    verified.grant.exp))
 
     async def _mask(self, noisy: _Noisy) -> _Masked:
-        """Stage 7: masks from the keys in the grant, never from keys the coordinator hands out."""
+        """Stage 8: masks from the keys in the grant, never from keys the coordinator hands out."""
         from shuyan.federation import _flower
         from shuyan.federation.masking import MaskContext, mask_vectors
 
@@ -333,7 +373,11 @@ class TaskPipeline:
         return _Masked(noisy, message, seed)
 
     def _record(self, masked: _Masked, digest: str) -> link_pb2.TaskReply:
-        """Stage 8: the journal, the answer and the seed in one commit; then it may leave."""
+        """Stage 9: the journal, the answer, its rows and the seed in one commit; then it may leave."""
+        with self._differencing.remembering(masked.noisy.memory, masked.noisy.budgeted.admitted.verified.request.task_id):
+            return self._record_answer(masked, digest)
+
+    def _record_answer(self, masked: _Masked, digest: str) -> link_pb2.TaskReply:
         budgeted = masked.noisy.budgeted
         verified = budgeted.admitted.verified
         request, task = verified.request, verified.task
@@ -359,16 +403,19 @@ class TaskPipeline:
 class Opening:
     """The end of a round: one self-mask, of one attempt, among one set of departments; then never again."""
 
-    def __init__(self, grants: Grants, tasks: TaskBook) -> None:
+    def __init__(self, grants: Grants, tasks: TaskBook, guard: Guard) -> None:
         self._grants = grants
         self._tasks = tasks
+        self._differencing = guard
 
     def answer(self, request: link_pb2.OpenRequest) -> link_pb2.OpenReply:
         """The seed, recorded and journalled before it is returned, or a failure by code."""
         try:
             task = self._tasks.find_answered(request)
             self._grants.usable("", task.grant_digest)
-            return link_pb2.OpenReply(task_id=request.task_id, self_mask_seed=self._tasks.open(task))
+            with self._differencing.opening(request.task_id):
+                seed = self._tasks.open(task)
+            return link_pb2.OpenReply(task_id=request.task_id, self_mask_seed=seed)
         except ProblemError as problem:
             return link_pb2.OpenReply(task_id=request.task_id, failure=_as_failure(problem))
 

@@ -64,6 +64,19 @@ CREATE TABLE IF NOT EXISTS budget_grant (
 CREATE TABLE IF NOT EXISTS noisy_answer (
   question TEXT NOT NULL, participants TEXT NOT NULL, words BLOB NOT NULL, until INTEGER NOT NULL,
   PRIMARY KEY (question, participants));
+-- The differencing guard: which rows were answered about, and among whom; scope is the grantee, or * for all of them.
+CREATE TABLE IF NOT EXISTS guard_set (
+  scope TEXT NOT NULL, resource TEXT NOT NULL, digest TEXT NOT NULL, rows BLOB NOT NULL, at_ms INTEGER NOT NULL,
+  PRIMARY KEY (scope, resource, digest));
+CREATE TABLE IF NOT EXISTS guard_question (
+  scope TEXT NOT NULL, resource TEXT NOT NULL, grantee TEXT NOT NULL, app TEXT NOT NULL, rows TEXT NOT NULL,
+  at_ms INTEGER NOT NULL, grantee_name TEXT NOT NULL, share REAL NOT NULL, sets INTEGER NOT NULL,
+  times INTEGER NOT NULL, PRIMARY KEY (scope, resource, grantee, app, rows));
+CREATE TABLE IF NOT EXISTS guard_opened (
+  scope TEXT NOT NULL, resource TEXT NOT NULL, rows TEXT NOT NULL, columns TEXT NOT NULL, participants TEXT NOT NULL,
+  run_id TEXT NOT NULL, PRIMARY KEY (scope, resource, rows, columns, participants, run_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS guard_task (task_id TEXT PRIMARY KEY, basis TEXT NOT NULL, at_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS guard_refusal (scope TEXT NOT NULL, at_ms INTEGER NOT NULL);
 """
 
 

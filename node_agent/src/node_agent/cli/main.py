@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from node_agent.cli import budget, data, decisions, governance
+from node_agent.cli import budget, data, decisions, governance, guard
 from node_agent.cli.output import (
     EXIT_REFUSED,
     Context,
@@ -36,6 +36,7 @@ app.add_typer(data.sources, name="source")
 app.add_typer(data.resources, name="resource")
 app.add_typer(decisions.apps, name="app")
 app.add_typer(budget.budgets, name="budget")
+app.add_typer(guard.guards, name="guard")
 decisions.add_to(app)
 governance.add_to(app)
 

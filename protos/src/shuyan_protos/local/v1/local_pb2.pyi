@@ -1658,3 +1658,126 @@ class Charge(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Charge: _TypeAlias = Charge  # noqa: Y015
+
+@_typing.final
+class ListGuardRequest(_message.Message):
+    """--- the differencing guard ---"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGuardRequest: _TypeAlias = ListGuardRequest  # noqa: Y015
+
+@_typing.final
+class ListGuardReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def questions(self) -> _containers.RepeatedCompositeFieldContainer[Global___GuardedQuestion]: ...
+    def __init__(
+        self,
+        *,
+        questions: _abc.Iterable[Global___GuardedQuestion] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGuardReply: _TypeAlias = ListGuardReply  # noqa: Y015
+
+@_typing.final
+class GuardedQuestion(_message.Message):
+    """Questions about the same rows; which rows they are never leaves the agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_MS_FIELD_NUMBER: _builtins.int
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    GRANTEE_NAME_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    APP_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    SETS_FIELD_NUMBER: _builtins.int
+    TIMES_FIELD_NUMBER: _builtins.int
+    at_ms: _builtins.int
+    grantee: _builtins.str
+    grantee_name: _builtins.str
+    resource: _builtins.str
+    app: _builtins.str
+    share: _builtins.float
+    """of the resource's rows, rounded to a twentieth"""
+    sets: _builtins.int
+    """conditions it rests on"""
+    times: _builtins.int
+    """answers about these rows"""
+    def __init__(
+        self,
+        *,
+        at_ms: _builtins.int = ...,
+        grantee: _builtins.str = ...,
+        grantee_name: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        app: _builtins.str = ...,
+        share: _builtins.float = ...,
+        sets: _builtins.int = ...,
+        times: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "at_ms", b"at_ms", "grantee", b"grantee", "grantee_name", b"grantee_name", "resource", b"resource", "sets", b"sets", "share", b"share", "times", b"times"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GuardedQuestion: _TypeAlias = GuardedQuestion  # noqa: Y015
+
+@_typing.final
+class ResetGuardRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTEE_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    grantee: _builtins.str
+    resource: _builtins.str
+    def __init__(
+        self,
+        *,
+        grantee: _builtins.str = ...,
+        resource: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grantee", b"grantee", "resource", b"resource"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetGuardRequest: _TypeAlias = ResetGuardRequest  # noqa: Y015
+
+@_typing.final
+class ResetGuardReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTIONS_FIELD_NUMBER: _builtins.int
+    questions: _builtins.int
+    def __init__(
+        self,
+        *,
+        questions: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["questions", b"questions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetGuardReply: _TypeAlias = ResetGuardReply  # noqa: Y015

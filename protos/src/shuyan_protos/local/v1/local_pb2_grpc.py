@@ -160,6 +160,16 @@ class NodeAdminStub:
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryRequest.SerializeToString,
                 response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryReply.FromString,
                 _registered_method=True)
+        self.ListGuard = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ListGuard',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGuardRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGuardReply.FromString,
+                _registered_method=True)
+        self.ResetGuard = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ResetGuard',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardReply.FromString,
+                _registered_method=True)
         self.ReadJournal = channel.unary_unary(
                 '/shuyan.local.v1.NodeAdmin/ReadJournal',
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ReadJournalRequest.SerializeToString,
@@ -320,6 +330,18 @@ class NodeAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGuard(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetGuard(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadJournal(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -453,6 +475,16 @@ def add_NodeAdminServicer_to_server(servicer, server):
                     servicer.BudgetHistory,
                     request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryRequest.FromString,
                     response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryReply.SerializeToString,
+            ),
+            'ListGuard': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGuard,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGuardRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGuardReply.SerializeToString,
+            ),
+            'ResetGuard': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetGuard,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardReply.SerializeToString,
             ),
             'ReadJournal': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadJournal,
@@ -1135,6 +1167,60 @@ class NodeAdmin:
             '/shuyan.local.v1.NodeAdmin/BudgetHistory',
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryRequest.SerializeToString,
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.BudgetHistoryReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGuard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ListGuard',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGuardRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGuardReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetGuard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ResetGuard',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardReply.FromString,
             options,
             channel_credentials,
             insecure,
