@@ -27,6 +27,7 @@ FAMILIES: Final[Mapping[str, str]] = {
     "multinomial": "shuyan.scoring.linear",
     "poisson": "shuyan.scoring.linear",
     "boosted_trees": "shuyan.scoring.trees",
+    "neural_network": "shuyan.scoring.network",
 }
 """The module that scores each family of ``content["family"]``."""
 
