@@ -66,7 +66,7 @@ LENGTHS = {"weights": 3, "mean": 2, "sd": 2}
 
 
 @pytest.mark.parametrize(("family", "standardise", "action", "exact"), [
-    ("logistic", "pooled", "query.moments", {}), ("logistic", "pooled", "train.newton", LENGTHS),
+    ("logistic", "pooled", "query.profile", {}), ("logistic", "pooled", "train.newton", LENGTHS),
     ("logistic", "pooled", "evaluate.fit", LENGTHS), ("linear", "pooled", "evaluate.fit", {**LENGTHS, "centre": 1}),
     ("logistic", "department", "train.newton", {"weights": 3}), ("logistic", "department", "evaluate.fit", {"weights": 3}),
     ("linear", "department", "evaluate.fit", {"weights": 3, "centre": 1})])
