@@ -187,7 +187,9 @@ class Database:
         if self.port:
             told.append(f"PORT {self.port}")
         text = " ".join(f"{name}={_option(value)}" for name, value in options.items())
-        return (loaded, f"CREATE OR REPLACE TEMPORARY SECRET {alias} (TYPE {self.engine}, {', '.join(told)})",
+        # Old MySQL tables have 0000-00-00 where others have null.
+        settings = ("SET mysql_incomplete_dates_as_nulls = true",) if self.engine == "mysql" else ()
+        return (loaded, *settings, f"CREATE OR REPLACE TEMPORARY SECRET {alias} (TYPE {self.engine}, {', '.join(told)})",
                 f"ATTACH IF NOT EXISTS {literal(text)} AS {alias} (TYPE {self.engine}, SECRET {alias}, READ_ONLY)")
 
     def unload(self) -> tuple[str, ...]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from typer.testing import CliRunner
 
+from node_agent.admin import Admin
 from node_agent.cli.main import app
+from node_agent.config import Lock, NodeDir
+from node_agent.local import serving
 from shuyan import _text
 
 
@@ -103,6 +107,28 @@ def test_measuring_again(run, place):
     (again,) = as_json(run("resource", "refresh", "people", "--json"))
     assert (again["rows_before"], again["rows"]) == (1, 1)
     assert "no resource" in run("resource", "refresh", "gone", code=1)
+
+
+def test_the_same_through_the_agents_socket(run, place):
+    """Long calls run apart from the agent's loop; their replies and problems come back over the socket."""
+    async def scenario():
+        node_dir = NodeDir(place / "node")
+        with Lock(node_dir):
+            admin = Admin(node_dir, apps={})
+            async with serving(admin, node_dir.socket):
+                said = await asyncio.to_thread(run, "view", "preview", "people", "--json")
+                await asyncio.to_thread(run, "view", "add", "grown", "--sql", view(place, "SELECT sex, age FROM people"))
+                refused = await asyncio.to_thread(run, "view", "preview", "--sql", view(place, "SELECT now()"), code=1)
+                risk = await asyncio.to_thread(run, "risk", "grown", "--quasi", "age")
+                names = [source.name for source in admin.sources.list()]
+            admin.close()
+        return said, refused, risk, names
+
+    said, refused, risk, names = asyncio.run(scenario())
+    assert len(as_json(said)) == 10
+    assert "cannot use “now”" in refused
+    assert "Smallest class" in risk
+    assert names == ["grown", "people"]
 
 
 def test_a_database_is_named_without_its_password(run):

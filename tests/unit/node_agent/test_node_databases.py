@@ -211,6 +211,18 @@ def test_text_is_compared_as_here_whatever_the_collation_there(admin, database, 
     assert found == expected
 
 
+def test_dates_that_are_none_are_null(admin, database, secret):
+    if database.kind == "postgres":
+        return  # it keeps no such dates
+    database.admin("SET sql_mode = ''; CREATE OR REPLACE TABLE visits (id INT PRIMARY KEY, d DATE, t DATETIME);"
+                   "INSERT INTO visits VALUES (1, '0000-00-00', '0000-00-00 00:00:00'), (2, '2020-05-00', NULL), (3, '2020-05-06', NULL);"
+                   "GRANT SELECT ON visits TO reader@'127.0.0.1'")
+    add(admin, database, secret, table="visits")
+    preview = admin.PreviewView(local_pb2.PreviewViewRequest(name="people"))
+    assert [[v.text if v.HasField("text") else None for v in row.values] for row in preview.rows] == [
+        ["1", None, None], ["2", None, None], ["3", "2020-05-06", None]]
+
+
 def test_rows_come_in_the_order_of_the_key(admin, database, secret):
     add(admin, database, secret)
     add(admin, database, secret, name="by_age", key=["age", "id"])
