@@ -55,11 +55,13 @@ _NUMPY_ONLY: Final = frozenset({"load", "save", "lib", "testing", "open_memmap",
 _UNSTEADY_ATTRIBUTES: Final = frozenset({"now", "today", "utcnow", "fromtimestamp"})
 _ALLOWED_DUNDERS: Final = frozenset({"__init__", "__name__", "__post_init__", "__doc__"})
 _DUNDER: Final = re.compile(r"__[A-Za-z]\w*__")
-_SQL: Final = re.compile(
-    r"\b(?:read_\w+|scan_\w+|\w+_scan|glob|sniff_csv|query_table|duckdb_\w+|pragma_\w+|getenv|current_setting|"
-    r"copy\s+\S+\s+(?:to|from)|attach\s|detach\s|install\s|load\s+'?\w|export\s+database|import\s+database|create\s+(?:or\s+replace\s+)?"
-    r"(?:persistent\s+)?secret|set\s+(?:global\s+|session\s+)?\w+\s*=|pragma\s|call\s+\w+\s*\(|random\s*\(|uuid\s*\(|gen_random_uuid|now\s*\(\s*\)|"
-    r"current_timestamp|current_date|get_current_timestamp)", re.IGNORECASE)
+_SQL_FUNCTION: Final = re.compile(
+    r"\b(?:read_\w+|scan_\w+|\w+_scan|glob|sniff_csv|query_table|query|duckdb_\w+|pragma_\w+|getenv|getvariable|current_setting|random|"
+    r"uuid|uuidv4|uuidv7|gen_random_uuid|now|today|get_current_\w+|nextval)\s*\(|\bcurrent_(?:timestamp|date|time)\b", re.IGNORECASE)
+_SQL_STATEMENT: Final = re.compile(
+    r"(?:^|;)\s*(?:copy|attach|detach|use|install|force\s+install|load|update\s+extensions|export|import|create|drop|alter|insert|update|"
+    r"delete|set|reset|pragma|call|checkpoint|vacuum|prepare|execute)\b(?=\s*['\"\w])", re.IGNORECASE)
+_SQL_LIKE: Final = re.compile(r"\b(?:select|from|copy|attach|detach|install|load|set|pragma|call|create|insert|export|import)\b", re.IGNORECASE)
 _MODULE_CALLS: Final = frozenset({
     "ClientApp", "federated_app", "VectorSpec", "Reads", "Limits", "Field", "ConfigDict", "Question", "Length", "frozenset", "tuple", "float",
     "int", "str", "dict", "list", "set", "range", "TypeVar", "NewType", "namedtuple", "compile", "Decimal", "Fraction"})
@@ -103,12 +105,14 @@ class _Reader:
     def __init__(self, name: str, path: str) -> None:
         self._name = name
         self._path = path
+        self._documentation: set[int] = set()
 
     def _at(self, node: ast.AST, rule: str, zh: str, en: str) -> Finding:
         return Finding(self._path, getattr(node, "lineno", 0), rule, zh, en)
 
     def findings(self, tree: ast.Module) -> Iterator[Finding]:
         yield from self._effects(tree.body)
+        self._documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             match node:
                 case ast.Import(names=names):
@@ -181,10 +185,13 @@ class _Reader:
     def _string(self, node: ast.AST, text: str) -> Iterator[Finding]:
         if _DUNDER.search(text) and re.search(r"[.\[{]", text) and "\n" not in text:
             yield self._at(node, "dunder", "字符串中不得含有双下划线名称", "a string may not hold names with double underscores")
-        if "\n" not in text.strip() or re.search(r"\bselect\b", text, re.IGNORECASE):
-            found = _SQL.search(text)
-            if found and re.search(r"[(\s=]", text):
-                yield self._at(node, "sql", f"SQL 中不得使用 {found[0].strip()}", f"SQL may not use {found[0].strip()}")
+        if id(node) in self._documentation or not _SQL_LIKE.search(text):
+            return
+        found = _SQL_STATEMENT.search(text) if " " in text.strip() else None
+        found = found or _SQL_FUNCTION.search(text)
+        if found:
+            word = found[0].strip("; (\n").lower()
+            yield self._at(node, "sql", f"SQL 中不得使用 {word}", f"SQL may not use {word}")
 
     # --- nothing happens on import ---
 

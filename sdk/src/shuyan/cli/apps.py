@@ -42,7 +42,7 @@ def new(
 def run_tests(project: ProjectFolder = Path()) -> None:
     root = project.resolve()
     path = os.pathsep.join(filter(None, [str(root / "src"), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run([sys.executable, "-m", "unittest", "discover", "-s", "tests", "-t", "."], cwd=root, check=False,
+    done = subprocess.run([sys.executable, "-m", "unittest", "discover", "-s", "tests"], cwd=root, check=False,
                           env={**os.environ, "PYTHONPATH": path})
     sys.exit(REFUSED if done.returncode else 0)
 
