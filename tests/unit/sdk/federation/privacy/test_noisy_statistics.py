@@ -17,7 +17,8 @@ from departments import PARAMS, SCHEMA, federation, visits
 from shuyan.federation.apps.base import installed
 from shuyan.federation.apps.statistics import StatisticsParams
 from shuyan.federation.privacy import accounting
-from shuyan.federation.privacy.bounding import Scale
+from shuyan.federation.privacy.bounding import NOISY_COUNT, Scale
+from shuyan.federation.ring import decode
 from shuyan.federation.transport import NodeFailure
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import SoleValues
@@ -141,12 +142,16 @@ def test_an_exact_grant_has_no_noisy_question() -> None:
         assert exact.run("statistics", PARAMS)["rows"] == 1200
 
 
-def test_what_is_one_departments_own_is_kept_back() -> None:
-    with federation() as departments:
+def test_what_is_one_departments_own_is_kept_back_by_its_node() -> None:
+    with federation(rho_nano=10**15) as departments:
         grant = departments.grant.model_copy(update={"sole_values": (
             SoleValues(resource="visits", column="ward", values=("c",)),)})
         departments.grant, departments.grant_jws = grant, departments.sign(grant)
-        table = departments.run("statistics", PARAMS)["tables"][1]
+        table = departments.run("statistics", {**PARAMS, **MUCH})["tables"][1]
+        (words,) = departments.nodes["d0"].ledger._answers.values()
+    _, _, second, third = decode(words["rows"], NOISY_COUNT.fraction_bits)
+    assert second > 50
+    assert abs(third) < 1
     assert [cell["group"]["ward"] for cell in table["cells"]] == ["a", "b"]
     assert table["suppressed"] == 1
 

@@ -63,7 +63,7 @@ def noisy_tally(message: Message, context: Context) -> Message:
     inputs, params = context.inputs, context.params
     if not inputs.bounded:  # an exact answer is another question's
         raise ProblemError(problems.UNKNOWN_ACTION, action=_noisy.NOISY_TALLY)
-    vectors = _noisy.tables(inputs, params, _index(params))
+    vectors = _noisy.tables(inputs, params, _index(params), context.own)
     if params.histograms:
         vectors["bins"] = np.concatenate([_bins(inputs, histogram) for histogram in params.histograms])
     wanted = expect(params)

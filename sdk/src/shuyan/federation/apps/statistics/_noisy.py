@@ -17,6 +17,7 @@ from shuyan.federation import problems
 from shuyan.federation.apps.statistics._params import StatisticsParams
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.inputs import Inputs
+from shuyan.federation.own import OwnFigures
 from shuyan.federation.privacy import Sensitivity, accounting
 from shuyan.federation.privacy.bounding import NOISY_COUNT, STEP_BITS, UNIT_SUM, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
@@ -62,12 +63,19 @@ def sensitivities(params: StatisticsParams, action: str, terms: PrivacyTerms) ->
 # --- on a node ---------------------------------------------------------------------------------------------------
 
 
-def tables(inputs: Inputs, params: StatisticsParams, index: dict[tuple[Any, ...], int]) -> dict[str, Floats]:
-    """One department's sums in steps, all grouping sets in one pass.
+def tables(
+    inputs: Inputs, params: StatisticsParams, index: dict[tuple[Any, ...], int], own: OwnFigures
+) -> dict[str, Floats]:
+    """One department's sums in steps, all grouping sets in one pass; nothing in cells that would be its own figure.
 
     Args:
         index: (grouping mask, values of the dimensions in order) → cell.
     """
+    sole = [own.sole.get((params.resource, name), frozenset()) for name in params.dimensions()]
+    if not own.allowed:
+        index = {key: at for key, at in index.items()
+                 if not any(value in values for value, values in zip(key[1], sole, strict=True))}
+    cells = params.cell_count()
     dims, columns = params.dimensions(), params.columns
     inner = [f"{dimension_sql(inputs.column(name))} AS d{place}" for place, name in enumerate(dims)]
     for place, (name, scale) in enumerate(zip(columns, scales(params), strict=True)):
@@ -81,11 +89,11 @@ def tables(inputs: Inputs, params: StatisticsParams, index: dict[tuple[Any, ...]
         place_of = {name: f"d{place}" for place, name in enumerate(dims)}
         sets = ", ".join("(" + ", ".join(place_of[name] for name in grouping) + ")" for grouping in params.groupings())
         sql += f" GROUP BY GROUPING SETS ({sets})"
-    rows = np.zeros(len(index))
-    count, total, square = (np.zeros((len(index), len(columns))) for _ in range(3))
+    rows = np.zeros(cells)
+    count, total, square = (np.zeros((cells, len(columns))) for _ in range(3))
     for record in inputs.connection.execute(sql).fetchall():
         at = index.get((record[0], tuple(record[1 : 1 + len(dims)])))
-        if at is None:  # a null, or a value that is not declared
+        if at is None:  # a null, a value that is not declared, or one's own
             continue
         rows[at] = record[1 + len(dims)]
         for place in range(len(columns)):
