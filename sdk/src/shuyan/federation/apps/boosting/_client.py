@@ -41,7 +41,7 @@ def query_profile(message: Message, context: Context) -> Message:
         centred = np.array([float(((target - target.mean()) ** 2).sum()) if len(target) else 0.0])
         vectors["sum"] = moments.sum_terms(count, shift, rest)
         vectors["square"] = moments.square_terms(count, shift, rest, centred)
-    return _flower.reply(message, vectors, len(rows.target))
+    return _flower.reply(message, vectors, len(rows.target), rows.sets)
 
 
 @client_app.query("cells")  # type: ignore[untyped-decorator,unused-ignore]
@@ -55,7 +55,7 @@ def query_cells(message: Message, context: Context) -> Message:
     asked = sketch.sketch_arguments(_flower.arrays_of(message)["cells"], len(names))
     counts = [sketch.child_counts(rows.ordered(params.features.index(names[place])), cells, bits)
               for place, cells in asked.items()]
-    return _flower.reply(message, {"counts": np.concatenate(counts)}, len(rows.target))
+    return _flower.reply(message, {"counts": np.concatenate(counts)}, len(rows.target), rows.sets)
 
 
 @client_app.train("level")  # type: ignore[untyped-decorator,unused-ignore]
@@ -77,7 +77,7 @@ def train_level(message: Message, context: Context) -> Message:
         vectors["hessian"] = _joined([item[1] for item in found])
     if bool(config["measure"]):
         vectors["loss"] = state.losses()
-    return _flower.reply(message, vectors, len(state.rows.target))
+    return _flower.reply(message, vectors, len(state.rows.target), state.rows.sets)
 
 
 @client_app.evaluate("fit")  # type: ignore[untyped-decorator,unused-ignore]
@@ -96,7 +96,7 @@ def evaluate_fit(message: Message, context: Context) -> Message:
         vectors["hits"] = np.array([_objectives.hits(params.objective, *part) for part in parts])
     if params.objective == "binary:logistic":
         vectors["scores"] = np.concatenate([_scores(predicted[0], target) for predicted, target in parts])
-    return _flower.reply(message, vectors, len(state.rows.target))
+    return _flower.reply(message, vectors, len(state.rows.target), state.rows.sets)
 
 
 def _joined(parts: list[Floats]) -> Floats:

@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from shuyan.federation import problems, sketch
+from shuyan.federation import problems, rowsets, sketch
 from shuyan.federation.apps.boosting._params import BoostingParams
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.ring import Floats
+from shuyan.federation.rowsets import RowSet
 from shuyan.federation.schema import dimension_sql, quote
 from shuyan.problems import ProblemError
 
@@ -30,12 +31,14 @@ class Rows:
         target: shape (n,), of classes their places.
         numbers: the rows' numbers in their source, for draws.
         trained: how many of the rows are to train on.
+        sets: which rows of the resource these are, for the differencing guard.
     """
 
     columns: list[Float32s] = field(repr=False)
     target: Float32s = field(repr=False)
     numbers: npt.NDArray[np.uint64] = field(repr=False)
     trained: int
+    sets: bytes = field(default=b"", repr=False)
     _ordered: dict[int, sketch.Keys] = field(default_factory=dict, repr=False)
 
     def ordered(self, place: int) -> sketch.Keys:
@@ -72,12 +75,26 @@ def read(inputs: Inputs, params: BoostingParams) -> Rows:
     for name, column in zip(params.features, columns, strict=True):
         if name in params.domains:
             column[column < 0] = np.nan
-    if params.validation > 0:
-        apart = drawn(numbers, params.seed, VALIDATION, params.validation)
+    apart = drawn(numbers, params.seed, VALIDATION, params.validation)
+    sets = _sets(inputs, params, numbers, apart)
+    if apart.any():
         order = np.argsort(apart, kind="stable")
         columns = [column[order] for column in columns]
-        return Rows(columns, target[order], numbers[order], int(len(apart) - apart.sum()))
-    return Rows(columns, target, numbers, len(target))
+        target, numbers = target[order], numbers[order]
+    return Rows(columns, target, numbers, int((~apart).sum()), sets)
+
+
+def _sets(inputs: Inputs, params: BoostingParams, numbers: npt.NDArray[np.uint64], apart: npt.NDArray[np.bool_]) -> bytes:
+    """The rows with a target, and those of them to train on.
+
+    The rows of a node of a tree, or of a sample, are no sets of their own: they are never a released result's, and what is
+    released of them is about as many rows as the cohort.
+    """
+    universe = max(inputs.row_count(), int(numbers.max(initial=0)) + 1)
+    sets = {rowsets.BASE: RowSet.of(numbers, universe)}
+    if apart.any():
+        sets["train"] = RowSet.of(numbers[~apart], universe)
+    return rowsets.encode({params.resource: sets})
 
 
 def _column(values: np.ndarray) -> Float32s:
