@@ -31,8 +31,8 @@ _MOST_DECIMALS: Final = 6
 _MOST_STEPS: Final = 200_000
 
 _HINT_DIRECT: Final = re.compile(
-    r"(^|_)(id|no|uuid|openid|xm|sfz|sfzh|idcard|id_?card|id_?number|phone|mobile|tel|email|passport|card_?no|account)($|_|\d)"
-    r"|姓名|身份证|证件号|手机|电话|邮箱|账号|卡号|护照|编号|流水号|病历号|住院号|社保号", re.IGNORECASE)
+    r"(^|_)(id|no|uuid|openid|xm|sfz|sfzh|idcard|id_?card|id_?number|phone|mobile|tel|email|passport|card_?no|account|row|row_?(no|number|id))($|_|\d)"
+    r"|序号|行号|姓名|身份证|证件号|手机|电话|邮箱|账号|卡号|护照|编号|流水号|病历号|住院号|社保号", re.IGNORECASE)
 _HINT_QUASI: Final = re.compile(
     r"(^|_)(birth\w*|dob|born|age|sex|gender|zip|postcode|post_?code|county|district|division|region|area_?code|street|village|"
     r"ethnic\w*|nation\w*|race|education\w*|degree|occupation|job|marital\w*|marriage|native\w*|lat|lon|lng|latitude|longitude|"

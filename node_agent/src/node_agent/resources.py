@@ -183,15 +183,11 @@ class Resources:
 
     def _risk(self, resource: link_pb2.Resource, kind: str, location: str, reason: str) -> local_pb2.Risk | None:
         """Measured over the declared quasi-identifiers; refused above the limit unless there is a reason."""
-        quasi = [column.name for column in resource.columns if column.classification == QUASI]
-        if not quasi:
-            return None
-        sensitive = [column.name for column in resource.columns if column.classification == SENSITIVE]
-        risk = measure_risk(kind, location, quasi, sensitive)
+        risk = _measured_risk(resource, kind, location)
         limit = self._highest_risk()
-        if risk.share_below_5 > limit:
+        if risk is not None and risk.share_below_5 > limit:
             if not reason:
-                raise ProblemError(errors.RISK_TOO_HIGH, quasi=", ".join(quasi), share=f"{100 * risk.share_below_5:.1f}",
+                raise ProblemError(errors.RISK_TOO_HIGH, quasi=", ".join(risk.quasi), share=f"{100 * risk.share_below_5:.1f}",
                                    limit=f"{100 * limit:g}", smallest=risk.smallest_class)
             risk.accepted = reason
         return risk
@@ -233,12 +229,17 @@ class Resources:
             if gone:
                 return resource.name, before, before, [note("refresh_column_gone", column=each) for each in gone]
             profile, distributions = measure_profile(source.kind, location, resource.columns, date_column)
+            risk = _measured_risk(resource, source.kind, location)
         except ProblemError as problem:
             return resource.name, before, before, [note("refresh_failed", reason=problem.code)]
         notes += [note("refresh_invalid", column=now.name, validity=now.validity) for now, was in zip(
             profile.columns, resource.profile.columns, strict=False) if now.validity < was.validity]
         if 2 * measured.row_count < before:
             notes.append(note("refresh_fewer_rows", before=before, rows=measured.row_count))
+        if risk is not None and item.risk is not None:
+            risk.accepted = item.risk.accepted
+            if risk.share_below_5 > self._highest_risk() and not risk.accepted:
+                notes.append(note("refresh_risk", share=f"{100 * risk.share_below_5:.1f}"))
         changed = measured.row_count != before
         resource.row_count = measured.row_count
         resource.profile.CopyFrom(profile)
@@ -249,7 +250,7 @@ class Resources:
             if not done:
                 return resource.name, before, before, []
             self._state.execute("UPDATE source SET row_count = ? WHERE name = ?", (measured.row_count, source.name))
-            self._keep_measured(resource.name, item.risk, distributions, date_column)
+            self._keep_measured(resource.name, risk, distributions, date_column)
             if changed:
                 self._journal.append("resource:measured", name=resource.name, before=before, rows=resource.row_count)
         self._by_name = None
@@ -303,6 +304,12 @@ class Resources:
     def frame(self) -> link_pb2.Resources:
         """The complete list for the coordinator."""
         return link_pb2.Resources(resources=[item.resource for item in self.list()])
+
+
+def _measured_risk(resource: link_pb2.Resource, kind: str, location: str) -> local_pb2.Risk | None:
+    quasi = [column.name for column in resource.columns if column.classification == QUASI]
+    sensitive = [column.name for column in resource.columns if column.classification == SENSITIVE]
+    return measure_risk(kind, location, quasi, sensitive) if quasi else None
 
 
 def _given(column: link_pb2.Column, name: str) -> float | None:

@@ -124,6 +124,8 @@ class Database:
                 or parts.fragment or not set(options) <= _OPTIONS[engine]):
             raise ProblemError(errors.SOURCE_ADDRESS, field="location")
         names = tuple(table.split(".", 1)) if "." in table else (table,)
+        if engine == "mysql" and len(names) == 2 and names[0] != database:
+            raise ProblemError(errors.SOURCE_ADDRESS, field="table")
         host = options.pop("host", "") or parts.hostname or ""
         if engine == "postgres" and len(names) == 1:
             names = ("public", *names)

@@ -6,7 +6,7 @@ import contextlib
 import glob
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent import errors
@@ -34,7 +34,7 @@ class Reading:
     """
 
     relation: str
-    load: tuple[str, ...] = ()
+    load: tuple[str, ...] = field(default=(), repr=False)
     unload: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from node_agent import resources
 from node_agent.admin import Admin
+from node_agent.classify import CLASSES
+from node_agent.cli import notes
 from node_agent.cli.main import app
 from node_agent.config import Lock, NodeDir
 from node_agent.local import serving
 from shuyan import _text
+from shuyan.detect import DETECTORS
 
 
 @pytest.fixture
@@ -107,6 +113,14 @@ def test_measuring_again(run, place):
     (again,) = as_json(run("resource", "refresh", "people", "--json"))
     assert (again["rows_before"], again["rows"]) == (1, 1)
     assert "no resource" in run("resource", "refresh", "gone", code=1)
+
+
+def test_every_note_kind_and_class_has_words():
+    here = Path(resources.__file__).parent
+    used = {code for name in ("views.py", "resources.py") for code in re.findall(r'note\("(\w+)"', (here / name).read_text())}
+    assert used == set(notes._NOTES)
+    assert set(DETECTORS) | {"unique", "name"} == set(notes._EVIDENCE)
+    assert {*CLASSES, ""} == set(notes.CLASSES)
 
 
 def test_the_same_through_the_agents_socket(run, place):

@@ -298,10 +298,10 @@ def test_a_password_in_the_address_is_refused(admin, location):
 
 @pytest.mark.parametrize("location", [
     "postgres://localhost/his", "postgres://reader@localhost", "postgres://reader@localhost:port/his",
-    "postgres://reader@localhost/his?options=-c", "mysql://reader@localhost/his/more"])
+    "postgres://reader@localhost/his?options=-c", "mysql://reader@localhost/his/more", "mysql://reader@localhost/other"])
 def test_an_address_that_is_none(admin, location):
     with problem("source_address"):
-        admin.AddSource(local_pb2.AddSourceRequest(name="people", location=location, table="people"))
+        admin.AddSource(local_pb2.AddSourceRequest(name="people", location=location, table="his.people"))
 
 
 def test_nobody_listens(admin, secret):

@@ -270,6 +270,15 @@ def test_measured_again_after_the_data_changed(admin):
     assert measured == [{"name": "people", "before": 60, "rows": 100}, {"name": "people", "before": 100, "rows": 20}]
 
 
+def test_a_risk_that_grew_is_noted(admin):
+    path = source(admin, "people", people())
+    register(admin, columns=[column("ward", classification="quasi_identifier")])
+    path.write_text(people(60) + "".join(f"x{n},,,,,,,,W{n}," + "\n" for n in range(40)))
+    (found,) = admin.RefreshResources(local_pb2.RefreshResourcesRequest()).resources
+    assert {note.code: dict(note.args) for note in found.notes} == {"refresh_risk": {"share": "40.0"}}
+    assert admin.ShowResource(local_pb2.ShowResourceRequest(name="people")).resource.risk.smallest_class == 1
+
+
 @runs
 async def test_old_figures_are_measured_again_and_told_to_the_market(place):
     async with one_node(place, config="[measure]\nrefresh_hours = 1e-9\n") as (_world, _coordinator, agent, session):
