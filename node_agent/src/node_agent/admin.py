@@ -60,7 +60,7 @@ class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin):
         if self._programs is None:
             apps = installed() if self._apps is None else self._apps
             packages = Packages(self.state, self.journal, self.node_dir.path / "apps", frozenset(apps))
-            self._programs = Programs(self.state, self.journal, apps, packages)
+            self._programs = Programs(self.state, self.journal, apps, packages, self.node_dir.config().policy.app_failures)
         return self._programs
 
     def changed_elsewhere(self) -> None:

@@ -56,6 +56,8 @@ class PolicyConfig(_Section):
     """What the department demands beyond every grant."""
 
     minimum_cohort: int = Field(5, ge=1, description="Never answer over fewer rows, whatever a grant says.")
+    app_failures: int = Field(5, ge=1, description=(
+        "How often a developer's app may fail here before it is suspended: each failure tells the outside a little."))
 
 
 class WorkerConfig(_Section):

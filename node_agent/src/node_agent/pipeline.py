@@ -211,6 +211,7 @@ class TaskPipeline:
             return self._record(masked, digest)
         except ProblemError as problem:
             reply = _failure(request.task_id, problem)
+            self._programs.failed(request.app_name, request.app_digest, problem.code)
         except Exception:
             _log.exception("task failed", task=request.task_id)
             reply = _failure(request.task_id, ProblemError(problems.INTERNAL))
@@ -284,7 +285,7 @@ class TaskPipeline:
                 run_id=request.run_id, app=request.app_name, tables=tables, params_json=request.params_json,
                 flower_message=request.flower_message, max_values=verified.grant.max_output_values,
                 package=self._programs.package(request.app_name), app_digest=request.app_digest,
-                grant=request.grant_digest, own=OwnFigures.of(verified.grant).to_wire()), verified.deadline)
+                memory_mb=verified.task.app.manifest.limits.memory_mb, grant=request.grant_digest, own=OwnFigures.of(verified.grant).to_wire()), verified.deadline)
         except WorkerFailureError as failure:
             self._grants.usable("", request.grant_digest)  # revoked meanwhile is why it was stopped
             raise ProblemError(failure.code) from None

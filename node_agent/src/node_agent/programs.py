@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from shuyan.federation.apps import InstalledApp
 
 
+_FAULTS = frozenset({
+    problems.APP_FAILED, problems.WORKER_CRASHED, problems.WORKER_MEMORY, problems.WORKER_TIMEOUT, problems.SANDBOX_VIOLATION,
+    problems.OUTPUT_UNDECLARED, problems.OUTPUT_NOT_FINITE, problems.OUTPUT_OUT_OF_BOUND, problems.COHORT_TOO_SMALL})
+
+
 def installed() -> dict[str, InstalledApp]:
     """The apps that come with the product; digests are computed now, from the files."""
     from shuyan.federation.apps.base import built_in  # Flower loads here
@@ -31,10 +36,14 @@ class Programs:
     Args:
         apps: those that come with the product.
         packages: those of developers.
+        failures: how many failures suspend a developer's app. Which tasks fail, and how, is seen outside unmasked: an app
+            that means harm could tell a row's bits by failing, so it cannot fail for long.
     """
 
     def __init__(self, state: State, journal: Journal, apps: Mapping[str, InstalledApp],
-                 packages: Packages | None = None) -> None:
+                 packages: Packages | None = None, failures: int = 5) -> None:
+        self._failures = failures
+        state.execute("CREATE TABLE IF NOT EXISTS app_failure (digest TEXT PRIMARY KEY, count INTEGER NOT NULL)")
         self._state = state
         self._journal = journal
         self._built_in = dict(apps)
@@ -80,6 +89,7 @@ class Programs:
         if app is None or (allow and digest not in ("", app.digest)):
             raise ProblemError(errors.APP_NOT_INSTALLED, field="name", name=name)
         with self._state.transaction():
+            self._state.execute("DELETE FROM app_failure WHERE digest = ?", (app.digest,))
             if allow:
                 self._state.execute("INSERT OR IGNORE INTO allowed_app VALUES (?, ?)", (name, app.digest))
             else:
@@ -92,7 +102,7 @@ class Programs:
         """The installed and allowed app of exactly that digest.
 
         Raises:
-            ProblemError: ``app_not_allowed``, ``app_digest_mismatch``.
+            ProblemError: ``app_not_allowed``, ``app_digest_mismatch``, ``app_suspended``.
         """
         app = self._apps.get(name)
         if app is None:
@@ -101,7 +111,23 @@ class Programs:
             raise ProblemError(problems.APP_DIGEST_MISMATCH, app=name)
         if not self._allowed(app):
             raise ProblemError(problems.APP_NOT_ALLOWED, app=name)
+        if self._failed(app.digest) >= self._failures:
+            raise ProblemError(problems.APP_SUSPENDED, app=name)
         return app
+
+    def failed(self, name: str, digest: str, code: str) -> None:
+        """Count what a developer's app did wrong; the last failure that is borne suspends it."""
+        if code not in _FAULTS or self.package(name) is None or self._apps[name].digest != digest:
+            return
+        with self._state.transaction():
+            self._state.execute("INSERT INTO app_failure VALUES (?, 1) ON CONFLICT (digest) DO UPDATE SET count = count + 1",
+                                (digest,))
+            if self._failed(digest) == self._failures:
+                self._journal.append("app:suspended", name=name, digest=digest, failures=self._failures)
+
+    def _failed(self, digest: str) -> int:
+        row = self._state.one("SELECT count FROM app_failure WHERE digest = ?", (digest,))
+        return 0 if row is None else int(row["count"])
 
     def _allowed(self, app: InstalledApp) -> bool:
         return self._state.one("SELECT 1 FROM allowed_app WHERE name = ? AND digest = ?",

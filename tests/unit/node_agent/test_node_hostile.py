@@ -68,7 +68,7 @@ class Hostile:
 
 
 @contextlib.asynccontextmanager
-async def hostile_node(place, package, *, config="[worker]\nmemory_mb = 400\n"):
+async def hostile_node(place, package, *, config="[worker]\nmemory_mb = 400\n[policy]\napp_failures = 1000\n"):
     """A connected node with the app installed the way an administrator does it, and its files before anything ran."""
     key = generate_signing_key()
 
@@ -228,6 +228,17 @@ async def test_namespaces_do_where_landlock_is_missing(place, package):
             assert not bytes_left(place)
         finally:
             await other.stop()
+
+
+@needs_sandbox
+@runs
+async def test_it_cannot_tell_bits_by_failing_for_long(place, package):
+    async with hostile_node(place, package, config="[policy]\napp_failures = 3\n") as attack:
+        codes = [(await attack.ask(mode=mode)).failure.code for mode in ("exit", "nan", "raise", "sum")]
+        assert codes == ["worker_crashed", "output_not_finite", "app_failed", "app_suspended"]
+        assert [entry.event for entry in attack.agent.admin.journal.read(limit=1000)].count("app:suspended") == 1
+        attack.agent.admin.AllowApp(local_pb2.AllowAppRequest(name="hostile", allow=True))
+        assert (await attack.ask()).HasField("flower_message")
 
 
 @runs

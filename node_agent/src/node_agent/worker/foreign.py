@@ -48,7 +48,7 @@ def serve(channel: Channel, settings: dict[str, Any]) -> None:
     if handed is None or asked is None:
         return
     try:
-        inputs, rows, layers = _shut_in(settings, asked[0]["tables"])
+        inputs, rows, layers = _shut_in(settings["layers"], int(handed[0]["memory_mb"]), asked[0]["tables"])
     except Exception as error:
         _log.warning("the app's data could not be read", exc_info=True)
         channel.send({"status": "failed", "code": _code(error)})
@@ -59,11 +59,12 @@ def serve(channel: Channel, settings: dict[str, Any]) -> None:
     _answer_tasks(channel, handed[1], inputs, asked)
 
 
-def _shut_in(settings: dict[str, Any], tables: list[dict[str, Any]]) -> tuple[Inputs, dict[str, int], tuple[str, ...]]:
+def _shut_in(
+    wanted: list[str], memory_mb: int, tables: list[dict[str, Any]],
+) -> tuple[Inputs, dict[str, int], tuple[str, ...]]:
     if any(table.get("unit") is not None for table in tables):
         raise LookupError("an app that does not say how sensitive its answers are has no part in noisy releases")
-    confinement = sandbox.Confinement(layers=frozenset(settings["layers"]))
-    memory_mb = int(settings["memory_mb"])
+    confinement = sandbox.Confinement(layers=frozenset(wanted))
     silence = os.open(os.devnull, os.O_WRONLY)
     columns = _granted_columns(tables, memory_mb)
     layers = [*sandbox.shut_in(confinement)]

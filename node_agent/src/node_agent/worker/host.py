@@ -59,6 +59,7 @@ class Work:
 
     Attributes:
         package: of a developer's app, the package it runs from; None: the app came with the product.
+        memory_mb: what a developer's app says it needs; it gets no more than that, nor than the node's own limit.
         grant: digest of the grant; a process that ran a developer's app under one never works under another.
         own: what the grant says about single departments' figures (:class:`shuyan.federation.own.OwnFigures`).
     """
@@ -71,6 +72,7 @@ class Work:
     max_values: int = 100_000
     package: bytes | None = field(default=None, repr=False)
     app_digest: str = ""
+    memory_mb: int = 1024
     grant: str = ""
     own: dict[str, Any] = field(default_factory=dict)
 
@@ -203,7 +205,8 @@ class Worker:
         assert self._writer
         self._go_on(signal.SIGCONT)
         if self._foreign and self._sealed is None:
-            self._writer.write(pack({"op": "package"}, work.package or b""))
+            self._writer.write(pack({"op": "package", "memory_mb": min(self._limits.memory_mb, work.memory_mb)},
+                                    work.package or b""))
         self._writer.write(pack({
             "op": "run", "run_id": work.run_id, "app": work.app, "params": work.params_json,
             "cpu_seconds": int(deadline - time.monotonic()) + 5, "own": work.own,

@@ -140,6 +140,9 @@ SANDBOX_UNAVAILABLE: Final = define(
 SANDBOX_VIOLATION: Final = define(
     "sandbox_violation", 403, zh="应用试图执行隔离环境禁止的操作，已终止。",
     en="The app asked for something its sandbox forbids and was ended.")
+APP_SUSPENDED: Final = define(
+    "app_suspended", 403, zh="第三方应用“{app}”在该节点多次失败，已暂停；须节点管理员重新放行。",
+    en="The third-party app “{app}” failed too often on the node and is suspended until the node's administrator allows it again.")
 APP_SERVER_FAILED: Final = define(
     "app_server_failed", 502, zh="应用在协调端运行失败（{where}）。", en="The app failed on the coordinator ({where}).")
 APP_SERVER_TIMEOUT: Final = define(
