@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ConfigurationError,
         Conflict,
         ConnectionFailed,
+        ExtraMissing,
         FieldError,
         InvalidInput,
         JobFailed,
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     )
     from shuyan._models import (
         App,
+        Budget,
         Column,
         Demand,
         Entitlement,
+        Explanation,
         LogLine,
         Node,
         Order,
@@ -44,24 +47,29 @@ if TYPE_CHECKING:
         Review,
         Scenario,
     )
+    from shuyan._results import Model, Result
     from shuyan.trust.bundle import Verified
 
 __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "Budget",
     "Column",
     "ConfigurationError",
     "Conflict",
     "ConnectionFailed",
     "Demand",
     "Entitlement",
+    "Explanation",
+    "ExtraMissing",
     "FieldError",
     "InvalidInput",
     "Job",
     "JobFailed",
     "LogLine",
     "Market",
+    "Model",
     "Node",
     "NotAllowed",
     "NotFound",
@@ -73,6 +81,7 @@ __all__ = [
     "RateLimited",
     "Record",
     "Resource",
+    "Result",
     "Review",
     "Scenario",
     "ShuyanError",
@@ -87,8 +96,9 @@ __all__ = [
 _HOMES = {
     "_audit": ("verify_evidence",),
     "_client": ("Job", "Market", "Product", "connect"),
-    "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
-    "_models": ("App", "Column", "Demand", "Entitlement", "LogLine", "Node", "Order", "Permission", "Record", "Resource", "Review", "Scenario"),
+    "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
+    "_results": ("Model", "Result"),
+    "_models": ("App", "Budget", "Column", "Demand", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Permission", "Record", "Resource", "Review", "Scenario"),
     "trust.bundle": ("Verified",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

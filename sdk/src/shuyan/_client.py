@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -13,12 +15,14 @@ from pydantic import Field, PrivateAttr, ValidationError
 
 from shuyan._audit import Audit
 from shuyan._config import resolve
-from shuyan._errors import JobFailed
+from shuyan._errors import ConfigurationError, JobFailed, ShuyanError
 from shuyan._http import Api, not_understood
 from shuyan._models import (
     App,
+    Budget,
     Demand,
     Entitlement,
+    Explanation,
     LogLine,
     Node,
     Order,
@@ -28,6 +32,7 @@ from shuyan._models import (
     Review,
     Scenario,
 )
+from shuyan._results import Model, Result
 from shuyan._text import t
 
 R = TypeVar("R", bound=Record)
@@ -132,6 +137,11 @@ class Job(Record):
         answer: dict[str, Any] = self._api.get(f"/jobs/{self.id}/result")
         return answer
 
+    def released(self) -> Result:
+        """:meth:`result` as rows, Arrow, pandas, or a :class:`Model` that scores."""
+        answer = self.result()
+        return (Model if answer["content"].get("kind") == "model" else Result)(self, answer)
+
 
 class Product(Record):
     """A product on the market, and calling it."""
@@ -163,6 +173,40 @@ def call_product(api: Api, id: str, *, features: dict[str, Any] | None, group: d
     body: dict[str, Any] = {name: value for name, value in (("features", features), ("group", group)) if value is not None}
     answer: dict[str, Any] = api.post(f"/products/{quote(id, safe='')}/calls", body, key=key, once=True)
     return answer
+
+
+Progress = Callable[["Job", list[LogLine]], object]
+
+FAMILIES: Final[Mapping[str, str]] = {
+    "linear": "regression", "logistic": "regression", "multinomial": "regression", "poisson": "regression",
+}
+"""Families of models that are a parameter of an app; any other name is an app's own."""
+
+
+def training(family: str, features: list[str], target: str | None, params: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The app of a family of models, and its parameters."""
+    body: dict[str, Any] = {"features": features, **({"target": target} if target is not None else {}), **params}
+    return (FAMILIES[family], {"family": family, **body}) if family in FAMILIES else (family, body)
+
+
+def finish(job: Job, *, timeout: float | None = None, progress: Progress | None = None) -> Result:
+    """Wait for a job and take its released result; Ctrl-C cancels it as far as it still can be.
+
+    Raises:
+        JobFailed: it ended without one.
+        TimeoutError: the time is over; the job itself goes on.
+    """
+    try:
+        job.wait(timeout=timeout, progress=progress)
+    except KeyboardInterrupt:
+        with suppress(ShuyanError):
+            job.cancel()
+        raise
+    return job.released()
+
+
+def _id(grant: str | Permission) -> str:
+    return grant if isinstance(grant, str) else grant.id
 
 
 class _Collection(Generic[R]):
@@ -202,9 +246,13 @@ class Resources(_Collection[Resource]):
 
 
 class Apps(_Collection[App]):
-    """The federated apps that this market runs."""
+    """The federated apps that this market runs; :meth:`get` takes a name."""
 
     _path, _kind = "/apps", App
+
+    def __call__(self) -> builtins.list[App]:
+        """All of them."""
+        return [*self.list()]
 
 
 class Nodes(_Collection[Node]):
@@ -240,9 +288,20 @@ class Demands(_Collection[Demand]):
     def submit(
         self, scenario_id: str, resources: Mapping[str, Sequence[str]], apps: Sequence[str], *, output_forms: Sequence[str],
         minimum_cohort: int = 10, minimum_participants: int = 3, term_days: int = 90,
+        privacy: Mapping[str, Any] | None = None, own_figures_reason: str = "",
     ) -> Demand:
-        """Ask for columns of resources (``{resource id: columns}``) to run ``apps`` on."""
-        return self._record(self._api.post(self._path, {
+        """Ask for columns of resources (``{resource id: columns}``) to run ``apps`` on.
+
+        Args:
+            privacy: answers carry noise under these terms: ``unit``, ``unit_columns`` (by resource name, the column that
+                tells units apart), ``max_rows_per_unit``, ``max_groups_per_unit``, ``epsilon`` (or ``rho_nano``), ``delta``
+                and ``honest_fraction``. Without it answers are exact.
+            own_figures_reason: why results have to show single departments' own figures; they do not without one.
+        """
+        more: dict[str, Any] = {"release": "dp", "privacy": dict(privacy)} if privacy else {}
+        if own_figures_reason:
+            more |= {"own_figures": True, "own_figures_reason": own_figures_reason}
+        return self._record(self._api.post(self._path, more | {
             "scenario_id": scenario_id,
             "resources": [{"resource_id": id, "columns": [*columns]} for id, columns in resources.items()],
             "apps": [*apps], "output_forms": [*output_forms], "minimum_cohort": minimum_cohort,
@@ -254,6 +313,10 @@ class Grants(_Collection[Permission]):
     """Grants: what the data authority has signed."""
 
     _path, _kind = "/grants", Permission
+
+    def budgets(self, id: str) -> builtins.list[Budget]:
+        """Every privacy budget that jobs under a grant are charged to, as the departments' nodes last told."""
+        return [Budget.model_validate(item) for item in self._api.pages(f"{self._path}/{quote(id, safe='')}/budgets")]
 
 
 class Jobs(_Collection[Job]):
@@ -270,6 +333,12 @@ class Jobs(_Collection[Job]):
         """
         body = {"grant_id": grant_id, "app": app, "params": dict(params), "title": title}
         return self._record(self._api.post(self._path, body | ({"fresh": True} if fresh else {}), key=key, once=True))
+
+
+    def explain(self, grant_id: str, app: str, params: Mapping[str, Any]) -> Explanation:
+        """What a job would do; nothing is asked of a department and nothing spent."""
+        return Explanation.model_validate(self._api.post(
+            f"{self._path}/explain", {"grant_id": grant_id, "app": app, "params": dict(params)}))
 
 
 class Reviews(_Collection[Review]):
@@ -377,6 +446,87 @@ class Market:
     @property
     def url(self) -> str:
         return self._api.profile.url
+
+    # --- computing in one call ---
+
+    def sql(self, query: str, *, grant: str | Permission, title: str = "", fresh: bool = False, key: str | None = None,
+            timeout: float | None = None, progress: Progress | None = None) -> Result:
+        """Ask one SELECT over granted resources of all departments and wait for the table.
+
+        The result is there once the egress review has released it, by a person. Ctrl-C cancels the job.
+
+        Args:
+            query: resources stand after FROM; see the developer's guide for what it may say.
+            grant: under which it is asked.
+            fresh: compute again what was answered before.
+            timeout: seconds to wait; the job itself goes on after that.
+            progress: called with the job and its new log lines whenever something happened.
+
+        Raises:
+            InvalidInput: the query is refused; the sentence names the clause and where it stands.
+            JobFailed: it ended without a result.
+            TimeoutError: the time is over.
+        """
+        job = self.jobs.submit(_id(grant), "query", {"sql": query}, title=title, fresh=fresh, key=key)
+        return finish(job, timeout=timeout, progress=progress)
+
+    def explain(self, query: str, *, grant: str | Permission) -> Explanation:
+        """What a query would do: what each node computes, what leaves it, rounds, cells, cost and expected error."""
+        return Explanation.model_validate(self._api.post("/queries/explain", {"grant_id": _id(grant), "sql": query}))
+
+    def train(self, family: str, *, grant: str | Permission, features: Sequence[str], target: str | None = None,
+              resource: str | None = None, title: str = "", fresh: bool = False, key: str | None = None,
+              timeout: float | None = None, progress: Progress | None = None, **params: Any) -> Model:
+        """Train a model on rows of all departments and wait for it.
+
+        Args:
+            family: ``linear``, ``logistic``, ``multinomial``, ``poisson``, ``boosting``, ``network``, ``clustering``,
+                ``components``, ``survival``, or the name of any app that gives a model.
+            features: columns to learn from.
+            target: the column to learn, for families that have one.
+            resource: the table's name; needed only where the grant covers several.
+            params: any other parameter of the family's app.
+
+        Raises:
+            as :meth:`sql`.
+        """
+        app, body = training(family, [*features], target, params)
+        body["resource"] = resource or self._only_resource(grant)
+        job = self.jobs.submit(_id(grant), app, body, title=title, fresh=fresh, key=key)
+        model = finish(job, timeout=timeout, progress=progress)
+        if not isinstance(model, Model):
+            raise not_understood()
+        return model
+
+    def evaluate(self, family: str, *, grant: str | Permission, features: Sequence[str], target: str,
+                 folds: int | None = None, fraction: float | None = None, column: str | None = None,
+                 **options: Any) -> dict[str, Any]:
+        """How well a model of a family does on rows it has not seen: by secure sums, over all departments.
+
+        Args:
+            folds: cross-validation with so many parts; 5 if nothing else is said.
+            fraction: the share of rows to hold out instead.
+            column: a column that says which rows are held out instead (those where it is 1).
+            options: as of :meth:`train`.
+
+        Returns:
+            the model's evaluation: ``in_sample``, ``held_out`` and ``folds``.
+        """
+        split: dict[str, Any] = {"column": column} if column else {"fraction": fraction} if fraction else {"folds": folds or 5}
+        return self.train(family, grant=grant, features=features, target=target, split=split, **options).evaluation
+
+    def budgets(self, grant: str | Permission) -> list[Budget]:
+        """Every privacy budget that jobs under a grant are charged to; empty for exact answers."""
+        return self.grants.budgets(_id(grant))
+
+    def _only_resource(self, grant: str | Permission) -> str:
+        claims = self.grants.get(_id(grant)).claims or {}
+        names = sorted({str(item["name"]) for item in claims.get("resources", ())})
+        if len(names) == 1:
+            return names[0]
+        raise ConfigurationError(t("授权凭证包含多个数据资源（{names}），请指明 resource。",
+                                   "The grant covers several resources ({names}): say which with resource=.",
+                                   names=", ".join(names)))
 
     def me(self) -> dict[str, Any]:
         """Who the market takes the caller for."""

@@ -14,6 +14,7 @@
       │    ├─ RateLimited        429
       │    └─ Unavailable        502, 503, 504
       ├─ JobFailed               a job ended without a result
+      ├─ ExtraMissing            a library that this needs is not installed
       └─ VerificationFailed      evidence that does not hold: never ignore this one
 """
 
@@ -118,6 +119,10 @@ class JobFailed(ShuyanError):
         self.job_id = job_id
         self.status = status
         self.code = code
+
+
+class ExtraMissing(ShuyanError, ImportError):
+    """A library is needed that is not installed; the sentence says which extra of this package brings it."""
 
 
 class VerificationFailed(ShuyanError):

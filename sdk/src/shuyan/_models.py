@@ -29,6 +29,8 @@ class Column(Record):
     unit: str = ""
     lower: float | None = None
     upper: float | None = None
+    resolution: float | None = None
+    classification: str = ""
 
 
 class Resource(Record):
@@ -43,6 +45,8 @@ class Resource(Record):
     grade: int
     row_count: int
     columns: list[Column] = Field(default_factory=list)
+    profile: dict[str, Any] | None = None
+    """Quality as measured at the node, in whole percents."""
     approval: str = "manual"
     status: str = "active"
 
@@ -59,13 +63,73 @@ class Node(Record):
 
 
 class App(Record):
-    """A federated app that grants can name."""
+    """A federated app that grants can name; the schemas are JSON Schema."""
 
     name: str
     version: str
     digest: str
     title_zh: str = ""
     title_en: str = ""
+    output_form: str = ""
+    noisy: bool = False
+    """Whether it can answer with noise, under a grant whose release is ``dp``."""
+    params_schema: dict[str, Any] = Field(default_factory=dict)
+    content_schema: dict[str, Any] | None = None
+    allowed_at: list[str] = Field(default_factory=list)
+    """Departments whose node allows this version; empty unless signed in."""
+
+
+class Budget(Record):
+    """A privacy budget at one department, as its node last told; ε is that of ρ at ``delta``."""
+
+    node_id: str
+    department: str
+    scope: str
+    resource: str = ""
+    grantee: str = ""
+    grant_id: str = ""
+    cap_nano: int
+    spent_nano: int
+    left_nano: int
+    delta: float
+    epsilon_cap: float
+    epsilon_spent: float
+    renewal: str = "never"
+    renews_at: dt.datetime | None = None
+    told_at: dt.datetime | None = None
+
+
+class Explanation(Record):
+    """What a query or job would do; nothing was asked of a department and nothing spent.
+
+    Attributes:
+        resources: by name, the columns that are read.
+        departments: ``{node_id, name, approval, allowed}``.
+        computes: what each node works out: ``{sql, group_by, cells}`` of a query.
+        leaves: the first question's vectors, seen only as sums over all departments.
+        rounds: questions put to each department at most; 0: not known beforehand.
+        cells: groups the result could have.
+        cohort: fewest rows that a released figure rests on.
+        cost: ``{rho_nano, epsilon, delta, short}`` at each department; ``None`` for exact answers.
+        errors: the noise on the sums: ``{vector, deviation, half_width}``.
+        notes: ``{code, text}``.
+        answered_before: the job whose result would be given again at no cost.
+    """
+
+    app: str
+    release: str
+    resources: dict[str, list[str]]
+    departments: list[dict[str, Any]]
+    computes: list[dict[str, Any]]
+    leaves: list[dict[str, Any]]
+    rounds: int
+    cells: int | None = None
+    cohort: int
+    cost: dict[str, Any] | None = None
+    errors: list[dict[str, Any]] = Field(default_factory=list)
+    notes: list[dict[str, str]] = Field(default_factory=list)
+    answered_before: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
 
 
 class Scenario(Record):
@@ -101,7 +165,13 @@ class Permission(Record):
     status: str
     not_before: dt.datetime
     expires_at: dt.datetime
+    state: str = ""
+    """``active``, ``revoked``, ``expired``, or ``outdated``: signed by an earlier version and as good as expired."""
+    release: str = "exact"
+    own_figures: bool = False
     jws: str = ""
+    claims: dict[str, Any] | None = None
+    """What the statement says; only of a grant that was read by itself."""
 
 
 class LogLine(Record):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
@@ -55,13 +56,39 @@ def resources(
          for c in resource.columns])
 
 
-def apps(context: typer.Context, as_json: AsJson = False) -> None:
+def apps(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(help=t("程序名称。", "Name of an app."), metavar="NAME")] = None,
+    as_json: AsJson = False,
+) -> None:
     with market(context) as entered:
-        found = [*entered.apps.list()]
+        found = entered.apps() if name is None else [entered.apps.get(name)]
     if as_json:
-        return print_json(found)
-    return print_table([t("名称", "name"), t("版本", "version"), t("说明", "title"), t("摘要", "digest")],
-                       [(a.name, a.version, titled(a), a.digest) for a in found])
+        return print_json(found if name is None else found[0])
+    if name is None:
+        return print_table(
+            [t("名称", "name"), t("版本", "version"), t("说明", "title"), t("产出", "gives"), t("加噪", "noise"), t("放行单位", "allowed at"),
+             t("摘要", "digest")],
+            [(a.name, a.version, titled(a), word("form", a.output_form), t("支持", "yes") if a.noisy else "–",
+              len(a.allowed_at) or "–", a.digest) for a in found], numeric=(5,))
+    app = found[0]
+    print_fields([(t("名称", "name"), app.name), (t("版本", "version"), app.version), (t("说明", "title"), titled(app)),
+                  (t("产出", "gives"), word("form", app.output_form)), (t("摘要", "digest"), app.digest),
+                  (t("放行单位", "allowed at"), ", ".join(app.allowed_at) or "–")])
+    console.print()
+    required = set(app.params_schema.get("required", ()))
+    return print_table([t("参数", "parameter"), t("类型", "type"), t("必填", "required"), t("默认值", "default")],
+                       [(key, _kind(shape), t("是", "yes") if key in required else "",
+                         "" if key in required else json.dumps(shape.get("default"), ensure_ascii=False))
+                        for key, shape in app.params_schema.get("properties", {}).items()])
+
+
+def _kind(shape: dict[str, Any]) -> str:
+    """A parameter's JSON Schema in a word or two."""
+    if "enum" in shape:
+        return " | ".join(map(str, shape["enum"]))
+    kinds = [_kind(one) for one in shape.get("anyOf", ())]
+    return str(shape.get("type") or " | ".join(kinds) or shape.get("$ref", "").rsplit("/", 1)[-1])
 
 
 def grants(
@@ -75,5 +102,8 @@ def grants(
         found = [*entered.grants.list(limit=limit)]
     if as_json:
         return print_json(found)
-    return print_table([t("编号", "id"), t("场景", "scenario"), t("状态", "status"), t("到期", "expires")],
-                       [(g.id, g.scenario_id, word("state", g.status), f"{g.expires_at:%Y-%m-%d %H:%M}Z") for g in found])
+    releases = {"exact": t("精确", "exact"), "dp": t("加噪", "with noise")}
+    outdated = t("已失效（旧版本）", "outdated")
+    return print_table([t("编号", "id"), t("场景", "scenario"), t("状态", "status"), t("发布方式", "release"), t("到期", "expires")],
+                       [(g.id, g.scenario_id, outdated if g.state == "outdated" else word("state", g.state or g.status),
+                         releases.get(g.release, g.release), f"{g.expires_at:%Y-%m-%d %H:%M}Z") for g in found])

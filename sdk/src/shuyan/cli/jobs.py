@@ -34,11 +34,13 @@ def submit(
     params: Annotated[str, typer.Option(help=t("参数：JSON、@文件 或 -（标准输入）。", "Parameters: JSON, @file, or - for standard input."))],
     title: Annotated[str, typer.Option(help=t("任务标题。", "Title of the job."))] = "",
     key: Annotated[str | None, typer.Option(help=t("幂等键：同一键只提交一次。", "Idempotency key: submitted once per key."))] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help=t("即使此前已有相同问题的结果也重新计算。",
+                                                          "Compute again what was answered before."))] = False,
     watch_it: Annotated[bool, typer.Option("--watch", help=t("等待并显示进度。", "Wait and show the progress."))] = False,
     as_json: AsJson = False,
 ) -> None:
     with market(context) as entered:
-        job = entered.jobs.submit(grant, app_name, read_json(params, "--params"), title=title, key=key)
+        job = entered.jobs.submit(grant, app_name, read_json(params, "--params"), title=title, key=key, fresh=fresh)
         if watch_it:
             _watch(job, quiet=as_json)
     if as_json:

@@ -53,11 +53,11 @@ class Desk:
         for node_id in self.market.cards:
             self("nodes", "trust", self.card(node_id), "--yes")
 
-    def demand(self) -> str:
+    def demand(self, **changes: Any) -> str:
         with self.database.transaction() as session:
             scenario = authorisation.propose_scenario(
                 session, city.DEVELOPER, title="普惠\x1b[2J金融", purpose="评估小微企业信用", sector="finance")
-            return authorisation.submit_demand(session, city.DEVELOPER, scenario.id, city.body()).id
+            return authorisation.submit_demand(session, city.DEVELOPER, scenario.id, city.body(**changes)).id
 
     def usable(self, grant_id: str) -> bool:
         with self.database.reading() as session:
@@ -107,6 +107,19 @@ def test_a_demand_becomes_a_grant_and_ends(desk: Any) -> None:
     assert latest is not None
     listed = verify_revocations(latest.jws, desk.market.authority_key.public_key())
     assert (listed.number, [item.jti for item in listed.revoked]) == (3, [grant])
+
+
+def test_how_answers_are_released_is_shown_before_it_is_signed(desk: Any) -> None:
+    desk.trust_all()
+    districts = [{"resource_id": f"res_{n}", "columns": ["age", "district"]} for n in (1, 2, 3)]
+    demand = desk.demand(resources=districts, release="dp", privacy=city.privacy(), own_figures=True,
+                         own_figures_reason="逐部门\x1b[2J核对")
+    shown = desk("issue", demand, "--yes")
+    assert "with noise" in shown
+    assert "Protected unit: person (households.id_number)" in shown
+    assert "households.district: 3 values that one department alone declares: 区1, 区2, 区3" in shown
+    assert "own figures: may be shown" in shown
+    assert "Reason given: 逐部门�[2J核对" in shown
 
 
 def test_nothing_is_signed_for_a_node_without_a_trusted_card(desk: Any) -> None:
