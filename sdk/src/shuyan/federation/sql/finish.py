@@ -65,7 +65,7 @@ def value_of(core: Core, aggregate: Aggregate, cell: CellSums, minimum: int) -> 
     if kind in ("var_samp", "var_pop", "stddev_samp", "stddev_pop"):
         seen = cell.counts[aggregate.options[0]]
         total, product = aggregate.states
-        return _spread(kind, seen, _centred(seen, cell.sums[total], cell.sums[total], cell.products[product]))
+        return _spread(kind, seen, _centred(seen, cell.sums[total], cell.sums[total], cell.products[product], same=True))
     return _matrix(aggregate, cell)
 
 
@@ -78,13 +78,13 @@ def _sum(aggregate: Aggregate, cell: CellSums) -> Any:
     return total // _SUM if aggregate.type == "HUGEINT" else total / _SUM
 
 
-def _centred(seen: int, x: int, y: int, product: int) -> Fraction:
-    """Σ(x - mean x)(y - mean y)."""
+def _centred(seen: int, x: int, y: int, product: int, *, same: bool) -> Fraction:
+    """Σ(x - mean x)(y - mean y); ``same``: of one column with itself."""
     if seen <= 0:
         return Fraction(0)
     both = Fraction(product, _PRODUCT)
     found = both - Fraction(x * y, _SUM * _SUM * seen)
-    return Fraction(0) if x == y and found <= both * _NOUGHT else found
+    return Fraction(0) if same and found <= both * _NOUGHT else found
 
 
 def _spread(kind: str, seen: int, centred: Fraction) -> float | None:
@@ -100,7 +100,7 @@ def _matrix(aggregate: Aggregate, cell: CellSums) -> Any:
     sums = [cell.sums[place] for place in aggregate.states[:size]]
     centred: dict[tuple[int, int], Fraction] = {}
     for (i, j), place in zip(combinations_with_replacement(range(size), 2), aggregate.states[size:], strict=True):
-        centred[i, j] = centred[j, i] = _centred(seen, sums[i], sums[j], cell.products[place])
+        centred[i, j] = centred[j, i] = _centred(seen, sums[i], sums[j], cell.products[place], same=i == j)
     if aggregate.kind in ("corr", "correlation_matrix"):
         table = [[_correlation(centred, i, j) for j in range(size)] for i in range(size)]
         return table[0][1] if aggregate.kind == "corr" else table if seen > 0 else None

@@ -148,6 +148,10 @@ def _unavailable(source: str, node: exp.Expr) -> Exception:
         return refuse(source, node, errors.PARAMETER)
     if isinstance(node, (exp.Exists, exp.SubqueryPredicate)):
         return refuse(source, node, errors.SUBQUERY)
+    if isinstance(node, (exp.IgnoreNulls, exp.RespectNulls)) and isinstance(node.this, exp.Func):
+        return refuse(source, node, errors.UNKNOWN_FUNCTION, name=_name(node.this))
+    if isinstance(node, (exp.Rollup, exp.Cube, exp.GroupingSets)):
+        return refuse(source, node, errors.CLAUSE)
     if isinstance(node, _NO_STATEMENTS):
         return refuse(source, node, errors.NOT_SELECT)
     if isinstance(node, (exp.Unnest, exp.Values, exp.UDTF)):

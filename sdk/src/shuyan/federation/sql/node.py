@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -98,7 +99,10 @@ def _cell(record: Sequence[Any], index: Sequence[dict[Any, int]]) -> int | None:
 
 def _tally(inputs: Inputs, core: Core) -> Tallied:
     index, keys = cell_index(core), len(core.keys)
-    records = inputs.connection.execute(tally_sql(core)).fetchall()
+    try:
+        records = inputs.connection.execute(tally_sql(core)).fetchall()
+    except duckdb.OutOfRangeException:  # a variance of something that is not finite
+        records = [(math.nan,)] if not keys else [(*([None] * keys), math.nan)]
     if any(isinstance(value, float) and not math.isfinite(value) for record in records for value in record[keys:]):
         records = inputs.connection.execute(tally_sql(core, finite=True)).fetchall()
     result = Tallied(

@@ -31,7 +31,7 @@ REFINE: Final = "query.refine"
 _MAX_EXACT: Final = 2**53
 
 
-def answer(grid: SecureGrid, plan: Plan, rows_read: str = "rows_used") -> dict[str, Any]:
+def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
     """Run a query over the departments of a grid and return its content.
 
     Raises:
@@ -41,10 +41,10 @@ def answer(grid: SecureGrid, plan: Plan, rows_read: str = "rows_used") -> dict[s
         (resource, column): values for resource in plan.columns for column, values in grid.sole_values(resource).items()})
     for core in plan.cores:
         sole_cells(core, own)
-    needs_presence = not own.allowed and any(_tells_apart(core) for core in plan.cores)
-    grid.plan(int(needs_presence) + 1 + plan.refinements())
+    present = not own.allowed and needs_presence(plan)
+    grid.plan(int(present) + 1 + plan.refinements())
     contributors: list[int] | None = None
-    if needs_presence:
+    if present:
         contributors = grid.secure_sum(PRESENCE, expect={"present": plan.supports()}).integers("present")
     allowed = np.ones(plan.supports()) if contributors is None else np.array([float(count >= 2) for count in contributors])
     total = grid.secure_sum(TALLY, expect=plan.tally(), arrays={"cells": allowed})
@@ -54,7 +54,7 @@ def answer(grid: SecureGrid, plan: Plan, rows_read: str = "rows_used") -> dict[s
     suppressed = 0
     tables = []
     for core, found, mask in zip(plan.cores, cells, shown, strict=True):
-        suppressed += sum(1 for cell, one in enumerate(found) if not mask[cell] and _exists(core, one, contributors))
+        suppressed += sum(1 for cell, one in enumerate(found) if not mask[cell] and one.counts[0] > 0)
         if not core.keys and not mask[0]:
             raise ProblemError(problems.COHORT_TOO_SMALL, minimum=grid.minimum_cohort)
         tables.append(_released(core, found, mask, grid.minimum_cohort))
@@ -68,9 +68,9 @@ def answer(grid: SecureGrid, plan: Plan, rows_read: str = "rows_used") -> dict[s
     }
 
 
-def _tells_apart(core: Core) -> bool:
-    """Whether a cell might be about one department although all take part: unless it only counts all rows."""
-    return bool(core.keys) or core.filtered or len(core.supports) > 1
+def needs_presence(plan: Plan) -> bool:
+    """Whether a cell might be about one department although all take part: unless all that is asked is how many rows."""
+    return any(core.keys or core.filtered or len(core.supports) > 1 for core in plan.cores)
 
 
 def notes(plan: Plan, suppressed: int) -> list[str]:
@@ -98,10 +98,6 @@ def _cells(plan: Plan, sums: dict[str, list[int]]) -> list[list[CellSums]]:
             found.append(CellSums(parts["count"], parts["sum"], parts["product"], parts["bins"]))
         result.append(found)
     return result
-
-
-def _exists(core: Core, cell: CellSums, _contributors: object) -> bool:
-    return cell.counts[0] > 0
 
 
 def _shown(

@@ -87,14 +87,11 @@ def sole_of(schemas: Mapping[str, Sequence[Schema]]) -> dict[tuple[str, str], fr
 def combined(
     schemas: Mapping[str, Sequence[Schema]], sole: Mapping[tuple[str, str], frozenset[str]] | None = None,
 ) -> dict[str, dict[str, ColumnTerms]]:
-    """The departments' schemas as one, without direct identifiers.
+    """The departments' schemas as one, without direct identifiers and without columns that differ.
 
     Args:
         schemas: by resource name, the schema at each department.
         sole: as the grant says it; by default as the schemas say it.
-
-    Raises:
-        ProblemError: ``columns_differ``, where a column has another type or unit elsewhere.
     """
     alone = sole_of(schemas) if sole is None else sole
     result: dict[str, dict[str, ColumnTerms]] = {}
@@ -102,23 +99,31 @@ def combined(
         names = [name for name in declared[0] if all(name in schema for schema in declared)] if declared else []
         result[resource] = {
             name: _column([schema[name] for schema in declared], alone.get((resource, name), frozenset()))
-            for name in names if not any(schema[name].identifier for schema in declared)}
+            for name in names if not any(schema[name].identifier for schema in declared) and differing(name, declared) is None}
     return result
 
 
+def differing(name: str, declared: Sequence[Schema]) -> ProblemError | None:
+    """Why departments' columns of one name cannot be used as one: ``columns_differ``, ``sql_identifier_column``."""
+    columns = [schema[name] for schema in declared if name in schema]
+    if {column.type for column in columns} not in ({column.type} for column in columns) and any(
+            column.type not in ("integer", "number") for column in columns):
+        return ProblemError(errors.COLUMNS_DIFFER, field="sql", column=name, what="type")
+    if any(not same_unit(column.unit, columns[0].unit) for column in columns):
+        return ProblemError(errors.COLUMNS_DIFFER, field="sql", column=name, what="unit")
+    return None
+
+
 def _column(columns: Sequence[Column], alone: frozenset[str]) -> ColumnTerms:
-    first = columns[0]
-    if any(column.type != first.type for column in columns):
-        raise ProblemError(errors.COLUMNS_DIFFER, column=first.name, what="type")
-    if any(not same_unit(column.unit, first.unit) for column in columns):
-        raise ProblemError(errors.COLUMNS_DIFFER, column=first.name, what="unit")
+    kinds = {column.type for column in columns}
+    type_: ColumnType = columns[0].type if len(kinds) == 1 else "number"
     domain: set[str] = set().union(*(column.domain for column in columns)) if all(c.domain for c in columns) else set()
     lowers = [column.lower for column in columns if column.lower is not None]
     uppers = [column.upper for column in columns if column.upper is not None]
     steps = [column.resolution for column in columns if column.resolution]
     bounded = len(lowers) == len(uppers) == len(columns)
     return ColumnTerms(
-        type=first.type, domain=sorted(domain), lower=float(min(lowers)) if bounded else None,
+        type=type_, domain=sorted(domain), lower=float(min(lowers)) if bounded else None,
         upper=float(max(uppers)) if bounded else None,
         resolution=_finest(steps) if len(steps) == len(columns) else None, sole=bool(domain) and domain <= alone)
 

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
 from shuyan.federation.schema import Schema
+from shuyan.federation.sql import errors
 from shuyan.federation.sql.plan import Plan, cached_plan, make_plan
 from shuyan.federation.sql.scopes import tables_of
-from shuyan.federation.sql.terms import ColumnTerms, combined
+from shuyan.federation.sql.terms import ColumnTerms, combined, differing
 from shuyan.problems import ProblemError
 
 
@@ -69,11 +70,30 @@ def prepare(
     if not isinstance(sql, str):
         raise ProblemError(problems.BAD_PARAMS, field="sql", where="sql")
     touched = {name.lower() for name in tables_of(sql)}
-    catalogue = combined({name: declared for name, declared in schemas.items() if name.lower() in touched}, sole)
-    plan = make_plan(sql, catalogue)
+    declared = {name: found for name, found in schemas.items() if name.lower() in touched}
+    catalogue = combined(declared, sole)
+    try:
+        plan = make_plan(sql, catalogue)
+    except ProblemError as problem:
+        raise _why_unknown(problem, declared) from None
     used = {resource: {name: catalogue[resource][name].model_dump(mode="json") for name in columns}
             for resource, columns in plan.columns.items()}
     return {**params, "sql": plan.sql, "schemas": used}
+
+
+def _why_unknown(problem: ProblemError, declared: Mapping[str, Sequence[Schema]]) -> ProblemError:
+    """Why a column that some department has is not there."""
+    name = str(problem.args_.get("name", ""))
+    if problem.code != errors.UNKNOWN_COLUMN:
+        return problem
+    for found in declared.values():
+        have = [schema for schema in found if name in schema]
+        if any(schema[name].identifier for schema in have):
+            return ProblemError(errors.IDENTIFIER_COLUMN, field="sql", **{
+                key: problem.args_[key] for key in ("line", "column", "clause")})
+        if have and (why := differing(name, found)) is not None:
+            return why
+    return problem
 
 
 def relations(params: QueryParams) -> dict[str, list[tuple[str, Need]]]:

@@ -1,0 +1,178 @@
+"""What a query would do, before anything is asked or spent: pure, no data, no department."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shuyan.federation import moments
+from shuyan.federation.own import OwnFigures
+from shuyan.federation.schema import Schema
+from shuyan.federation.sql import errors
+from shuyan.federation.sql.compile import bins_sql, ranks_sql, tally_sql
+from shuyan.federation.sql.cores import Core
+from shuyan.federation.sql.gate import to_sql
+from shuyan.federation.sql.node import sole_cells
+from shuyan.federation.sql.plan import Plan, make_plan
+from shuyan.federation.sql.scopes import tables_of
+from shuyan.federation.sql.serve import PRESENCE, REFINE, TALLY, needs_presence, notes
+from shuyan.federation.sql.terms import GrantTerms, combined
+from shuyan.problems import ProblemError, describe
+
+Where = Literal["department", "secure_sum", "released"]
+"""On a department's own rows, in a sum over all departments, or on groups that have been released."""
+
+_SPECS = {"count": moments.COUNT, "sum": moments.SUM, "product": moments.SQUARE, "bins": moments.COUNT}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a query cannot be asked: the clause, where it stands, and the sentence in both languages."""
+
+    code: str
+    clause: str
+    line: int
+    column: int
+    zh: str
+    en: str
+
+    @classmethod
+    def of(cls, problem: ProblemError) -> Refusal:
+        """A problem as a refusal; one that is not about a place in the text stands at its beginning."""
+        args = problem.args_
+        line, column = args.get("line"), args.get("column")
+        return cls(problem.code, str(args.get("clause", "")), line if isinstance(line, int) else 1,
+                   column if isinstance(column, int) else 1, describe(problem.code, args, "zh"), describe(problem.code, args, "en"))
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """A vector that leaves a department, masked, and is seen only as the sum over all of them."""
+
+    question: str
+    vector: str
+    values: int
+    bytes: int
+    rounds: int = 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """One grouped aggregate over all departments.
+
+    Attributes:
+        computes: SQL that each department runs on its own rows.
+        keys: what is grouped by, with the number of values of each.
+        aggregates: as they stand in the query, with their kind.
+        cells: groups there can be. sole: how many of these are one department's own and stay hidden.
+        filtered: whether rows are left out before grouping.
+    """
+
+    computes: list[str]
+    keys: list[tuple[str, int]]
+    aggregates: list[tuple[str, str]]
+    cells: int
+    sole: int
+    filtered: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a query would do.
+
+    Attributes:
+        sql: the query in its one spelling; empty where it cannot be read.
+        columns: by resource, the columns that are read.
+        groups: what spans departments.
+        released: SQL that runs on the released groups.
+        clauses: where each part of the query runs.
+        leaves: what leaves each department.
+        rounds: questions put to each department at most.
+        cohort: fewest rows that a figure may rest on; ``two_departments``: and at least two departments behind it.
+        notes: codes (:func:`~shuyan.federation.sql.serve.notes`).
+        refusals: why it cannot be asked; all else is empty then.
+    """
+
+    sql: str = ""
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
+    released: str = ""
+    clauses: list[tuple[str, Where]] = field(default_factory=list)
+    leaves: list[Leaving] = field(default_factory=list)
+    rounds: int = 0
+    cells: int = 0
+    cohort: int = 0
+    two_departments: bool = True
+    notes: list[str] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+def explain(sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms) -> Explanation:
+    """Explain a query; what is wrong with it is in :attr:`Explanation.refusals`, and nothing is raised.
+
+    Args:
+        schemas: by resource, the schema at each department.
+        terms: the grant's.
+    """
+    try:
+        touched = {name.lower() for name in tables_of(sql)}
+        catalogue = combined({name: found for name, found in schemas.items() if name.lower() in touched},
+                             terms.sole_values or None)
+        plan = make_plan(sql, catalogue)
+        _check_granted(plan, terms)
+        own = OwnFigures(terms.own_figures, terms.sole_values)
+        groups = [_group(core, own) for core in plan.cores]
+        leaves = _leaves(plan, terms)
+        values = max(leaving.values for leaving in leaves)
+        if values > terms.max_output_values:
+            raise errors.at(sql, 0, sql, errors.TOO_MANY_CELLS, cells=values, maximum=terms.max_output_values)
+    except ProblemError as problem:
+        return Explanation(refusals=[Refusal.of(problem)])
+    return Explanation(
+        sql=plan.sql, columns=plan.columns, groups=groups, released=plan.final, clauses=_clauses(plan), leaves=leaves,
+        rounds=sum(leaving.rounds for leaving in leaves if leaving.vector in ("present", "count", "below")), cells=plan.cells,
+        cohort=terms.minimum_cohort, two_departments=not terms.own_figures, notes=notes(plan, 0))
+
+
+def _check_granted(plan: Plan, terms: GrantTerms) -> None:
+    for resource, names in plan.columns.items():
+        if not terms.columns:
+            return
+        for name in names:
+            if name not in terms.columns.get(resource, frozenset()):
+                place = max(plan.sql.lower().find(name.lower()), 0)
+                raise errors.at(plan.sql, place, name, errors.NOT_GRANTED, name=name)
+
+
+def _group(core: Core, own: OwnFigures) -> Group:
+    computes = [tally_sql(core), *(bins_sql(core, place) for place in range(len(core.bins))),
+                *(ranks_sql(core, place) for place in range(len(core.ranks)))]
+    return Group(list(dict.fromkeys(computes)), [(key.title, len(key.domain.values)) for key in core.keys],
+                 [(one.text, one.kind) for one in core.aggregates], core.cells, int(sole_cells(core, own).sum()), core.filtered)
+
+
+def _leaves(plan: Plan, terms: GrantTerms) -> list[Leaving]:
+    found = []
+    if not terms.own_figures and needs_presence(plan):
+        found.append(Leaving(PRESENCE, "present", plan.supports(), 8 * plan.supports()))
+    found += [Leaving(TALLY, name, length, 8 * _SPECS[name].limbs * length) for name, length in plan.tally().items()]
+    if plan.rank_count():
+        length = plan.rank_count() * plan.thresholds()
+        found.append(Leaving(REFINE, "below", length, 8 * length, plan.refinements()))
+    return found
+
+
+def _clauses(plan: Plan) -> list[tuple[str, Where]]:
+    found: list[tuple[str, Where]] = []
+    for core in plan.cores:
+        relation: Any = core.relation
+        found.append((to_sql(relation.args["from_"]), "department"))
+        found += [(to_sql(join), "department") for join in relation.args.get("joins") or []]
+        if relation.args.get("where") is not None:
+            found.append((to_sql(relation.args["where"]), "department"))
+        if core.keys:
+            found.append(("GROUP BY " + ", ".join(to_sql(key.expression) for key in core.keys), "secure_sum"))
+        found += [(one.text, "secure_sum") for one in core.aggregates]
+    found.append((plan.final, "released"))
+    return found

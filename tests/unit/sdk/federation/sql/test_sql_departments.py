@@ -1,0 +1,237 @@
+"""What departments hold back, whoever asks: other departments' cells, their own figures, and how they fail."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+
+from shuyan.federation import _flower, ring, rowsets
+from shuyan.federation.apps.query import app, prepare
+from shuyan.federation.inputs import Inputs, TableSource
+from shuyan.federation.local import LocalFederation, LocalResource
+from shuyan.federation.own import OwnFigures
+from shuyan.federation.schema import Column
+from shuyan.federation.sql import node, rows
+from shuyan.federation.sql.chi2 import survival
+from shuyan.federation.transport import NodeFailure
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import SoleValues
+
+CITY = ("east", "north", "south")
+
+
+def _schema(*cities: str) -> dict[str, Column]:
+    return {"city": Column("city", "string", domain=cities or CITY), "year": Column("year", "integer", domain=("1", "2", "3")),
+            "x": Column("x", "number", lower=0, upper=100), "word": Column("word", "string")}
+
+
+def _rows(count: int, city: str, year: int, x: float, word: str = "7") -> dict[str, list[Any]]:
+    return {"city": [city] * count, "year": [year] * count, "x": [x] * count, "word": [word] * count}
+
+
+def _joined(*parts: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+
+
+def _federation(tables: list[dict[str, list[Any]]], **grant: Any) -> LocalFederation:
+    return LocalFederation({f"d{place}": {"t": LocalResource.arrays(table, _schema())} for place, table in enumerate(tables)},
+                           grant={"minimum_cohort": 5} | grant, record=True)
+
+
+SHARED = [_joined(_rows(20, "east", 1, 10.0), _rows(20, "north", 2, 20.0)), _joined(_rows(20, "east", 1, 30.0), _rows(20, "south", 3, 7.25)),
+          _joined(_rows(20, "east", 1, 50.0), _rows(20, "north", 2, 40.0))]
+
+
+def test_a_cell_that_one_department_alone_fills_never_leaves_it() -> None:
+    with _federation(SHARED) as federation:
+        content = federation.run("query", {"sql": "SELECT city, count(*) n, avg(x) m FROM t GROUP BY city ORDER BY city"})
+    # North goes as well: with the known number of all rows it would give the south away.
+    assert "south" not in {row[0] for row in content["rows"]}
+    assert content["suppressed"] == 3 - len(content["rows"])
+    assert "suppressed_cells" in content["notes"]
+
+
+def test_a_filter_cannot_single_a_department_out() -> None:
+    with _federation(SHARED) as federation, pytest.raises(ProblemError) as refused:
+        federation.run("query", {"sql": "SELECT avg(x) FROM t WHERE city = 'south'"})
+    assert refused.value.code == "cohort_too_small"
+
+
+def test_nor_can_a_condition_inside_an_aggregate() -> None:
+    for aggregate in ("sum(CASE WHEN city = 'south' THEN x ELSE 0 END)", "avg(x) FILTER (WHERE city = 'south')", "count_if(city = 'south')"):
+        with _federation(SHARED) as federation:
+            try:
+                content = federation.run("query", {"sql": f"SELECT year, count(*), {aggregate} a FROM t GROUP BY year"})
+            except (ProblemError, NodeFailure) as refused:
+                assert refused.code in ("cohort_too_small", "differencing_refused")  # noqa: PT017
+                continue
+        assert 3 not in [row[0] for row in content["rows"]]
+
+
+def test_nodes_keep_sole_values_back_from_a_coordinator_that_asks_for_all_cells() -> None:
+    sole = OwnFigures(False, {("t", "city"): frozenset({"south"})})
+    params = app.params(prepare({"sql": "SELECT city, sum(x) s FROM t GROUP BY city"}, {"t": [_schema()] * 3}))
+    inputs = Inputs.from_tables([TableSource.of_arrays("t", SHARED[1], _schema(), ("city", "x"))])
+    plan = params.plan()
+    everything = np.ones(plan.supports())
+    kept = node.tally(inputs, plan, everything, sole)
+    shown = node.tally(inputs, plan, everything, OwnFigures(True, sole.sole))
+    south = plan.cores[0].keys[0].domain.values.index("south")
+    assert shown["sum"].sum(axis=0)[south] == 145.0
+    assert kept["sum"].sum(axis=0)[south] == 0.0
+    assert kept["count"].reshape(3, -1)[south].tolist() == [0.0, 0.0]
+    assert node.present(inputs, plan, sole).reshape(3, -1)[south].tolist() == [0.0, 0.0]
+    with pytest.raises(ProblemError) as refused:
+        node.tally(inputs, plan, everything, OwnFigures(False, {("t", "city"): frozenset(CITY)}))
+    assert refused.value.code == "own_figure_refused"
+
+
+def test_the_grant_decides_not_the_question() -> None:
+    grant = {"sole_values": (SoleValues(resource="t", column="city", values=CITY),)}
+    with _federation(SHARED, **grant) as federation, pytest.raises(ProblemError) as refused:
+        federation.run("query", {"sql": "SELECT city, count(*) FROM t GROUP BY city"})
+    assert (refused.value.code, refused.value.args_) == ("own_figure_refused", {"dimension": "city"})
+    with _federation(SHARED, own_figures=True, **grant) as federation:
+        content = federation.run("query", {"sql": "SELECT city, count(*) n FROM t GROUP BY city ORDER BY 1"})
+    assert content["rows"] == [["east", 60], ["north", 40], ["south", 20]]
+
+
+def test_a_department_with_no_rows_left_takes_part_with_nought() -> None:
+    tables = [_rows(30, "east", 1, 1.0), _rows(30, "east", 1, 2.0), _rows(30, "north", 2, 3.0)]
+    with _federation(tables) as federation:
+        content = federation.run("query", {"sql": "SELECT count(*) n, avg(x) m FROM t WHERE city = 'east'"})
+    assert (content["rows"], content["departments"]) == ([[60, 1.5]], 3)
+
+
+def test_one_row_cannot_make_a_query_fail() -> None:
+    """Not by a cast, an overflow or an infinity: whether it failed would tell whether there is such a row."""
+    odd = [_joined(_rows(20, "east", 1, 1.0), _rows(1, "east", 1, 99.0, "not a number")), _rows(20, "east", 1, 1.0), _rows(20, "east", 1, 1.0)]
+    for expression in ("CAST(word AS INT)", "CASE WHEN x = 99 THEN exp(1000) ELSE 1 END", "CASE WHEN x = 99 THEN 1e300 ELSE 1 END",
+                       "CASE WHEN x = 99 THEN sqrt(-x) ELSE 1 END", "ln(x - 99)", "CAST(x AS INT) * 9223372036854775807",
+                       "year(make_date(2000, 2, CAST(x AS INT)))"):
+        for sql in (f"SELECT sum({expression}) FROM t", f"SELECT var_samp({expression}) FROM t",
+                    f"SELECT count(*) FROM t WHERE {expression} > 0 OR x > 0", f"SELECT corr(x, {expression}) FROM t"):
+            with _federation(odd) as federation:
+                try:
+                    federation.run("query", {"sql": sql})
+                except (ProblemError, NodeFailure) as refused:
+                    assert refused.code in ("cohort_too_small", "differencing_refused"), sql  # noqa: PT017
+
+
+def test_nan_and_infinity_are_no_observations_of_a_sum() -> None:
+    tables = [_rows(20, "east", 1, 1.0), _joined(_rows(20, "east", 1, 2.0), _rows(1, "east", 1, float("nan"))),
+              _joined(_rows(20, "east", 1, 3.0), _rows(1, "east", 1, float("inf")))]
+    with _federation(tables) as federation:
+        content = federation.run("query", {"sql": "SELECT count(*), avg(x), var_pop(x) FROM t"})
+    assert content["rows"][0] == [62, pytest.approx(2.0), pytest.approx(2 / 3)]
+
+
+def test_a_constant_column_has_no_spread_and_no_correlation() -> None:
+    tables = [_rows(20, "east", 1, 0.1), _rows(30, "east", 2, 0.1), _rows(23, "east", 1, 0.1)]
+    with _federation(tables) as federation:
+        content = federation.run("query", {"sql": "SELECT var_samp(x), stddev_pop(x), corr(x, year), covar_pop(x, year) FROM t"})
+    assert content["rows"][0] == [0.0, 0.0, None, pytest.approx(0.0, abs=1e-12)]
+
+
+def test_all_null() -> None:
+    tables = [_rows(20, "east", 1, None) for _ in range(3)]  # type: ignore[arg-type]
+    with _federation(tables) as federation:
+        content = federation.run("query", {"sql": "SELECT count(*), count(x), sum(x), avg(x), max(x), median(x), var_samp(x) FROM t"})
+    assert content["rows"] == [[60, 0, None, None, None, None, None]]
+
+
+def test_chi_square_matrices_and_histogram() -> None:
+    random = np.random.default_rng(3)
+    tables = []
+    for _ in range(3):
+        year = random.integers(1, 4, 200)
+        city = np.array(CITY)[np.where(random.random(200) < 0.4, year - 1, random.integers(0, 3, 200))]
+        tables.append({"city": city.tolist(), "year": year.tolist(), "x": (year * 10 + random.normal(0, 5, 200)).clip(0, 100).tolist(),
+                       "word": ["w"] * 200})
+    with _federation(tables) as federation:
+        content = federation.run("query", {"sql": "SELECT chi_square(city, year) c, correlation_matrix(x, year) r, "
+                                                  "covariance_matrix(x, year) v, histogram(x, 0, 50, 5) h FROM t"})
+    test, correlation, covariance, histogram = content["rows"][0]
+    x, year = (np.concatenate([table[name] for table in tables]) for name in ("x", "year"))
+    city = np.concatenate([table["city"] for table in tables])
+    seen = np.array([[np.sum((city == c) & (year == y)) for y in (1, 2, 3)] for c in CITY], dtype=float)
+    wanted = seen.sum(1, keepdims=True) * seen.sum(0) / seen.sum()
+    statistic = float(((seen - wanted) ** 2 / wanted).sum())
+    assert test["statistic"] == pytest.approx(statistic)
+    assert (test["dof"], test["p"]) == (4, pytest.approx(survival(statistic, 4)))
+    assert test["cramers_v"] == pytest.approx((statistic / seen.sum() / 2) ** 0.5)
+    assert np.allclose(correlation, np.corrcoef(x, year))
+    assert np.allclose(covariance, np.cov(x, year))
+    counts = np.histogram(x, bins=np.linspace(0, 50, 6))[0]
+    assert all(shown is None or shown == count for shown, count in zip(histogram, counts, strict=True))
+
+
+@pytest.mark.parametrize(("x", "degrees", "p"), [(3.841458820694124, 1, 0.05), (9.487729036781154, 4, 0.05), (0.0, 3, 1.0),
+                                                 (100.0, 10, 5.4496788e-17), (18.307038053275146, 10, 0.05)])
+def test_chi_square_tail(x: float, degrees: int, p: float) -> None:
+    assert survival(x, degrees) == pytest.approx(p, rel=1e-6)
+
+
+def test_in_place_over_several_files_gives_the_same_as_in_memory(tmp_path: Path) -> None:
+    schema = {"a": Column("a", "integer", domain=("0", "1", "2")), "v": Column("v", "number"), "d": Column("d", "date")}
+    for part in range(3):
+        duckdb.sql(f"COPY (SELECT i % 3 AS a, i * 0.5 AS v, DATE '2020-01-01' + CAST(i % 20 AS INT) AS d FROM range({100 + part}) t(i)) "
+                   f"TO '{tmp_path}/p{part}.parquet'")
+    table = TableSource.of_files("t", [str(tmp_path / f"p{part}.parquet") for part in range(3)], "parquet", schema, tuple(schema))
+    sql = "SELECT a.a, sum(b.v) s FROM t a JOIN (SELECT d, v FROM t WHERE v > 20) b ON a.d = b.d GROUP BY 1"
+    params = app.params(prepare({"sql": sql}, {"t": [schema] * 3}))
+    answers = []
+    for in_place in (True, False):
+        inputs = Inputs.from_tables([table], in_place=in_place)
+        plan = params.plan()
+        sets = rowsets.decode(rows.encoded(inputs, plan))
+        answers.append((node.tally(inputs, plan, np.ones(plan.supports()), OwnFigures())["count"].tolist(),
+                        {label: found.digest() for label, found in sets["t"].items()}))
+    assert answers[0] == answers[1]
+
+
+def test_row_sets_are_the_rows_left_and_those_conditions_pick() -> None:
+    table = {"city": ["east", "north"] * 20, "year": [1, 2, 3, 1] * 10, "x": [float(place) for place in range(40)], "word": ["w"] * 40}
+    params = app.params(prepare({"sql": "SELECT count(*) FILTER (WHERE x >= 30) FROM t AS \"q\" WHERE city = 'east'"}, {"t": [_schema()] * 3}))
+    inputs = Inputs.from_tables([TableSource.of_arrays("t", table, _schema(), ("city", "x"))])
+    sets = rowsets.decode(rows.encoded(inputs, params.plan()))["t"]
+    assert {label: found.count for label, found in sets.items()} == {"rows": 20, "c0": 5}
+    grouped = app.params(prepare({"sql": "WITH g AS MATERIALIZED (SELECT year, avg(x) m FROM t GROUP BY year) SELECT count(*) FROM g WHERE m > 19.4"},
+                                 {"t": [_schema()] * 3}))
+    inputs = Inputs.from_tables([TableSource.of_arrays("t", table, _schema(), ("year", "x"))])
+    sets = rowsets.decode(rows.encoded(inputs, grouped.plan()))["t"]
+    kept = [year for year in (1, 2, 3) if np.mean([x for x, y in zip(table["x"], table["year"], strict=True) if y == year]) > 19.4]
+    assert sets["rows"].count == sum(1 for year in table["year"] if year in kept)
+
+
+def test_a_department_that_declares_otherwise_says_so() -> None:
+    params = prepare({"sql": "SELECT city, count(*) FROM t GROUP BY city"}, {"t": [_schema("east", "north")] * 3})
+    with _federation(SHARED) as federation, pytest.raises(NodeFailure) as refused:
+        federation.run("query", params)
+    assert refused.value.code == "domain_mismatch"
+
+
+def test_dates_come_back_as_text() -> None:
+    first = datetime.date(2020, 1, 1)
+    bounds = ((first - datetime.date(1970, 1, 1)).days, (first - datetime.date(1970, 1, 1)).days + 60)
+    schema = {"d": Column("d", "date", lower=bounds[0], upper=bounds[1])}
+    table = {"d": [(first + datetime.timedelta(days=day)).isoformat() for day in range(60)]}
+    with LocalFederation({f"d{place}": {"t": LocalResource.arrays(table, schema)} for place in range(3)}) as federation:
+        content = federation.run("query", {"sql": "SELECT date_trunc('month', d) AS m, min(d), max(d), count(*) FROM t GROUP BY 1 ORDER BY 1"})
+    assert content["rows"] == [["2020-01-01 00:00:00", "2020-01-01", "2020-01-31", 93],
+                               ["2020-02-01 00:00:00", "2020-02-01", "2020-02-29", 87]]
+
+
+def test_only_ring_elements_travel() -> None:
+    with _federation(SHARED) as federation:
+        federation.run("query", {"sql": "SELECT city, sum(x) FROM t GROUP BY city"})
+        carried = b"".join(item.flower_message for item in federation.transport.carried if hasattr(item, "flower_message"))
+    needle = ring.encode(np.array([145.0]), 3, 80)[:, 0].tobytes()
+    assert needle not in carried
+    assert np.float64(145.0).tobytes() not in carried
+    assert _flower.EXPECT
