@@ -5,6 +5,7 @@ A row is usable if target, offset and split are there, and every feature whose m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -15,6 +16,7 @@ from shuyan.federation import rowsets
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.learning import split as splits
 from shuyan.federation.learning.columns import LearningParams
+from shuyan.federation.own import OwnFigures
 from shuyan.federation.ring import Floats
 from shuyan.federation.rowsets import RowSet
 from shuyan.federation.schema import dimension_sql, quote
@@ -71,24 +73,27 @@ class Frame:
 
 
 def read(
-    inputs: Inputs, params: LearningParams, *, target: Literal["number", "class"], offset: str | None = None
+    inputs: Inputs, params: LearningParams, own: OwnFigures, *, target: Literal["number", "class"], offset: str | None = None
 ) -> Frame:
     """Read the usable rows, once a run.
 
     Args:
+        own: what the grant says of single departments' figures. Unless it allows them, values that one department alone
+            declares are taken for undeclared ones: a coefficient of such a level would be that department's own.
         target: ``class``: the target is one of the values of ``params.domains[params.target]``.
         offset: a further numeric column that has to be there.
     """
     cached = inputs.cache.get(_CACHE)
     if isinstance(cached, Frame):
         return cached
-    made = _read(inputs, params, target, offset)
+    made = _read(inputs, params, own, target, offset)
     inputs.cache[_CACHE] = made
     return made
 
 
-def _read(inputs: Inputs, params: LearningParams, target: str, offset: str | None) -> Frame:
-    query = _Query(inputs, params)
+def _read(inputs: Inputs, params: LearningParams, own: OwnFigures, target: str, offset: str | None) -> Frame:
+    query = _Query(inputs, params, {} if own.allowed else {
+        column: values for (resource, column), values in own.sole.items() if resource == params.resource})
     places = {name: f"f{place}" for place, name in enumerate(params.features)}
     for name, alias in places.items():
         required = params.method(name) == "drop"
@@ -121,10 +126,10 @@ def _read(inputs: Inputs, params: LearningParams, target: str, offset: str | Non
 class _Query:
     """One SELECT over ``data``; values are bound, never spelt into it."""
 
-    def __init__(self, inputs: Inputs, params: LearningParams) -> None:
-        self._inputs, self._params = inputs, params
+    def __init__(self, inputs: Inputs, params: LearningParams, sole: Mapping[str, frozenset[str]]) -> None:
+        self._inputs, self._params, self._sole = inputs, params, sole
         self._selected: list[str] = []
-        self._arguments: list[list[str]] = []
+        self._arguments: list[list[str | None]] = []
         self._complete: list[str] = []
         self._seen: list[str] = []
 
@@ -141,17 +146,21 @@ class _Query:
         taken = {"drop": 0, "reference": 1, "missing": -1}[unknown or self._params.unknown_levels]
         self._selected.append(
             f"CASE WHEN {quote(name)} IS NULL THEN -1 ELSE coalesce(nullif({place}, 0), {taken}) END AS {alias}")
-        self._arguments.append(self._params.domains[name])
+        sole = self._sole.get(name, frozenset())
+        self._arguments.append([None if level in sole else level for level in self._params.domains[name]])
         self._seen.append(f"{alias} > 0")
         self._complete.append(f"{alias} {'>' if required else '<>'} 0")
 
     def part(self, alias: str, split: splits.Split) -> None:
         value = dimension_sql(self._inputs.column(split.column or ""))
         training = f"list_contains(?, {value})" if split.train else f"{quote(split.column or '')} IS NOT NULL"
-        self._selected.append(f"CASE WHEN list_contains(?, {value}) THEN 1 WHEN {training} THEN 0 END AS {alias}")
-        self._arguments.append(split.test)
+        sole = f"WHEN list_contains(?, {value}) THEN NULL" if split.column in self._sole else ""
+        self._selected.append(f"CASE {sole} WHEN list_contains(?, {value}) THEN 1 WHEN {training} THEN 0 END AS {alias}")
+        if sole:
+            self._arguments.append([*sorted(self._sole[split.column or ""])])
+        self._arguments.append([*split.test])
         if split.train:
-            self._arguments.append(split.train)
+            self._arguments.append([*split.train])
         self._complete.append(f"{alias} IS NOT NULL")
 
     def run(self) -> tuple[dict[str, Floats], Floats, int]:

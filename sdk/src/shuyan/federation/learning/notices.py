@@ -29,6 +29,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "classes_absent": (
         "以下类别没有任何记录，模型不会预测它们：{names}。",
         "No row belongs to these classes, so the model never predicts them: {names}."),
+    "sole_values": (
+        "以下取值仅有一个部门登记，授权未允许展示单个部门的数据，已按未登记的取值处理：{names}。",
+        "Only one department declares these values, and the grant lets no single department's figures show; they were taken "
+        "for undeclared ones: {names}."),
     "departments_differ": (
         "各部门分别按自身均值和标准差标准化，原始尺度上的系数没有意义，未予给出。",
         "Each department was standardised by its own mean and deviation, so coefficients on the original scale mean nothing "

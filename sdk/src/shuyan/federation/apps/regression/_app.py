@@ -34,6 +34,8 @@ OWN = "evaluate.own"
 
 # 2^-44 is finer than any gradient that matters to a tolerance of 1e-8; 2^70 holds a squared error over 10^8 rows of money.
 _DERIVATIVE = VectorSpec(limbs=2, fraction_bits=44, bound=2.0**70)
+_FEWEST = 2
+"""Departments that must have rows among those a figure is about, where the grant lets no single one's show."""
 _SCALING = ("fill", "mean", "sd")
 _TALLIES = {"counts": evaluation.COUNTS, "sums": evaluation.SUMS}
 
@@ -43,7 +45,7 @@ manifest = AppManifest(
         PROFILE: profile.SPECS,
         MEDIANS: {"below": moments.COUNT},
         NEWTON: {"gradient": _DERIVATIVE, "hessian": _DERIVATIVE, "loss": _DERIVATIVE},
-        FIT: _TALLIES,
+        FIT: {**_TALLIES, "present": evaluation.COUNTS},
         OWN: _TALLIES,
     },
     questions={
@@ -91,7 +93,8 @@ def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dic
     given = {"weights": strategy.weights(), **constant} | ({"centre": centre} if centre.size else {})
     found = _evaluate(grid, params, given)
     found["departments"] = _departments(grid, params, given) if grid.own_figures else None
-    return _result.content(params, described[0], fitted[0], optimisers, found, strategy.rounds)
+    sole = {} if grid.own_figures else grid.sole_values(params.resource)
+    return _result.content(params, described[0], fitted[0], optimisers, found, strategy.rounds, sole)
 
 
 def _preprocess(grid: SecureGrid, params: RegressionParams) -> tuple[list[Described], list[Fitted]]:
@@ -112,13 +115,17 @@ def _evaluate(grid: SecureGrid, params: RegressionParams, given: dict[str, Float
     """Metrics in sample, held out and by fold; sums in sample and the departments they are about besides."""
     groups = splits.groups(params.split)
     one = evaluator(params, len(groups))
-    total = grid.secure_sum(FIT, expect={"counts": len(groups) * one.counts, "sums": len(groups) * one.sums}, arrays=given)
+    expect = {"counts": len(groups) * one.counts, "sums": len(groups) * one.sums, "present": len(groups)}
+    total = grid.secure_sum(FIT, expect=expect, arrays=given)
     counts = evaluation.split_groups(total.integers("counts"), one.counts)
     sums = evaluation.split_groups(total["sums"].tolist(), one.sums)
     minimum = grid.minimum_cohort
-    folds = [one.metrics(count, summed, minimum=minimum) for count, summed in zip(counts[1:], sums[1:], strict=True)]
+    # Figures of rows that one department alone has are its own.
+    shown = [grid.own_figures or departments >= _FEWEST for departments in total.integers("present")]
+    folds = [one.metrics(count, summed, minimum=minimum) if may else None
+             for count, summed, may in zip(counts[1:], sums[1:], shown[1:], strict=True)]
     held_out = None
-    if folds:
+    if all(shown[1:]) and folds:
         merged = np.sum(np.array(counts[1:]), axis=0).tolist(), np.sum(np.array(sums[1:]), axis=0).tolist()
         held_out = one.metrics(*merged, minimum=minimum)
     return {

@@ -10,7 +10,6 @@ from shuyan.federation import _flower, problems
 from shuyan.federation.apps.regression import _losses
 from shuyan.federation.apps.regression._evaluators import evaluator
 from shuyan.federation.apps.regression._params import RegressionParams
-from shuyan.federation.inputs import Inputs
 from shuyan.federation.learning import evaluation, frame, medians, profile
 from shuyan.federation.learning import split as splits
 from shuyan.federation.learning.design import Design, Scaling
@@ -31,7 +30,7 @@ def layout(params: RegressionParams) -> profile.Layout:
 def query_profile(message: Message, context: Context) -> Message:
     """Counts and moments of every column; about all rows, usable or not."""
     params: RegressionParams = context.params
-    rows = _frame(context.inputs, params)
+    rows = _frame(context)
     exposure = rows.offset
     if params.offset is not None and exposure is not None:
         exposure = np.exp(np.minimum(exposure, _losses.LARGEST_LOG_MEAN))
@@ -43,7 +42,7 @@ def query_profile(message: Message, context: Context) -> Message:
 def query_medians(message: Message, context: Context) -> Message:
     """How many values are at most each edge."""
     params: RegressionParams = context.params
-    rows = _usable(context.inputs, params)
+    rows = _usable(context)
     below = medians.at_most(rows, params, _flower.arrays_of(message)["edges"])
     parts = splits.training(params.split)[0]
     return _flower.reply(message, {"below": below}, int(rows.among(parts).sum()),
@@ -55,7 +54,7 @@ def train_newton(message: Message, context: Context) -> Message:
     """Gradient, Hessian (upper triangle by rows) and loss at the given weights, fit after fit; intercepts come last."""
     params: RegressionParams = context.params
     arrays = _flower.arrays_of(message)
-    rows = _usable(context.inputs, params)
+    rows = _usable(context)
     design = Design.cached(context.inputs, rows, params, Scaling.of(params, arrays))
     gradients, hessians, losses = [], [], []
     for fit, weights in enumerate(_weights(params, arrays)):
@@ -73,10 +72,11 @@ def train_newton(message: Message, context: Context) -> Message:
 
 @client_app.evaluate("fit")  # type: ignore[untyped-decorator,unused-ignore]
 def evaluate_fit(message: Message, context: Context) -> Message:
-    """Tallies of every group of rows: in sample, held out, folds."""
+    """Tallies of every group of rows: in sample, held out, folds; and whether this department has rows in it."""
     groups = splits.groups(context.params.split)
     rows, tally = _evaluate(message, context, groups, evaluator(context.params, len(groups)))
-    return _flower.reply(message, {"counts": tally.counts, "sums": tally.sums}, len(rows),
+    present = np.array([float(rows.among(parts).any()) for _, parts in groups])
+    return _flower.reply(message, {"counts": tally.counts, "sums": tally.sums, "present": present}, len(rows),
                          rows.among_all(context.inputs, context.params.resource))
 
 
@@ -103,7 +103,7 @@ def _evaluate(
 ) -> tuple[Frame, Tally]:
     params: RegressionParams = context.params
     arrays = _flower.arrays_of(message)
-    rows = _usable(context.inputs, params)
+    rows = _usable(context)
     design = Design.cached(context.inputs, rows, params, Scaling.of(params, arrays))
     tallies = []
     for fit, parts in groups:
@@ -142,9 +142,10 @@ def _offset(rows: Frame, params: RegressionParams, chosen: np.ndarray | slice) -
     return offset if params.exposure is None else np.log(offset)
 
 
-def _frame(inputs: Inputs, params: RegressionParams) -> Frame:
+def _frame(context: Context) -> Frame:
     """The usable rows, their target checked."""
-    rows = frame.read(inputs, params, target="class" if params.family == "multinomial" else "number",
+    params: RegressionParams = context.params
+    rows = frame.read(context.inputs, params, context.own, target="class" if params.family == "multinomial" else "number",
                       offset=params.offset_column)
     if params.family == "logistic" and not np.isin(rows.target, (0.0, 1.0)).all():
         raise ProblemError(problems.TARGET_NOT_BINARY)
@@ -155,9 +156,9 @@ def _frame(inputs: Inputs, params: RegressionParams) -> Frame:
     return rows
 
 
-def _usable(inputs: Inputs, params: RegressionParams) -> Frame:
+def _usable(context: Context) -> Frame:
     """The usable rows, of which there must be some."""
-    rows = _frame(inputs, params)
+    rows = _frame(context)
     if not len(rows):
         raise ProblemError(problems.NO_USABLE_ROWS)
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +23,14 @@ _SCALARS = ("log_loss", "brier", "accuracy", "rmse", "mae", "r2", "deviance", "d
 
 def content(
     params: RegressionParams, described: Described, fitted: Fitted, optimisers: Sequence[Optimiser], found: dict[str, Any],
-    rounds: int,
+    rounds: int, sole: Mapping[str, frozenset[str]],
 ) -> dict[str, Any]:
     """The result.
 
     Args:
         described, fitted: of the model that is released.
         found: the evaluation.
+        sole: by column, values taken for undeclared ones because one department alone declares them.
     """
     first = optimisers[0]
     in_sample = found["in_sample"]
@@ -50,7 +51,7 @@ def content(
             "split": params.split.model_dump() if params.split is not None else None, "in_sample": in_sample,
             "held_out": found["held_out"], "folds": found["folds"], "departments": found["departments"],
         },
-        "warnings": _warnings(params, described, fitted, optimisers, terms),
+        "warnings": _warnings(params, described, fitted, optimisers, terms, sole),
     }
 
 
@@ -161,11 +162,17 @@ def _tables(
 
 
 def _warnings(
-    params: RegressionParams, described: Described, fitted: Fitted, optimisers: Sequence[Optimiser], terms: list[str]
+    params: RegressionParams, described: Described, fitted: Fitted, optimisers: Sequence[Optimiser], terms: list[str],
+    sole: Mapping[str, frozenset[str]],
 ) -> list[dict[str, Any]]:
     first = optimisers[0]
     warnings: list[dict[str, Any]] = []
-    constant = [name for name, flat, term in zip(terms, fitted.constant, params.terms(), strict=True) if flat and not term.missing]
+    used = [*params.levelled(), params.target, *([params.split.column] if params.split and params.split.column else [])]
+    alone = [f"{name}={value}" for name in used for value in sorted(sole.get(name, ()))]
+    if alone:
+        warnings.append(notice("sole_values", alone))
+    constant = [name for name, flat, term in zip(terms, fitted.constant, params.terms(), strict=True)
+                if flat and not term.missing and name not in alone]
     if constant:
         warnings.append(notice("constant_columns", constant))
     if first.aliased:
