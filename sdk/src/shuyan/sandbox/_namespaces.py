@@ -58,14 +58,17 @@ def empty_file_system(read: Iterable[str], write: Iterable[str]) -> None:
         OSError: it did not work; the process is then in no fit state to go on.
     """
     global _root
+    wanted = [(path, True) for path in _outermost([path for path in read if not path.startswith("/proc")])]
+    wanted += [("/proc", False), *((path, False) for path in write)]
+    # Held open: some of them may lie in the directory that is about to be covered.
+    held = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC), os.path.isdir(path), read_only) for path, read_only in wanted]
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     # Any directory can be covered in a mount namespace of one's own.
     base = "/tmp"  # noqa: S108
     _mount("shuyan", base, "tmpfs", _LOCKED, "mode=0755,size=1m")
-    for path in [*_outermost([path for path in read if not path.startswith("/proc")]), "/proc"]:
-        _bind(path, base, read_only=path != "/proc")
-    for path in write:
-        _bind(path, base, read_only=False)
+    for path, descriptor, folder, read_only in held:
+        _bind(descriptor, Path(base + path), folder=folder, read_only=read_only)
+        os.close(descriptor)
     os.chdir(base)
     _check(libc().syscall(ctypes.c_long(_PIVOT_ROOT[os.uname().machine]), b".", b"."), "pivot_root")
     _check(libc().umount2(b".", _MNT_DETACH), "umount2")
@@ -91,21 +94,20 @@ def _outermost(paths: list[str]) -> list[str]:
     return chosen
 
 
-def _bind(path: str, base: str, *, read_only: bool) -> None:
-    target = Path(base + path)
-    if os.path.isdir(path):
+def _bind(descriptor: int, target: Path, *, folder: bool, read_only: bool) -> None:
+    if folder:
         target.mkdir(parents=True, exist_ok=True)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.touch()
-    _mount(path, str(target), None, _MS_BIND | _MS_REC)
+    _mount(f"/proc/self/fd/{descriptor}", str(target), None, _MS_BIND | _MS_REC)
     if read_only:
         # Some mounts are locked with flags a remount must repeat; what it may not take away stays as it is.
         for flags in (_LOCKED, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, 0):
             with contextlib.suppress(OSError):
                 _mount(None, str(target), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | flags)
                 return
-        raise OSError(f"cannot be made read-only: {path}")
+        raise OSError(f"cannot be made read-only: {target}")
 
 
 def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str = "") -> None:
