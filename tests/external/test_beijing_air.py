@@ -196,7 +196,8 @@ def masked_answers(city: RecordedTown) -> dict[str, dict[str, np.ndarray]]:
 def segments() -> tuple[Any, ...]:
     app = installed()["statistics"]
     cells = 1 + 5 + 16
-    lengths = {"rows": cells, **dict.fromkeys(("count", "sum", "square"), cells * len(COLUMNS))}
+    lengths = {"rows": cells, **dict.fromkeys(("count", "sum", "square"), cells * len(COLUMNS)),
+               "present": cells * (1 + len(COLUMNS))}
     return layout(app.manifest.actions["query.tally"], lengths)
 
 

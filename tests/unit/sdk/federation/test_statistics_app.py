@@ -172,3 +172,33 @@ def test_a_grouping_by_something_without_declared_values_is_refused(federate: Fe
         federate(TABLES).run("statistics", {"resource": "cases", "columns": [], "group_by": [["note"]]})
     assert caught.value.code == problems.NOT_A_DIMENSION
     assert SCHEMA["note"].domain == ()
+
+
+def test_one_departments_group_is_released_only_where_the_grant_lets_it(federate: Federate) -> None:
+    tables = [department(seed, 60) for seed in (1, 2, 3)]
+    for table, district in zip(tables, ("east", "north", "north"), strict=True):
+        table["district"][:] = district
+        table["district"][:12] = "south"
+    params = {"resource": "cases", "columns": ["age"], "group_by": [["district"], []]}
+    held = federate(tables).run("statistics", params)["tables"][0]
+    assert [cell["group"]["district"] for cell in held["cells"]] == ["north"]
+    assert held["suppressed"] == 3  # east, south so that east cannot be worked out, and west where nobody is
+    shown = federate(tables, own_figures=True).run("statistics", params)["tables"][0]
+    assert [cell["group"]["district"] for cell in shown["cells"]] == ["east", "north", "south"]
+
+
+def test_a_cell_cannot_be_worked_out_from_its_margins(federate: Federate) -> None:
+    tables = [department(seed, 300) for seed in (1, 2, 3)]
+    for table in tables:
+        small = (table["district"] == "west") & (table["year"] == 2024.0)
+        small[np.flatnonzero(small)[:2]] = False
+        table["year"][small] = 2023.0  # six in all are left
+    content = federate(tables).run("statistics", {
+        "resource": "cases", "columns": ["age"], "group_by": [["district", "year"], ["district"], ["year"], []]})
+    cells = {tuple(cell["group"].values()): cell for cell in content["tables"][0]["cells"]}
+    assert ("west", "2024") not in cells
+    # With all margins told, nothing short of a rectangle is enough.
+    assert content["tables"][0]["suppressed"] == 4
+    assert [table["suppressed"] for table in content["tables"][1:]] == [0, 0, 0]
+    for cell in cells.values():
+        assert list(cell["columns"]) == ["age"]

@@ -10,23 +10,24 @@ from flwr.clientapp import ClientApp
 
 from shuyan.federation import _flower, moments, problems
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress
-from shuyan.federation.apps.statistics import _noisy
+from shuyan.federation.apps.statistics import _exact, _noisy
 from shuyan.federation.apps.statistics._content import StatisticsContent
 from shuyan.federation.apps.statistics._params import Histogram, StatisticsParams, needs
-from shuyan.federation.grid import SecureGrid, Sum
+from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs
-from shuyan.federation.release import withheld
 from shuyan.federation.ring import Floats
 from shuyan.federation.schema import dimension_sql, double_sql, quote
+from shuyan.federation.vectors import VectorSpec
 from shuyan.problems import ProblemError
 
 TALLY = "query.tally"
+PRESENT = VectorSpec(limbs=1, fraction_bits=0, bound=1.0)
 
 manifest = AppManifest(
     name="statistics", version="1.0.0", title_zh="联邦统计", title_en="Federated statistics", output_form="statistics",
     actions={
         TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": moments.SUM, "square": moments.SQUARE,
-                "bins": moments.COUNT},
+                "bins": moments.COUNT, "present": PRESENT},
         _noisy.NOISY_TALLY: {"rows": _noisy.NOISY_COUNT, "count": _noisy.NOISY_COUNT, "sum": _noisy.UNIT_SUM,
                              "square": _noisy.UNIT_SUM, "bins": _noisy.NOISY_COUNT},
     },
@@ -53,8 +54,10 @@ def tally(message: Message, context: Context) -> Message:
     vectors = _tables(inputs, params)
     if params.histograms:
         vectors["bins"] = np.concatenate([_bins(inputs, histogram) for histogram in params.histograms])
-    wanted = expect(params)
-    return _flower.reply(message, {name: vectors[name] for name in wanted}, inputs.row_count())
+    vectors = {name: vectors[name] for name in expect(params)}
+    vectors["present"] = _exact.presence(vectors)
+    wanted = _flower.expected(message.content)
+    return _flower.reply(message, {name: vector for name, vector in vectors.items() if name in wanted}, inputs.row_count())
 
 
 @client_app.query("noisy_tally")  # type: ignore[untyped-decorator,unused-ignore]
@@ -165,63 +168,8 @@ def serve(grid: SecureGrid, params: StatisticsParams, progress: Progress) -> dic
     grid.plan(1)
     if grid.noisy:
         return _noisy.released(grid.secure_sum(_noisy.NOISY_TALLY, expect=expect(params)), params, grid)
-    total = grid.secure_sum(TALLY, expect=expect(params))
-    minimum = grid.minimum_cohort
-    return {
-        "kind": "statistics", "resource": params.resource, "rows": total.cohort, "departments": len(total.participants),
-        "tables": _released_tables(total, params, minimum),
-        "histograms": _released_histograms(total, params, minimum), "minimum_cohort": minimum,
-    }
-
-
-def _released_tables(total: Sum, params: StatisticsParams, minimum: int) -> list[dict[str, Any]]:
-    rows, columns = total.integers("rows"), params.columns
-    pooled = (
-        moments.combine(total.integers("count"), total.integers("sum"), total.integers("square")) if columns else []
-    )
-    tables, start = [], 0
-    for grouping in params.groupings():
-        cells = params.cells(grouping)
-        here = rows[start : start + len(cells)]
-        mine = pooled[start * len(columns) : (start + len(cells)) * len(columns)]
-        hidden = withheld(here, minimum)
-        hidden_values = [
-            hidden | withheld([mine[cell * len(columns) + place].count for cell in range(len(cells))], minimum)
-            for place in range(len(columns))
-        ]
-        shown, kept_back = [], 0
-        for cell, values in enumerate(cells):
-            described = {
-                name: _describe(mine[cell * len(columns) + place])
-                for place, name in enumerate(columns) if cell not in hidden_values[place]
-            }
-            if cell in hidden or (columns and not described):
-                kept_back += 1
-                continue
-            shown.append({"group": dict(zip(grouping, values, strict=True)), "rows": here[cell], "columns": described})
-        tables.append({"group_by": grouping, "cells": shown, "suppressed": kept_back})
-        start += len(cells)
-    return tables
-
-
-def _describe(found: moments.Moments) -> dict[str, float | int | None]:
-    sd = None if found.variance is None else found.variance**0.5
-    return {"count": found.count, "sum": found.sum, "mean": found.mean, "variance": found.variance, "sd": sd}
-
-
-def _released_histograms(total: Sum, params: StatisticsParams, minimum: int) -> list[dict[str, Any]]:
-    counts = total.integers("bins") if params.histograms else []
-    released, start = [], 0
-    for histogram in params.histograms:
-        here = counts[start : start + histogram.bins]
-        hidden = withheld(here, minimum)
-        released.append({
-            "column": histogram.column, "edges": histogram.edges(),
-            "counts": [None if place in hidden else count for place, count in enumerate(here)],
-            "suppressed": len(hidden),
-        })
-        start += histogram.bins
-    return released
+    wanted = expect(params) | {"present": _exact.presence_length(params)}
+    return _exact.released(grid.secure_sum(TALLY, expect=wanted), params, grid)
 
 
 app = FederatedApp(

@@ -1,0 +1,101 @@
+"""What is released of exact sums: all tables decided together, then each column's, then the histograms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shuyan.federation import moments
+from shuyan.federation.apps.statistics._params import StatisticsParams
+from shuyan.federation.grid import SecureGrid, Sum
+from shuyan.federation.release import Axis, decide, suppress
+from shuyan.federation.release import Reason as Why
+
+Mask = npt.NDArray[np.bool_]
+
+
+def presence(vectors: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Where a department has anything: 1 or 0 by cell, by cell and column, by bin."""
+    return np.concatenate([vectors[name] > 0 for name in ("rows", "count", "bins") if name in vectors]).astype(np.float64)
+
+
+def presence_length(params: StatisticsParams) -> int:
+    """The length of :func:`presence`."""
+    return params.cell_count() * (1 + len(params.columns)) + sum(histogram.bins for histogram in params.histograms)
+
+
+def released(total: Sum, params: StatisticsParams, grid: SecureGrid) -> dict[str, Any]:
+    """The result's content: no cell about fewer rows than the cohort or about one department, nor one the rest tells."""
+    cells, columns = params.cell_count(), len(params.columns)
+    present = np.array(total.integers("present"))
+    by_cell, by_column, by_bin = np.split(present, [cells, cells * (1 + columns)])
+    return {
+        "kind": "statistics", "resource": params.resource, "rows": total.cohort, "departments": len(total.participants),
+        "tables": _tables(total, params, grid, by_cell, by_column.reshape(cells, columns)),
+        "histograms": _histograms(total, params, grid, by_bin), "minimum_cohort": grid.minimum_cohort,
+    }
+
+
+def _tables(total: Sum, params: StatisticsParams, grid: SecureGrid, by_cell: npt.NDArray[np.int64],
+            by_column: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    rows, columns = total.integers("rows"), params.columns
+    pooled = moments.combine(total.integers("count"), total.integers("sum"), total.integers("square")) if columns else []
+    axes = [[Axis(name, len(params.domains[name])) for name in grouping] for grouping in params.groupings()]
+    minimum = grid.minimum_cohort
+    decision = decide(rows, by_cell, axes, minimum, own_figures=grid.own_figures, total=total.cohort)
+    shown = decision.released
+    hidden = ~shown & (decision.reasons != Why.EMPTY)
+    described: list[Mask] = []
+    for place in range(len(columns)):
+        counts = [pooled[cell * len(columns) + place].count for cell in range(len(rows))]
+        # What is hidden of the rows must not be told by a column that all of them have.
+        described.append(shown & suppress(counts, by_column[:, place], axes, minimum, own_figures=grid.own_figures,
+                                          hidden=hidden))
+    tables, start = [], 0
+    for grouping in params.groupings():
+        found, kept_back = [], 0
+        for cell, values in enumerate(params.cells(grouping), start):
+            figures = {name: _describe(pooled[cell * len(columns) + place])
+                       for place, name in enumerate(columns) if described[place][cell]}
+            if not shown[cell] or (columns and not figures):
+                kept_back += 1
+                continue
+            found.append({"group": dict(zip(grouping, values, strict=True)), "rows": rows[cell], "columns": figures})
+        tables.append({"group_by": grouping, "cells": found, "suppressed": kept_back})
+        start += len(params.cells(grouping))
+    return tables
+
+
+def _describe(found: moments.Moments) -> dict[str, float | int | None]:
+    sd = None if found.variance is None else found.variance**0.5
+    return {"count": found.count, "sum": found.sum, "mean": found.mean, "variance": found.variance, "sd": sd}
+
+
+def _histograms(total: Sum, params: StatisticsParams, grid: SecureGrid, by_bin: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+    counts = total.integers("bins") if params.histograms else []
+    observed = _observed(total, params)
+    released, start = [], 0
+    for histogram in params.histograms:
+        here = counts[start : start + histogram.bins]
+        mask = suppress(here, by_bin[start : start + histogram.bins], [[Axis(histogram.column, histogram.bins)]],
+                        grid.minimum_cohort, own_figures=grid.own_figures, total=observed.get(histogram.column))
+        released.append({
+            "column": histogram.column, "edges": histogram.edges(),
+            "counts": [count if shown else None for count, shown in zip(here, mask, strict=True)],
+            "suppressed": int((~mask).sum()),
+        })
+        start += histogram.bins
+    return released
+
+
+def _observed(total: Sum, params: StatisticsParams) -> dict[str, int]:
+    """Each column's observations, where the overall table tells them."""
+    start = 0
+    for grouping in params.groupings():
+        if not grouping and params.columns:
+            counts = total.integers("count")
+            return {name: counts[start * len(params.columns) + place] for place, name in enumerate(params.columns)}
+        start += len(params.cells(grouping))
+    return {}
