@@ -6,9 +6,13 @@ counts the 256 cells of eight bits; each later round splits the fullest cells by
 column, until all 32 bits are known. What is added up are counts of rows, so rows weigh the same wherever they are, and the
 sketch is the same however they are cut among departments.
 
-*Exactness.* A column with at most ``capacity`` distinct values ends with one cell a value. For others, a cell left coarse
-at some round was not among the fullest ``capacity``, so it holds less than 1/(capacity + 1) of the rows; that is the rank
-error of any quantile, and :attr:`Sketch.rank_error` tells the one that came out.
+*Exactness.* A cell is left coarse at some round if it holds fewer than ``least`` rows, or was not among the fullest
+``capacity`` and so holds less than 1/(capacity + 1) of the rows. The larger of the two is the rank error of any quantile;
+:meth:`Sketch.rank_error` tells the one that came out. A column with at most ``capacity`` distinct values, each in ``least``
+rows, ends with one cell a value.
+
+*Privacy.* The cells are seen where the sums arrive, and their edges are what a model's thresholds are made of. So what holds
+fewer than ``least`` rows, the cohort, is not looked into: every digit of an edge is shared by as many rows but for the last.
 
 Cut points are chosen from the cells as XGBoost chooses them from its own summaries (``WQSummary::SetPrune``, after
 Chen & Guestrin, "XGBoost", KDD 2016, supplement A), so that both give the same bins where the sketch is exact.
@@ -110,10 +114,11 @@ class Sketch:
     Args:
         counts: the sum of all departments' :func:`first_counts`, shape (columns, 256).
         capacity: cells of a column that are split in one round, at most.
+        least: rows that a cell must hold to be split.
     """
 
-    def __init__(self, counts: Floats, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, counts: Floats, capacity: int, least: int = 1) -> None:
+        self.capacity, self.least = capacity, least
         self._columns: list[_Column] = []
         for rows in counts.astype(np.int64):
             filled = np.flatnonzero(rows)
@@ -140,7 +145,7 @@ class Sketch:
 
     def _fullest(self, column: _Column, bits: int) -> npt.NDArray[np.int64]:
         """Places of the cells to split, in order."""
-        candidates = np.flatnonzero(column.bits == bits)
+        candidates = np.flatnonzero((column.bits == bits) & (column.rows >= self.least))
         if len(candidates) > self.capacity:
             heaviest = np.argsort(-column.rows[candidates], kind="stable")[: self.capacity]
             candidates = np.sort(candidates[heaviest])

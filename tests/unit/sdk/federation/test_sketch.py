@@ -11,12 +11,12 @@ from shuyan.federation import sketch
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-def sketched(departments: list[list[np.ndarray]], capacity: int, limit: int = 100_000) -> sketch.Sketch:
+def sketched(departments: list[list[np.ndarray]], capacity: int, limit: int = 100_000, least: int = 1) -> sketch.Sketch:
     """The sketch of columns that departments hold parts of."""
     keys = [[np.sort(sketch.keys_of(column.astype(np.float32))) for column in columns] for columns in departments]
     columns = len(departments[0])
     first = sum(np.array([sketch.first_counts(column) for column in own]) for own in keys)
-    made = sketch.Sketch(first, capacity)
+    made = sketch.Sketch(first, capacity, least)
     for bits in sketch.LEVELS:
         answers = []
         for batch in made.batches(bits, limit):
@@ -94,3 +94,16 @@ def test_what_are_no_cells_is_refused() -> None:
         sketch.sketch_arguments(np.array([0.5, -1.0]), 1)
     with pytest.raises(ValueError, match="not cells"):
         sketch.sketch_arguments(np.array([2.0**32, -1.0]), 1)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 40))
+def test_what_few_rows_have_is_not_looked_into(seed: int, least: int) -> None:
+    random = np.random.default_rng(seed)
+    column = np.concatenate([random.integers(0, 20, 1000), [87_654_321.0], random.lognormal(3, 1, 300)]).astype(np.float32)
+    made = sketched([[column[part::3]] for part in range(3)], capacity=512, least=least)
+    edges = made.cuts(0, 255)
+
+    assert np.float32(87_654_321.0) not in edges
+    assert made.rank_error(0) < max(least / len(column), 1 / 513)
+    for value in range(1, 20):  # what many have is exact
+        assert np.float32(value) in edges

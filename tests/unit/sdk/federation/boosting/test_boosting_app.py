@@ -16,6 +16,7 @@ from shuyan.federation.apps.boosting._app import app
 from shuyan.federation.apps.boosting._trees import Split, TreeArray
 from shuyan.federation.differencing import GuardRules
 from shuyan.federation.local import LocalFederation, LocalNode, LocalResource
+from shuyan.federation.rounds import MemoryRounds
 from shuyan.federation.schema import Column
 from shuyan.federation.transport import NodeFailure, TaskRequest
 from shuyan.problems import ProblemError
@@ -274,3 +275,55 @@ def test_trees_read_back_from_their_array(data: st.DataObject) -> None:
 
     assert trees.split(tree, place) == split
     assert np.isfinite(trees.array).all()
+
+
+@pytest.mark.parametrize("round_", [1, 5, 9, 12, 20])
+def test_a_run_goes_on_where_a_dead_coordinator_left_it(federate: Federate, whole: dict[str, Any], round_: int) -> None:
+    federation, rounds = federate(TABLES[:3], SCHEMA, record=True), MemoryRounds()
+    expected = fit(federate, TABLES[:3], subsample=0.7, colsample_bytree=0.7)
+    params = {**PARAMS, "subsample": 0.7, "colsample_bytree": 0.7}
+
+    def die(number: int, _rounds: int, code: str, /, **_args: object) -> None:
+        if (number, code) == (round_, "round_opening"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        federation.run("boosting", params, rounds=rounds, progress=die)
+
+    assert federation.run("boosting", params, rounds=rounds) == expected
+    asked = [one.round for one in federation.transport.carried if isinstance(one, TaskRequest) and one.node_id == "node-0"]
+    assert len(asked) == max(asked) + 1  # the round it died in was asked twice, and no other
+
+
+def test_a_target_that_does_not_vary(federate: Federate) -> None:
+    content = fit(federate, [data | {"price": np.full(len(data["price"]), 7.0)} for data in TABLES], target="price",
+                  objective="reg:squarederror")
+
+    assert score(content, {"x": 1.0, "n": 3, "kind": "a"}) == {"score": 7.0}
+
+
+def test_numbered_classes(federate: Federate) -> None:
+    tables = [data | {"level": np.digitize(np.nan_to_num(data["x"]), [-0.5, 0.5])} for data in TABLES]
+    nodes = {f"node-{place}": {"cases": LocalResource.arrays(data, {**SCHEMA, "level": Column("level", "integer")})}
+             for place, data in enumerate(tables)}
+    with LocalFederation(nodes) as federation:
+        content = federation.run("boosting", {**PARAMS, "target": "level", "objective": "multi:softprob", "classes": 3,
+                                              "features": ["x", "n"], "domains": {}})
+
+    assert content["classes"] == ["0", "1", "2"]
+    assert [score(content, {"x": x, "n": 1})["label"] for x in (-1.0, 0.1, 1.0)] == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(("features", "code"), [
+    ({"x": 1.0, "n": 2}, "feature_missing"), ({"x": 1.0, "n": 2, "kind": "f"}, "feature_level_unknown"),
+    ({"x": "1", "n": 2, "kind": "a"}, "feature_not_a_number"), ({"x": 1.0, "n": 2, "kind": "a", "y": 0}, "feature_unknown"),
+])
+def test_what_cannot_be_scored(whole: dict[str, Any], features: dict[str, Any], code: str) -> None:
+    with pytest.raises(ProblemError) as failed:
+        score(whole, features)
+    assert failed.value.code == code
+
+
+def test_missing_features_are_scored(whole: dict[str, Any]) -> None:
+    assert 0 < score(whole, {"x": None, "n": None, "kind": None})["score"] < 1
+    assert score(whole, {"x": 1e300, "n": 2, "kind": "a"}) == score(whole, {"x": 9.0, "n": 2, "kind": "a"})

@@ -177,7 +177,7 @@ def _quantum(scale: float, rows: int) -> float:
 
 
 def _sketched(grid: SecureGrid, params: BoostingParams, profile: _Profile, limit: int) -> sketch.Sketch:
-    found = sketch.Sketch(profile.cells, params.capacity())
+    found = sketch.Sketch(profile.cells, params.capacity(), grid.minimum_cohort)
     columns = len(profile.cells)
     for bits in sketch.LEVELS:
         answers = []
