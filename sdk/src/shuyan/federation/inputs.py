@@ -24,7 +24,7 @@ import duckdb
 import numpy as np
 
 from shuyan.federation import problems
-from shuyan.federation.privacy.bounding import UNIT, Bounding, bounded_select
+from shuyan.federation.privacy.bounding import UNIT, Bounding, bounded_statements
 from shuyan.federation.schema import Column, Schema, cast_sql, quote
 from shuyan.problems import ProblemError
 
@@ -147,7 +147,8 @@ class Inputs:
                 frame = table.frame  # noqa: F841  DuckDB finds it by its name
                 if table.bounding is not None:
                     # Never a view: which rows are kept would be found out again for every statement.
-                    connection.execute(f"CREATE TABLE {target} AS {bounded_select(table.relation, selected, table.bounding)}")
+                    for statement in bounded_statements(target, table.relation, selected, table.bounding):
+                        connection.execute(statement)
                 elif in_place and table.files:
                     files += table.files
                     names = ", ".join("'" + path.replace("'", "''") + "'" for path in table.files)

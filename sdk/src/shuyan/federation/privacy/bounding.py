@@ -54,22 +54,26 @@ class Bounding:
     salt: str
 
 
-def bounded_select(relation: str, projection: str, bounding: Bounding) -> str:
-    """SQL that reads a relation with at most ``max_rows`` rows of each unit, and :data:`UNIT`.
+def bounded_statements(target: str, relation: str, projection: str, bounding: Bounding) -> tuple[str, str]:
+    """SQL that reads a relation into a table, and then leaves at most ``max_rows`` rows of each unit in it.
 
     Args:
+        target: the table, quoted.
         relation: what may stand after FROM; has the unit's column.
         projection: the columns to read, as a select list with names.
     """
-    salt = _text(bounding.salt)
+    salt, unit = _text(bounding.salt), quote(UNIT)
     # Two hashes make 126 bits, which no two units share; 64 would do for a few million units only.
-    pseudonym = (f"(CAST(hash({salt}, {quote(UNIT)}) AS HUGEINT) << 62) "
-                 f"+ CAST(hash({quote(UNIT)}, {salt}) AS HUGEINT)")
-    return (
-        f"SELECT * REPLACE ({pseudonym} AS {quote(UNIT)}) FROM ("  # noqa: S608
-        f"SELECT {projection}, CAST({quote(bounding.column.name)} AS VARCHAR) AS {quote(UNIT)} FROM {relation}) AS r WHERE {quote(UNIT)} IS NOT NULL "
-        f"QUALIFY row_number() OVER (PARTITION BY {quote(UNIT)} ORDER BY hash({salt}, r)) <= {int(bounding.max_rows)}"
-    )
+    pseudonym = f"(CAST(hash({salt}, {unit}) AS HUGEINT) << 62) + CAST(hash({unit}, {salt}) AS HUGEINT)"
+    read = (f"CREATE TABLE {target} AS SELECT * REPLACE ({pseudonym} AS {unit}) FROM ("  # noqa: S608
+            f"SELECT {projection}, CAST({quote(bounding.column.name)} AS VARCHAR) AS {unit} FROM {relation}) "
+            f"WHERE {unit} IS NOT NULL")
+    # Usually few units have more rows than that, so only theirs are put in order.
+    many = f"SELECT {unit} FROM {target} GROUP BY {unit} HAVING count(*) > {int(bounding.max_rows)}"  # noqa: S608
+    cut = (f"DELETE FROM {target} WHERE rowid IN (SELECT spare FROM (SELECT r.rowid AS spare, row_number() OVER "  # noqa: S608
+           f"(PARTITION BY r.{unit} ORDER BY hash({salt}, r)) AS number FROM {target} AS r WHERE r.{unit} IN ({many})) "
+           f"WHERE number > {int(bounding.max_rows)})")
+    return read, cut
 
 
 def bounded_relation(
