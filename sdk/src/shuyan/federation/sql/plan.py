@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -135,6 +136,22 @@ def cached_plan(sql: str, frozen: str) -> Plan:
                            for resource, columns in raw.items()})
 
 
+_held = threading.local()
+
+
+def _empty_database() -> duckdb.DuckDBPyConnection:
+    """This thread's database for planning, locked down; it never holds a row, and tables only while a query is planned."""
+    connection: duckdb.DuckDBPyConnection | None = getattr(_held, "connection", None)
+    if connection is None:
+        connection = _held.connection = duckdb.connect(":memory:", config={
+            "threads": 1, "memory_limit": "256MB", "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false", "allow_community_extensions": "false"})
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    return connection
+
+
 class _Planner:
     def __init__(self, source: str, catalogue: Catalogue) -> None:
         self._source = source
@@ -142,15 +159,10 @@ class _Planner:
         self._cores: list[Core] = []
         self._columns: dict[str, dict[str, None]] = {}
         self._aliases = 0
-        self._connection = duckdb.connect(":memory:", config={
-            "threads": 1, "memory_limit": "256MB", "autoinstall_known_extensions": "false",
-            "autoload_known_extensions": "false", "allow_community_extensions": "false"})
+        self._connection = _empty_database()
         for name, terms in catalogue.items():
             columns = ", ".join(f"{quote(column)} {SQL_TYPES[one.type]}" for column, one in terms.items())
-            self._connection.execute(f"CREATE TABLE {quote(name)} ({columns or 'one INTEGER'})")
-        self._connection.execute("SET python_enable_replacements = false")
-        self._connection.execute("SET enable_external_access = false")
-        self._connection.execute("SET lock_configuration = true")
+            self._connection.execute(f"CREATE OR REPLACE TABLE {quote(name)} ({columns or 'one INTEGER'})")
         self._domains = Domains(self._connection)
 
     def plan(self) -> Plan:
@@ -167,7 +179,8 @@ class _Planner:
             return Plan(normal, self._cores, to_sql(level.select), columns,
                         [item.alias for item in level.select.expressions])
         finally:
-            self._connection.close()
+            for name, _ in self._catalogue.values():
+                self._connection.execute(f"DROP TABLE IF EXISTS {quote(name)}")
 
     # --- one SELECT ----------------------------------------------------------------------------------------------
 

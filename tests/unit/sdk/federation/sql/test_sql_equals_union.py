@@ -123,7 +123,7 @@ def _close(found: Any, wanted: Any) -> bool:
     return str(found) == str(wanted) or (hasattr(wanted, "__float__") and math.isclose(float(found), float(wanted), rel_tol=1e-9))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=queries(), number=st.integers(0, 3))
 def test_random_queries(scenes: list[Scene], query: tuple[list[str], list[str], str], number: int) -> None:
     keys, chosen, where = query
