@@ -91,3 +91,15 @@ def test_mean_accuracy_reaches_pooled_training(models: list[dict[str, Any]]) -> 
 def test_masks_leave_no_trace_in_the_model(models: list[dict[str, Any]]) -> None:
     for model in models[1:]:
         assert model["coefficients"] == pytest.approx(models[0]["coefficients"], rel=1e-12)
+
+
+def test_other_models_pass_the_same_gates(hospitals: tuple[Town, str]) -> None:
+    market, grant = hospitals
+    params = {"resource": "heart", "family": "multinomial", "target": "cp", "features": ["age", "thalach", "exang", "restecg"],
+              "impute": {"numbers": "median", "columns": {"age": "constant"}, "constants": {"age": 50}}, "split": {"folds": 3}}
+    model = market.compute(grant, "regression", params)
+    assert (model["rows"], model["departments"], model["classes"]) == (486, 4, list(CATEGORIES["cp"].values()))
+    assert model["converged"]
+    assert [fold["rows"] > 100 for fold in model["evaluation"]["folds"]] == [True] * 3
+    found = score(model, {"thalach": 150, "exang": 0, "restecg": "normal"})
+    assert sum(found["probabilities"].values()) == pytest.approx(1)

@@ -20,6 +20,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "数据存在完全或准完全分离，以下项的最大似然估计不存在（趋于无穷）：{names}。建议设置 l2 惩罚，或合并、去除这些项。",
         "The classes are (quasi-)completely separated: there is no finite maximum likelihood estimate for {names}. "
         "Set an l2 penalty, or merge or drop these terms."),
+    "no_finite_estimate": (
+        "以下项的最大似然估计不存在（趋于无穷），例如某一取值的计数全部为 0：{names}。建议设置 l2 惩罚，或合并、去除这些项。",
+        "There is no finite maximum likelihood estimate for {names}, as where all counts of a level are 0. "
+        "Set an l2 penalty, or merge or drop these terms."),
     "not_converged": (
         "达到最大轮数后仍未收敛，系数仅供参考。可增大最大轮数，或设置 l2 惩罚。",
         "The limit of rounds was reached before the model converged. Allow more rounds, or set an l2 penalty."),

@@ -87,6 +87,13 @@ def test_a_combination_that_separates_is_found_by_its_steps(fit: Fit) -> None:
     assert {"x", "flat"} <= set(warned(content)["separation"])
 
 
+def test_a_level_without_counts_is_named(fit: Fit) -> None:
+    tables = changed(visits=lambda part: np.where(part["kind"] == "c", 0, part["visits"]))
+    content = fit(tables, family="poisson", target="visits", l2=0.0)
+    assert warned(content) == {"no_finite_estimate": ["kind=c"]}
+    assert np.isfinite(content["coefficients"]).all()
+
+
 def test_rare_and_common_classes_are_not_taken_for_separated(fit: Fit) -> None:
     random = np.random.default_rng(5)
     tables = changed(bad=lambda part: (random.random(len(part["x"])) < 0.02).astype(int))

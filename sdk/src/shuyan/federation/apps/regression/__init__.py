@@ -1,7 +1,11 @@
-"""Federated logistic and linear regression with a ridge penalty, fitted by Newton's method on secure sums.
+"""Federated generalised linear models: linear, logistic, multinomial and Poisson, by Newton's method on secure sums.
 
 The estimate is the one the pooled data would give: each round sums exact gradients and Hessians, so nothing is lost to
-averaging models. Progress codes besides the grid's: ``standardised``, ``converged`` (rounds), ``not_converged`` (rounds).
+averaging models. Without a penalty there are standard errors, tests and intervals; with one (ridge, lasso, elastic net)
+there are none, as the estimates are biased. What cannot be estimated (constant, collinear or separated terms) is told in the
+result's ``warnings``. Preprocessing and evaluation are :mod:`shuyan.federation.learning`'s.
+
+Progress codes besides the grid's: ``standardised``, ``round_loss``, ``converged`` (rounds), ``not_converged`` (rounds).
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ def _warnings(
             name for name, count in zip(params.classes(), described.classes, strict=True) if not count]))
     separated = _separated(params, described, fitted, first, terms)
     if separated:
-        warnings.append(notice("separation", separated))
+        warnings.append(notice("separation" if params.classes() else "no_finite_estimate", separated))
     elif not first.converged:
         warnings.append(notice("not_converged"))
     unfinished = sum(not fit.converged for fit in optimisers[1:])
