@@ -312,6 +312,8 @@ class LocalFederation:
                     schemas.setdefault(name, []).append(resource.schema)
             sole = {(entry.resource, entry.column): frozenset(entry.values) for entry in self.grant.sole_values}
             return prepare(params, schemas, sole)
+        if self.grant.privacy is not None and "bounds" in self.apps[app].load().params_model.model_fields:
+            params = {"bounds": self._bounds(params.get("resource", "")), **params}
         if "domains" in params or prepare is not None:
             return dict(params)
         named = set(params.get("features", ())) | {name for dims in params.get("group_by", ()) for name in dims}
@@ -322,6 +324,17 @@ class LocalFederation:
                 if name in named and column.domain:
                     domains.setdefault(name, {}).update(dict.fromkeys(column.domain))
         return {**params, "domains": {name: sorted(values) for name, values in domains.items()}}
+
+    def _bounds(self, resource: str) -> dict[str, list[float]]:
+        """The widest bounds that the departments declare, of columns for which all of them do."""
+        bounds: dict[str, list[float]] = {}
+        columns = [node.resources[resource].schema for node in self.nodes.values() if resource in node.resources]
+        for name in set().union(*columns):
+            known = [(schema[name].lower, schema[name].upper) for schema in columns if name in schema]
+            lower, upper = [low for low, _ in known if low is not None], [high for _, high in known if high is not None]
+            if len(lower) == len(upper) == len(columns):
+                bounds[name] = [min(lower), max(upper)]
+        return bounds
 
     def _everything(self) -> Grant:
         now = int(time.time())

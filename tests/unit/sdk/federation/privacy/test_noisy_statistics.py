@@ -102,6 +102,12 @@ def test_a_departments_cap_binds_all_grants() -> None:
         assert departments.nodes["d1"].ledger.spent() == 0
 
 
+def test_declared_bounds_are_filled_in() -> None:
+    with federation() as departments:
+        content = departments.run("statistics", {name: value for name, value in PARAMS.items() if name != "bounds"})
+    assert content["privacy"]["bounds"] == {"cost": [0.0, 100.0]}
+
+
 def test_bounds_are_needed() -> None:
     with federation() as departments, pytest.raises(ProblemError, match="bounds_missing"):
         departments.run("statistics", {**PARAMS, "bounds": {}})
