@@ -113,19 +113,29 @@ class Splitter:
         value = self._value(node.this)
         count = self.core.support(f"count({value}){_filter(where)}")
         support = self._support(node.this, value, where, count)
-        place = self.core.add(self.core.sums, SumState(self.core.measure(f"sum({value}){_filter(where)}"), support))
+        place = self.core.add(self.core.sums, self._summed(node.this, value, where, support))
         # The count is kept for the mean even where the support is narrower.
         if isinstance(node, exp.Avg):
             return Aggregate("avg", "DOUBLE", support, (place,), (count,))
         return Aggregate("sum", "HUGEINT" if type_ in _WHOLE else "DOUBLE", support, (place,), (count,))
+
+    def _summed(self, argument: exp.Expr, value: str, where: str, support: int) -> SumState:
+        tree, bounds = _bare(argument), None
+        if isinstance(tree, exp.Column):
+            terms = self.scope.field(tree).terms
+            if terms is not None and terms.type in ("integer", "number") and terms.lower is not None and terms.upper is not None:
+                bounds = (terms.lower, terms.upper)
+        elif _is_small(tree):
+            bounds = (0.0, 1.0)
+        return SumState(self.core.measure(f"sum({value}){_filter(where)}"), support, value, where, bounds)
 
     def _moment(self, node: exp.Expr, kind: str, where: str) -> Aggregate:
         self._number(node.this, node)
         value = self._value(node.this)
         count = self.core.support(f"count({value}){_filter(where)}")
         support = self._support(node.this, value, where, count)
-        total = self.core.measure(f"sum({value}){_filter(where)}")
-        sum_ = self.core.add(self.core.sums, SumState(total, support))
+        state = self._summed(node.this, value, where, support)
+        total, sum_ = state.measure, self.core.add(self.core.sums, state)
         centred = self.core.measure(f"var_pop({value}){_filter(where)}")
         product = self.core.add(self.core.products, ProductState(total, total, centred, count))
         return Aggregate(kind, "DOUBLE", support, (sum_, product), (count,))
@@ -141,7 +151,8 @@ class Splitter:
         present = f" FILTER (WHERE {f'{where} AND ' if where else ''}{complete})"
         support = self.core.support(f"count(*){present}")
         totals = [self.core.measure(f"sum({value}){present}") for value in values]
-        sums = [self.core.add(self.core.sums, SumState(total, support)) for total in totals]
+        sums = [self.core.add(self.core.sums, SumState(total, support, value, f"{where}+", None))
+                for total, value in zip(totals, values, strict=True)]
         products = []
         for i, j in combinations_with_replacement(range(len(values)), 2):
             centred = f"var_pop({values[i]})" if i == j else f"covar_pop({values[i]}, {values[j]})"

@@ -7,6 +7,7 @@ gives null for that row instead.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlglot import exp
@@ -115,8 +116,13 @@ def _group(core: Core, more: int = 0) -> str:
 
 def tally_sql(core: Core, *, finite: bool = False) -> str:
     """The groups' measures in one pass: keys ``k0``…, measures ``m0``…."""
-    measures = [f"{sql} AS m{place}" for place, sql in enumerate(core.measures)]
-    return f"SELECT {', '.join([*_keys(core), *measures])} {from_sql(core, finite)}{_group(core)}"
+    return grouped_sql(core, core.measures, finite=finite)
+
+
+def grouped_sql(core: Core, measures: Sequence[str], *, finite: bool = False) -> str:
+    """Any measures by group."""
+    named = [f"{sql} AS m{place}" for place, sql in enumerate(measures)]
+    return f"SELECT {', '.join([*_keys(core), *named])} {from_sql(core, finite)}{_group(core)}"
 
 
 def bins_sql(core: Core, place: int) -> str:

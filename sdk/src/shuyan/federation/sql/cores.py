@@ -112,10 +112,18 @@ def _literal(value: Any) -> str:
 
 @dataclass(frozen=True)
 class SumState:
-    """Σ of a measure."""
+    """Σ of a measure.
+
+    Attributes:
+        value, where: SQL of what is summed, and for which rows.
+        bounds: what the values lie between, where that is declared; answers with noise need it.
+    """
 
     measure: int
     support: int
+    value: str
+    where: str
+    bounds: tuple[float, float] | None
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,8 @@ PATTERN: Final = _define("sql_pattern", "匹配模式须为不超过 {maximum} �
 TYPES: Final = _define("sql_wrong_types", "类型不匹配（{reason}）。", "the types do not fit ({reason}).")
 TOO_MANY_CELLS: Final = _define("sql_too_many_cells", "结果最多可能有 {cells} 个数值，超过上限 {maximum}。",
                                 "the result could have {cells} values, more than {maximum}.")
+NO_NOISE: Final = _define("sql_noise_unavailable", "授权凭证要求差分隐私，{reason}。",
+                          "the grant asks for differential privacy: {reason}.")
 OWN_FIGURE: Final = OWN_FIGURE_REFUSED
 COLUMNS_DIFFER: Final = define(
     "columns_differ", 409, zh="字段“{column}”在各部门的{what}不一致。", en="The departments differ in the {what} of the column “{column}”.")

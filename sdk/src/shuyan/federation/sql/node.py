@@ -87,11 +87,12 @@ def cell_index(core: Core) -> list[dict[Any, int]]:
     return index
 
 
-def _cell(record: Sequence[Any], index: Sequence[dict[Any, int]]) -> int | None:
+def cell_of(record: Sequence[Any], index: Sequence[dict[Any, int]]) -> int | None:
+    """The cell that a record, its keys first, belongs to; None for a null, or a value that nobody declared."""
     cell = 0
     for value, places in zip(record, index, strict=False):
         place = places.get(value)
-        if place is None:  # a null, or a value that nobody declared
+        if place is None:
             return None
         cell += place
     return cell
@@ -109,7 +110,7 @@ def _tally(inputs: Inputs, core: Core) -> Tallied:
         np.zeros((core.cells, len(core.supports))), np.zeros((2, core.cells, len(core.sums))),
         np.zeros((3, core.cells, len(core.products))), np.zeros((core.cells, core.bin_width())))
     for record in records:
-        cell = _cell(record, index)
+        cell = cell_of(record, index)
         if cell is None:
             continue
         measures = record[keys:]
@@ -124,7 +125,7 @@ def _tally(inputs: Inputs, core: Core) -> Tallied:
     start = 0
     for place, bins in enumerate(core.bins):
         for record in inputs.connection.execute(bins_sql(core, place)).fetchall():
-            cell = _cell(record[:keys], index)
+            cell = cell_of(record[:keys], index)
             if cell is not None and record[-2] is not None and 0 <= record[-2] < bins.width:
                 result.bins[cell, start + record[-2]] = 1 if bins.presence else record[-1]
         start += bins.width
@@ -194,7 +195,7 @@ def _ranked(inputs: Inputs, core: Core, place: int) -> dict[int, tuple[Floats, F
     if sql not in held:
         index, found = cell_index(core), {}
         for *keys, places, counts in inputs.connection.execute(sql).fetchall():
-            cell = _cell(keys, index)
+            cell = cell_of(keys, index)
             if cell is not None and places is not None:
                 found[cell] = (np.array(places, dtype=np.float64), np.cumsum([0.0, *counts]))
         held[sql] = found

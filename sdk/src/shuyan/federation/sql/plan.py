@@ -42,7 +42,7 @@ class Plan:
     Attributes:
         sql: the query in its one spelling.
         cores: in the order in which their cells stand in every vector.
-        final: what runs on the released results, relations ``core_0``, ….
+        final, tree: what runs on the released results, relations ``core_0``, ….
         columns: the columns each resource is read for.
         names: of the result's columns.
     """
@@ -50,6 +50,7 @@ class Plan:
     sql: str
     cores: list[Core]
     final: str
+    tree: exp.Select
     columns: dict[str, list[str]]
     names: list[str]
 
@@ -176,7 +177,7 @@ class _Planner:
                 raise refuse(self._source, tree, errors.TOO_MANY_CELLS, cells=sum(core.cells for core in self._cores),
                              maximum=grammar.MAX_CELLS)
             columns = {resource: sorted(names) for resource, names in self._columns.items()}
-            return Plan(normal, self._cores, to_sql(level.select), columns,
+            return Plan(normal, self._cores, to_sql(level.select), level.select, columns,
                         [item.alias for item in level.select.expressions])
         finally:
             for name, _ in self._catalogue.values():

@@ -218,11 +218,15 @@ def _released(core: Core, cells: Sequence[CellSums], shown: Mask, minimum: int) 
     return columns
 
 
-def run_released(plan: Plan, tables: Sequence[Sequence[Sequence[Any]]]) -> tuple[list[list[Any]], list[str]]:
+def run_released(
+    plan: Plan, tables: Sequence[Sequence[Sequence[Any]]], *, more: Sequence[str] = (), final: str | None = None,
+) -> tuple[list[list[Any]], list[str]]:
     """Run what is left of a query on its cores' released groups, in a database that holds nothing else.
 
     Args:
         tables: for each core its columns.
+        more: names of further columns of the first core, numbers all.
+        final: what to run instead of the plan's own.
 
     Returns:
         The rows, ready for JSON, and the columns' types.
@@ -237,6 +241,7 @@ def run_released(plan: Plan, tables: Sequence[Sequence[Sequence[Any]]]) -> tuple
         for number, (core, columns) in enumerate(zip(plan.cores, tables, strict=True)):
             names = [*((f"k{place}", key.type) for place, key in enumerate(core.keys)),
                      *((f"a{place}", aggregate.type) for place, aggregate in enumerate(core.aggregates))]
+            names += [(name, "DOUBLE") for name in more] if number == 0 else []
             if not names:
                 names, columns = [("one", "INTEGER")], [[1]]
             listed = ", ".join(f"unnest($p{place}::{type_}[]) AS {name}" for place, (name, type_) in enumerate(names))
@@ -245,7 +250,7 @@ def run_released(plan: Plan, tables: Sequence[Sequence[Sequence[Any]]]) -> tuple
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
-        found = connection.execute(plan.final)
+        found = connection.execute(final or plan.final)
         types = [str(column[1]) for column in found.description or []]
         rows = found.fetchmany(100_000)
     except duckdb.Error as error:

@@ -7,14 +7,18 @@ from typing import Any
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from shuyan.federation import _flower, moments
+from shuyan.federation import _flower, moments, problems
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Limits, Progress, Question
 from shuyan.federation.apps.query._content import TableContent
 from shuyan.federation.apps.query._params import QueryParams, check_declared, prepare, relations
 from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs
+from shuyan.federation.privacy import Sensitivity
+from shuyan.federation.privacy.bounding import UNIT_SUM
 from shuyan.federation.schema import quote
-from shuyan.federation.sql import node, rows, serve
+from shuyan.federation.sql import node, noisy, rows, serve
+from shuyan.problems import ProblemError
+from shuyan.trust.grants import PrivacyTerms
 
 manifest = AppManifest(
     name="query", version="1.0.0", title_zh="联邦查询", title_en="Federated SQL", output_form="statistics",
@@ -22,6 +26,7 @@ manifest = AppManifest(
         serve.PRESENCE: {"present": moments.COUNT},
         serve.TALLY: {"count": moments.COUNT, "sum": moments.SUM, "product": moments.SQUARE, "bins": moments.COUNT},
         serve.REFINE: {"below": moments.COUNT},
+        noisy.NOISY_TALLY: {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT},
     },
     questions={serve.TALLY: Question(arrays=("cells",)), serve.REFINE: Question(arrays=("cells", "thresholds"))},
     limits=Limits(seconds=600, memory_mb=4096),
@@ -65,6 +70,20 @@ def refine(message: Message, context: Context) -> Message:
     return _reply(message, inputs, params, {"below": below})
 
 
+@client_app.query("noisy_tally")  # type: ignore[untyped-decorator,unused-ignore]
+def noisy_tally(message: Message, context: Context) -> Message:
+    """This department's sums of bounded rows and clamped values, for the node to add its noise to."""
+    inputs, params = _checked(context)
+    if not inputs.bounded:  # an exact answer is another question's
+        raise ProblemError(problems.UNKNOWN_ACTION, action=noisy.NOISY_TALLY)
+    plan = params.plan()
+    return _flower.reply(message, noisy.tally(inputs, plan, context.own), inputs.row_count())
+
+
+def _sensitivities(params: QueryParams, action: str, terms: PrivacyTerms) -> dict[str, Sensitivity]:
+    return noisy.sensitivities(params.plan(), terms) if action == noisy.NOISY_TALLY else {}
+
+
 def _checked(context: Any) -> tuple[Inputs, QueryParams]:
     inputs, params = context.inputs, context.params
     check_declared(params, inputs.schemas)
@@ -83,11 +102,13 @@ def _reply(message: Message, inputs: Inputs, params: QueryParams, vectors: dict[
 
 def answer(grid: SecureGrid, params: QueryParams, progress: Progress) -> dict[str, Any]:
     """Ask, and release what may be released."""
+    if grid.noisy:
+        return noisy.answer(grid, params.plan())
     return serve.answer(grid, params.plan())
 
 
 app = FederatedApp(
     manifest=manifest, client_app=client_app, serve=answer, params_model=QueryParams,
     needs=lambda params: [], arrays=arrays, relations=relations, content_model=TableContent, in_place=True,
-    prepare=prepare,
+    prepare=prepare, privacy=_sensitivities,
 )

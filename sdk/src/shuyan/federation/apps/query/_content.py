@@ -18,6 +18,25 @@ class ResultColumn(_Strict):
     type: str
 
 
+class ColumnNoise(_Strict):
+    """How far a column's figures may be off, by row: standard deviation, and half of a 95 % interval; null where unknown."""
+
+    column: str
+    sd: list[float | int | None]
+    half_width: list[float | int | None]
+
+
+class Privacy(_Strict):
+    """What was spent on an answer with noise, and what that protects."""
+
+    unit: str
+    rho_nano: int = Field(ge=1)
+    epsilon: float | int = Field(ge=0)
+    delta: float = Field(gt=0, lt=1)
+    max_rows_per_unit: int = Field(ge=1)
+    honest_fraction: float | int = Field(gt=0, le=1)
+
+
 class TableContent(_Strict):
     """A table.
 
@@ -41,3 +60,5 @@ class TableContent(_Strict):
     minimum_cohort: int = Field(ge=1)
     release: Literal["exact", "dp"]
     notes: list[str]
+    noise: list[ColumnNoise] | None = None
+    privacy: Privacy | None = None

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
+from shuyan.federation.privacy import accounting
 from shuyan.federation.schema import Schema
 from shuyan.federation.sql import errors
 from shuyan.federation.sql.plan import Plan, cached_plan, make_plan
@@ -25,12 +26,15 @@ class QueryParams(BaseModel):
         sql: the query.
         schemas: by resource and column, what the departments declare together. The market fills it in with
             :func:`prepare`, and every node compares it with what it has declared itself.
+        rho_nano, edition: for answers with noise, as in :class:`~shuyan.federation.privacy.NoisyParams`.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     sql: str = Field(min_length=1, max_length=20_000)
     schemas: dict[str, dict[str, ColumnTerms]] = {}
+    rho_nano: int | None = Field(default=None, ge=1, le=accounting.MAX_NANO)
+    edition: str = Field(default="", max_length=64)
 
     @property
     def domains(self) -> dict[str, list[str]]:
@@ -78,7 +82,8 @@ def prepare(
         raise _why_unknown(problem, declared) from None
     used = {resource: {name: catalogue[resource][name].model_dump(mode="json") for name in columns}
             for resource, columns in plan.columns.items()}
-    return {**params, "sql": plan.sql, "schemas": used}
+    given = {name: value for name, value in params.items() if value not in (None, "")}
+    return {**given, "sql": plan.sql, "schemas": used}
 
 
 def _why_unknown(problem: ProblemError, declared: Mapping[str, Sequence[Schema]]) -> ProblemError:

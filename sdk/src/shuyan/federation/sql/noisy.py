@@ -1,0 +1,251 @@
+"""Queries with differential privacy: bounded rows, clamped values, noise on every sum.
+
+Of each unit at most so many rows are there when the app reads them, a row is in one group at most, and values are clamped to
+declared bounds and counted in whole steps (:mod:`shuyan.federation.privacy.bounding`). Every group that there can be is
+answered, the empty ones too, so there is nothing to suppress; and nothing that a query asks about beforehand (which groups
+exist, how many departments are behind one) costs any of the budget. The run's ρ is divided equally among the vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from sqlglot import exp
+
+from shuyan.federation.grid import SecureGrid, Sum
+from shuyan.federation.inputs import Inputs
+from shuyan.federation.own import OwnFigures
+from shuyan.federation.privacy import Sensitivity, accounting
+from shuyan.federation.privacy.bounding import STEP_BITS, Contribution, Scale
+from shuyan.federation.privacy.noise import half_width
+from shuyan.federation.ring import Floats
+from shuyan.federation.sql import errors
+from shuyan.federation.sql.compile import bins_sql, grouped_sql
+from shuyan.federation.sql.cores import Aggregate, Core
+from shuyan.federation.sql.gate import to_sql
+from shuyan.federation.sql.node import cell_index, cell_of, sole_cells
+from shuyan.federation.sql.plan import Plan
+from shuyan.federation.sql.serve import run_released
+from shuyan.trust.grants import PrivacyTerms
+
+NOISY_TALLY: Final = "query.noisy_tally"
+_TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
+_KINDS: Final = frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"})
+_SPREADS: Final = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop"})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is counted and summed in each cell.
+
+    Attributes:
+        counts: measures; then, for each of ``sums``, the count of its values.
+        sums: places among the core's sums. squares: those of which squares are summed too.
+    """
+
+    core: Core
+    counts: tuple[int, ...]
+    sums: tuple[int, ...]
+    squares: tuple[int, ...]
+
+    def expect(self) -> dict[str, int]:
+        """The vectors' lengths."""
+        cells = self.core.cells
+        lengths = {"count": cells * (len(self.counts) + len(self.sums)), "sum": cells * len(self.sums),
+                   "square": cells * len(self.squares), "bins": cells * self.core.bin_width()}
+        return {name: length for name, length in lengths.items() if length}
+
+
+def layout(plan: Plan) -> Layout:
+    """What a query needs.
+
+    Raises:
+        ProblemError: ``sql_noise_unavailable``: what it asks for has no answer with noise.
+    """
+    if len(plan.cores) != 1:
+        raise _refused(plan.sql, plan.sql, "one grouping over departments at a time" )
+    core = plan.cores[0]
+    if len(plan.columns) != 1 or any(True for _ in core.relation.find_all(exp.Join, exp.Group)):
+        raise _refused(plan.sql, to_sql(core.relation.args["from_"]), "rows of one resource only, without joins")
+    counts, sums, squares = [0], [], []
+    for aggregate in core.aggregates:
+        if aggregate.kind not in _KINDS:
+            raise _refused(plan.sql, aggregate.text, "count, sum, avg, variances and histograms only")
+        if aggregate.kind == "count":
+            counts.append(core.supports[aggregate.support])
+        elif aggregate.kind != "histogram":
+            place = aggregate.states[0]
+            bounds = core.sums[place].bounds
+            if bounds is None or not bounds[0] < bounds[1]:
+                raise _refused(plan.sql, aggregate.text, "only columns with declared bounds can be summed")
+            sums.append(place)
+            squares += [place] if aggregate.kind in _SPREADS else []
+    return Layout(core, *(tuple(dict.fromkeys(places)) for places in (counts, sums, squares)))
+
+
+def _refused(source: str, clause: str, reason: str) -> Exception:
+    return errors.at(source, 0, clause, errors.NO_NOISE, reason=reason)
+
+
+def sensitivities(plan: Plan, terms: PrivacyTerms) -> dict[str, Sensitivity]:
+    """How far one unit moves each vector."""
+    found, unit = layout(plan), Contribution(terms.max_rows_per_unit, terms.max_groups_per_unit)
+    each = {
+        "count": unit.counts(1, len(found.counts) + len(found.sums)),
+        "sum": unit.sums(1.0, 1, max(len(found.sums), 1), integral=True),
+        "square": unit.squares(1.0, 1, max(len(found.squares), 1), integral=True),
+        "bins": unit.counts(1, max(len(found.core.bins), 1)),
+    }
+    return {name: each[name] for name in found.expect()}
+
+
+def tally(inputs: Inputs, plan: Plan, own: OwnFigures) -> dict[str, Floats]:
+    """One department's vectors, with nothing in cells that are its own."""
+    found = layout(plan)
+    core, keys = found.core, len(found.core.keys)
+    measures = [core.measures[place] for place in found.counts]
+    steps = [_steps(core, place) for place in found.sums]
+    filters = [f" FILTER (WHERE {core.sums[place].where})" if core.sums[place].where else "" for place in found.sums]
+    measures += [f"count({step}){kept}" for step, kept in zip(steps, filters, strict=True)]
+    measures += [f"sum({step}){kept}" for step, kept in zip(steps, filters, strict=True)]
+    measures += [f"sum({Scale.square_sql(steps[found.sums.index(place)])}){filters[found.sums.index(place)]}"
+                 for place in found.squares]
+    shape = (len(found.counts) + len(found.sums), len(found.sums), len(found.squares))
+    values = np.zeros((core.cells, sum(shape)))
+    bins = np.zeros((core.cells, core.bin_width()))
+    index, sole = cell_index(core), sole_cells(core, own)
+    for record in inputs.connection.execute(grouped_sql(core, measures)).fetchall():
+        cell = cell_of(record, index)
+        if cell is not None and not sole[cell]:
+            values[cell] = [float(value or 0) for value in record[keys:]]
+    start = 0
+    for place, state in enumerate(core.bins):
+        for *group, bin_, count in inputs.connection.execute(bins_sql(core, place)).fetchall():
+            cell = cell_of(group, index)
+            if cell is not None and not sole[cell] and bin_ is not None and 0 <= bin_ < state.width:
+                bins[cell, start + bin_] = count
+        start += state.width
+    counts, sums, squares = np.split(values, np.cumsum(shape)[:-1], axis=1)
+    vectors = {"count": counts.ravel(), "sum": np.ldexp(sums, -STEP_BITS).ravel(),
+               "square": np.ldexp(squares, -STEP_BITS).ravel(), "bins": bins.ravel()}
+    return {name: vectors[name] for name in found.expect()}
+
+
+def _scale(core: Core, place: int) -> Scale:
+    bounds = core.sums[place].bounds
+    assert bounds is not None
+    return Scale(*bounds)
+
+
+def _steps(core: Core, place: int) -> str:
+    value = f"CAST({core.sums[place].value} AS DOUBLE)"
+    return _scale(core, place).steps_sql(f"CASE WHEN isfinite({value}) THEN {value} END")
+
+
+def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
+    """Ask once, and say of each figure how far it may be off.
+
+    Raises:
+        ProblemError: ``sql_noise_unavailable``, ``own_figure_refused``, and what charging the budget raises.
+    """
+    found, terms = layout(plan), grid.privacy
+    assert terms is not None
+    own = OwnFigures(grid.own_figures, {
+        (resource, column): values for resource in plan.columns for column, values in grid.sole_values(resource).items()})
+    sole = sole_cells(found.core, own)
+    grid.plan(1)
+    total = grid.secure_sum(NOISY_TALLY, expect=found.expect())
+    columns, deviations = _columns(found, total, sole)
+    rows, types, noise = _final(plan, columns, deviations)
+    spent = grid.spent_nano
+    return {
+        "kind": "table", "sql": plan.sql,
+        "columns": [{"name": name, "type": type_} for name, type_ in zip(plan.names, types, strict=True)],
+        "rows": rows, "suppressed": int(sole.sum()), "cells": plan.cells, "rows_used": max(total.cohort, 0),
+        "departments": len(total.participants), "minimum_cohort": grid.minimum_cohort, "release": "dp",
+        "notes": ["noise", *(["suppressed_cells"] if sole.any() else [])], "noise": noise,
+        "privacy": {
+            "unit": terms.unit, "rho_nano": spent, "epsilon": accounting.epsilon(spent, terms.delta), "delta": terms.delta,
+            "max_rows_per_unit": terms.max_rows_per_unit, "honest_fraction": terms.honest_fraction},
+    }
+
+
+def _columns(found: Layout, total: Sum, sole: Any) -> tuple[list[list[Any]], list[list[float | None]]]:
+    """Keys and aggregates by cell, and the standard deviation of each aggregate."""
+    core = found.core
+    sums = {name: total[name].reshape(core.cells, -1) for name in found.expect()}
+    deviations = {name: total.deviation(name) for name in found.expect()}
+    columns: list[list[Any]] = [[] for _ in range(len(core.keys) + len(core.aggregates))]
+    off: list[list[float | None]] = [[] for _ in core.aggregates]
+    for cell in range(core.cells):
+        if sole[cell]:
+            continue
+        rest, stride = cell, core.cells
+        for place, key in enumerate(core.keys):
+            stride //= len(key.domain.values)
+            columns[place].append(key.domain.values[rest // stride])
+            rest %= stride
+        for place, aggregate in enumerate(core.aggregates):
+            value, deviation = _value(found, aggregate, {name: sums[name][cell] for name in sums}, deviations)
+            columns[len(core.keys) + place].append(value)
+            off[place].append(deviation)
+    return columns, off
+
+
+def _value(
+    found: Layout, aggregate: Aggregate, sums: dict[str, Floats], sd: dict[str, float],
+) -> tuple[Any, float | None]:
+    """An aggregate and its standard deviation, to first order in the noise."""
+    core, kind = found.core, aggregate.kind
+    if kind == "count":
+        return max(round(float(sums["count"][found.counts.index(core.supports[aggregate.support])])), 0), sd["count"]
+    if kind == "histogram":
+        start = sum(state.width for state in core.bins[: aggregate.states[0]])
+        width = core.bins[aggregate.states[0]].width
+        return [max(round(float(value)), 0) for value in sums["bins"][start : start + width]], sd["bins"]
+    place = found.sums.index(aggregate.states[0])
+    scale = _scale(core, aggregate.states[0])
+    half, middle = scale.half, scale.middle
+    count, total = float(sums["count"][len(found.counts) + place]), float(sums["sum"][place])
+    if kind == "sum":
+        value = half * total + middle * count
+        return round(value) if aggregate.type == "HUGEINT" else value, math.hypot(half * sd["sum"], middle * sd["count"])
+    if not (count > _TOO_FEW * sd["count"] and count > 1):
+        return None, None
+    mean = total / count
+    if kind == "avg":
+        return min(max(middle + half * mean, scale.lower), scale.upper), half / count * math.hypot(sd["sum"], mean * sd["count"])
+    second = float(sums["square"][found.squares.index(aggregate.states[0])]) / count
+    variance = half * half * max(second - mean * mean, 0.0) * (count / (count - 1) if kind.endswith("_samp") else 1.0)
+    off = half * half / count * math.hypot(sd["square"], 2 * mean * sd["sum"], (2 * mean * mean - second) * sd["count"])
+    if kind.startswith("var"):
+        return variance, off
+    return math.sqrt(variance), off / (2 * math.sqrt(variance)) if variance > 0 else None
+
+
+def _final(
+    plan: Plan, columns: Sequence[Sequence[Any]], deviations: Sequence[Sequence[float | None]],
+) -> tuple[list[list[Any]], list[str], list[dict[str, Any]]]:
+    """Rows and types of the result, and the noise on those of its columns that are aggregates, rounded ones too."""
+    tree = plan.tree.copy()
+    more = [f"e{place}" for place in range(len(deviations))]
+    told: list[tuple[str, str]] = []
+    if isinstance(tree.args["from_"].this, exp.Table):
+        for item in list(tree.expressions):
+            inner = item.this
+            while isinstance(inner, (exp.Paren, exp.Round)):
+                inner = inner.this
+            if isinstance(inner, exp.Column) and inner.name.startswith("a"):
+                told.append((item.alias, f"e{inner.name[1:]}"))
+                tree.append("expressions", exp.column(exp.to_identifier(told[-1][1], quoted=True)))
+    rows, types = run_released(plan, [[*columns, *deviations]], more=more, final=to_sql(tree))
+    width = len(plan.names)
+    noise = []
+    for number, (name, _) in enumerate(told):
+        sd = [row[width + number] for row in rows]
+        noise.append({"column": name, "sd": sd, "half_width": [None if one is None else half_width(one) for one in sd]})
+    return [row[:width] for row in rows], types[:width], noise
