@@ -68,6 +68,11 @@ def test_one_node_does_not_touch_anothers_resources(market: Zone) -> None:
     {"name": "Air"}, {"name": ""}, {"name": "a" * 64}, {"sector": "weather"}, {"grade": 0}, {"grade": 5}, {"row_count": -1},
     {"approval": "perhaps"}, {"columns": []}, {"columns": [AIR[0], AIR[0]]}, {"columns": [{**AIR[0], "type": "blob"}]},
     {"columns": [{**AIR[0], "domain": ["a", "a"]}]}, {"columns": [{**AIR[0], "lower": math.nan}]},
+    {"columns": [{**AIR[0], "resolution": 0.0}]}, {"columns": [{**AIR[0], "resolution": math.inf}]},
+    {"columns": [{**AIR[0], "classification": "secret"}]}, {"profile": {}},
+    {"profile": {"measured_at_ms": 1, "completeness": 101, "validity": 1, "uniqueness": 1}},
+    {"profile": {"measured_at_ms": 1, "completeness": 1, "validity": 1, "uniqueness": 1, "latest_month": "2026-13"}},
+    {"profile": {"measured_at_ms": 1, "completeness": 1, "validity": 1, "uniqueness": 1, "date_column": "nothing"}},
     {"columns": [{**AIR[0], "lower": 2.0, "upper": 1.0}]}, {"title": "x" * 5000},
     {"title": "a\x00b"}, {"columns": [{**AIR[0], "domain": ["\x00"]}]},
 ])

@@ -304,15 +304,44 @@ def test_resources_are_catalogued_and_acknowledged(coordinated: Coordinated) -> 
         told = air("water", row_count=7)
         frame = pb.NodeFrame(resources=pb.Resources(resources=[pb.Resource(
             **{key: value for key, value in told.items() if key != "columns"},
-            columns=[pb.Column(**{k: v for k, v in column.items() if v is not None}) for column in told["columns"]])]))
+            columns=[pb.Column(**{k: v for k, v in column.items() if v is not None}) for column in told["columns"]],
+            profile=pb.Profile(measured_at_ms=1_800_000_000_000, completeness=99, validity=98, uniqueness=100,
+                               latest_month="2026-10", columns=[pb.ColumnProfile(name="pm25", completeness=97, validity=100)]))]))
+        frame.resources.resources[0].columns[0].resolution = 0.5
+        frame.resources.resources[0].columns[0].classification = "sensitive"
         async with dial(one, c.root_pem, c.port) as node:
             await node.send(frame)
             accepted = await node.wait_for("resources_accepted")
             assert list(accepted.resource_ids) == ["water"]
             with db.reading() as session:
                 (row,) = catalogue.resources_of_node(session, one.node_id)
-                assert (row.id, row.row_count, row.columns) == (accepted.resource_ids["water"], 7, told["columns"])
+                described = [{**column, "resolution": None, "classification": ""} for column in told["columns"]]
+                described[0] |= {"resolution": 0.5, "classification": "sensitive"}
+                assert (row.id, row.row_count, row.columns) == (accepted.resource_ids["water"], 7, described)
+                assert row.profile is not None
+                assert (row.profile["completeness"], row.profile["columns"]) == (99, [{"name": "pm25", "completeness": 97,
+                                                                                      "validity": 100}])
                 assert catalogue.get_resource(session, SYSTEM, one.resource_id).status == "withdrawn"
+
+    coordinated(scenario, heartbeat_seconds=5)
+
+
+def test_what_a_node_says_of_its_budgets_is_kept(coordinated: Coordinated) -> None:
+    async def scenario(c: Any) -> None:
+        one = c.market.departments[0]
+
+        def spent() -> list[int]:
+            with db.reading() as session:
+                return [row.spent_nano for row in computing.list_budgets(session, SYSTEM, node_id=one.node_id)]
+
+        async with dial(one, c.root_pem, c.port) as node:
+            for amount in (5, 7):
+                await node.send(pb.NodeFrame(budgets=pb.Budgets(budgets=[pb.Budget(
+                    scope="resource", resource="air", cap_nano=100, spent_nano=amount, renewal="monthly",
+                    renews_at_ms=1_800_000_000_000, delta=1e-6), pb.Budget(scope="nonsense")])))
+                await until(lambda amount=amount: spent() == [amount])
+            await node.send(pb.NodeFrame(budgets=pb.Budgets()))
+            await until(lambda: spent() == [])
 
     coordinated(scenario, heartbeat_seconds=5)
 
