@@ -16,6 +16,8 @@ between shown cells, non-negativity included, is left with an interval at least 
 * the minimum cohort for every hidden cell that is not empty,
 * and a tenth of its count for a cell that was hidden because one department alone contributes.
 
+All margins of a table are treated as if they were shown with it, since another question may ask for them.
+
 The certificate is sufficient, not necessary: now and then a cell more than needed is hidden. Where tables share
 dimensions without one of them having all, the shift is made in a joint table that agrees with them all
 (:mod:`._tables`); whole-number reasoning beyond the linear one is not covered there.
@@ -37,6 +39,7 @@ from shuyan.federation.release._tables import MAX_JOINT, Axis, Joint, Mask, Tabl
 from shuyan.federation.ring import Floats
 
 _SHARE: Final = 0.1  # of one department's own count: the least width of the interval around it
+_UNASKED: Final = 1000.0  # how much rather a cell that was asked for is hidden than one of a margin that was not
 _SEARCHED: Final = 512  # candidates looked at first
 _SEARCHED_AT_MOST: Final = 262_144
 _INF: Final = math.inf
@@ -75,16 +78,18 @@ def suppress(
     counts: Sequence[float] | npt.NDArray[Any], contributors: Sequence[float] | npt.NDArray[Any] | None,
     axes: Sequence[Sequence[Axis]], minimum: int, *, own_figures: bool = False, total: int | None = None,
     hidden: npt.NDArray[np.bool_] | None = None, empty: Literal["known", "protect"] = "known",
+    margins: Literal["all", "asked"] = "all",
 ) -> Mask:
     """The released cells of all tables of one result, in the order of ``counts``; see :func:`decide`."""
     return decide(counts, contributors, axes, minimum, own_figures=own_figures, total=total, hidden=hidden,
-                  empty=empty).released
+                  empty=empty, margins=margins).released
 
 
 def decide(
     counts: Sequence[float] | npt.NDArray[Any], contributors: Sequence[float] | npt.NDArray[Any] | None,
     axes: Sequence[Sequence[Axis]], minimum: int, *, own_figures: bool = False, total: int | None = None,
     hidden: npt.NDArray[np.bool_] | None = None, empty: Literal["known", "protect"] = "known",
+    margins: Literal["all", "asked"] = "all",
 ) -> Decision:
     """Decide over all tables of one result together; the same input gives the same answer.
 
@@ -97,20 +102,23 @@ def decide(
         own_figures: whether one department's own figures may be shown.
         total: the rows all tables are about, where it is shown and no table without axes is among them.
         hidden: cells that must not be shown for other reasons and that must not be recoverable either.
+        empty: whether empty cells are taken to be known, or protected like small ones.
+        margins: whether margins that are not asked for now are taken to be asked for some day.
 
     Raises:
         ValueError: lengths do not fit, or a table is named twice.
     """
     problem = _Problem(counts, contributors, axes, minimum, own_figures=own_figures, total=total, forced=hidden,
-                       empty=empty)
+                       empty=empty, all_margins=margins == "all")
     return problem.solve()
 
 
 class _Problem:
     def __init__(
         self, counts: Any, contributors: Any, axes: Sequence[Sequence[Axis]], minimum: int, *, own_figures: bool,
-        total: int | None, forced: npt.NDArray[np.bool_] | None, empty: str,
+        total: int | None, forced: npt.NDArray[np.bool_] | None, empty: str, all_margins: bool,
     ) -> None:
+        self.all_margins = all_margins
         self.counts = np.asarray(counts, dtype=np.float64)
         self.minimum, self.protect_empty = minimum, empty == "protect"
         self.shapes = [tuple(axis.size for axis in table) for table in axes]
@@ -217,9 +225,21 @@ class _Problem:
             self._solve(members[:1], widths)
             return
         tables = {index: self._table(index, joint, *declared[index]) for index in members if self.places[index]}
-        _Cover(joint, list(tables.values()), self.minimum, self.protect_empty, self._needs(tables)).run()
+        unasked = self._unasked(joint, {dims for dims, _, _ in declared.values()}) if self.all_margins else []
+        needs = [*self._needs(tables), *(np.full(table.counts.shape, float(self.minimum)) for table in unasked)]
+        _Cover(joint, [*tables.values(), *unasked], self.minimum, self.protect_empty, needs).run()
         for index, table in tables.items():
             self._take(index, table, widths)
+
+    def _unasked(self, joint: Joint, asked: set[tuple[int, ...]]) -> list[Table]:
+        """The margins of the tables that were not asked for; small cells of theirs would be hidden."""
+        missing = {dims for table in asked for size in range(1, len(table)) for dims in combinations(table, size)} - asked
+        margins = []
+        for dims in sorted(missing):
+            counts = joint.project(dims)
+            few = (counts > 0.5) & (counts < self.minimum)
+            margins.append(Table(dims, counts, few, np.zeros(counts.shape), tuple(range(len(dims))), _UNASKED))
+        return margins
 
     def _drop(self, index: int) -> None:
         part = slice(self.starts[index], self.starts[index + 1])
@@ -277,7 +297,7 @@ class _Cover:
             outside[tuple(slice(0, -1) for _ in table.dims)] = False
             known = (table.counts <= 0) & ~table.hidden if not protect_empty else np.zeros_like(outside)
             self.fixed.append((outside | known) & ~table.hidden)
-        self.loss = [np.log2(1 + table.counts) + 1 for table in tables]
+        self.loss = [(np.log2(1 + np.maximum(table.counts, 0)) + 1) * table.weight for table in tables]
         self.moves = [list(self._moves(index)) for index in range(len(tables))]
         self.last = [list(self._last_moves(index)) for index in range(len(tables))]
 

@@ -43,6 +43,7 @@ class Table:
         hidden: extended; what an observer cannot work out.
         certified: extended; how wide the interval is, at least, that an observer is left with.
         order: the permutation from the caller's order of axes to ``dims``.
+        weight: of what is lost by hiding its cells.
     """
 
     dims: tuple[int, ...]
@@ -50,6 +51,7 @@ class Table:
     hidden: Mask
     certified: Floats
     order: tuple[int, ...]
+    weight: float = 1.0
 
 
 class Joint:
