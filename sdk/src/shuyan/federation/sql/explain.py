@@ -8,8 +8,11 @@ from typing import Any, Literal
 
 from shuyan.federation import moments
 from shuyan.federation.own import OwnFigures
+from shuyan.federation.privacy import DEFAULT_FRACTION, accounting, noise
+from shuyan.federation.privacy.bounding import UNIT_SUM
+from shuyan.federation.privacy.noise import VectorNoise, half_width
 from shuyan.federation.schema import Schema
-from shuyan.federation.sql import errors
+from shuyan.federation.sql import errors, noisy
 from shuyan.federation.sql.compile import bins_sql, ranks_sql, tally_sql
 from shuyan.federation.sql.cores import Core
 from shuyan.federation.sql.gate import to_sql
@@ -90,6 +93,8 @@ class Explanation:
         leaves: what leaves each department.
         rounds: questions put to each department at most.
         cohort: fewest rows that a figure may rest on; ``two_departments``: and at least two departments behind it.
+        cost: of an answer with noise, ``rho_nano``, ``epsilon`` and ``delta``, at each department at most.
+        errors: the noise on each element of a vector's sum: standard deviation, and half of a 95 % interval.
         notes: codes (:func:`~shuyan.federation.sql.serve.notes`).
         refusals: why it cannot be asked; all else is empty then.
     """
@@ -104,16 +109,21 @@ class Explanation:
     cells: int = 0
     cohort: int = 0
     two_departments: bool = True
+    cost: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, tuple[float, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 
 
-def explain(sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms) -> Explanation:
+def explain(
+    sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms, *, rho_nano: int | None = None,
+) -> Explanation:
     """Explain a query; what is wrong with it is in :attr:`Explanation.refusals`, and nothing is raised.
 
     Args:
         schemas: by resource, the schema at each department.
         terms: the grant's.
+        rho_nano: what an answer with noise may cost; by default as a job that does not say.
     """
     try:
         touched = {name.lower() for name in tables_of(sql)}
@@ -124,6 +134,7 @@ def explain(sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms
         own = OwnFigures(terms.own_figures, terms.sole_values)
         groups = [_group(core, own) for core in plan.cores]
         leaves = _leaves(plan, terms)
+        planned = _noise(plan, terms, rho_nano)
         values = max(leaving.values for leaving in leaves)
         if values > terms.max_output_values:
             raise errors.at(sql, 0, sql, errors.TOO_MANY_CELLS, cells=values, maximum=terms.max_output_values)
@@ -132,7 +143,26 @@ def explain(sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms
     return Explanation(
         sql=plan.sql, columns=plan.columns, groups=groups, released=plan.final, clauses=_clauses(plan), leaves=leaves,
         rounds=sum(leaving.rounds for leaving in leaves if leaving.vector in ("present", "count", "below")), cells=plan.cells,
-        cohort=terms.minimum_cohort, two_departments=not terms.own_figures, notes=notes(plan, 0))
+        cohort=terms.minimum_cohort, two_departments=not terms.own_figures, cost=_cost(planned, terms),
+        errors={name: (one.deviation, half_width(one.deviation)) for name, one in planned.items()},
+        notes=["noise"] if terms.privacy is not None else notes(plan, 0))
+
+
+def _noise(plan: Plan, terms: GrantTerms, rho_nano: int | None) -> dict[str, VectorNoise]:
+    if terms.privacy is None:
+        return {}
+    specs = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT}
+    spent = max(terms.privacy.rho_nano // DEFAULT_FRACTION, 1) if rho_nano is None else rho_nano
+    planned = noise.plan(noisy.sensitivities(plan, terms.privacy), specs, noisy.layout(plan).expect(), terms.privacy,
+                         participants=terms.departments, rho_nano=spent)
+    return {name: one for name, one in planned.items() if name in specs}
+
+
+def _cost(planned: Mapping[str, VectorNoise], terms: GrantTerms) -> dict[str, float]:
+    if terms.privacy is None:
+        return {}
+    spent = noise.cost(planned)
+    return {"rho_nano": spent, "epsilon": accounting.epsilon(spent, terms.privacy.delta), "delta": terms.privacy.delta}
 
 
 def _check_granted(plan: Plan, terms: GrantTerms) -> None:
@@ -154,6 +184,10 @@ def _group(core: Core, own: OwnFigures) -> Group:
 
 def _leaves(plan: Plan, terms: GrantTerms) -> list[Leaving]:
     found = []
+    if terms.privacy is not None:
+        lengths = noisy.layout(plan).expect()
+        return [Leaving(noisy.NOISY_TALLY, name, length, 8 * (UNIT_SUM.limbs if name in ("sum", "square") else 1) * length)
+                for name, length in lengths.items()]
     if not terms.own_figures and needs_presence(plan):
         found.append(Leaving(PRESENCE, "present", plan.supports(), 8 * plan.supports()))
     found += [Leaving(TALLY, name, length, 8 * _SPECS[name].limbs * length) for name, length in plan.tally().items()]

@@ -13,7 +13,7 @@ from shuyan.federation.schema import Column, ColumnType, Schema
 from shuyan.federation.sql import errors
 from shuyan.federation.units import same_unit
 from shuyan.problems import ProblemError
-from shuyan.trust.grants import Grant
+from shuyan.trust.grants import Grant, PrivacyTerms
 
 
 class ColumnTerms(BaseModel):
@@ -49,6 +49,7 @@ class GrantTerms:
     Attributes:
         columns: by resource, the columns granted at every department; empty: not restricted here.
         sole_values: by (resource, column), the values that are one department's own.
+        privacy: terms of answers with noise. departments: how many take part, by which the noise is shared.
     """
 
     minimum_cohort: int = 10
@@ -57,6 +58,8 @@ class GrantTerms:
     columns: Mapping[str, frozenset[str]] = field(default_factory=dict)
     sole_values: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
     max_output_values: int = 100_000
+    privacy: PrivacyTerms | None = None
+    departments: int = 3
 
     @classmethod
     def of(cls, grant: Grant) -> GrantTerms:
@@ -65,7 +68,8 @@ class GrantTerms:
         for entry in grant.resources:
             columns[entry.name] = columns.get(entry.name, frozenset(entry.columns)) & frozenset(entry.columns)
         sole = {(entry.resource, entry.column): frozenset(entry.values) for entry in grant.sole_values}
-        return cls(grant.minimum_cohort, grant.own_figures, grant.release, columns, sole, grant.max_output_values)
+        return cls(grant.minimum_cohort, grant.own_figures, grant.release, columns, sole, grant.max_output_values, grant.privacy,
+                   len(grant.nodes))
 
 
 def sole_of(schemas: Mapping[str, Sequence[Schema]]) -> dict[tuple[str, str], frozenset[str]]:

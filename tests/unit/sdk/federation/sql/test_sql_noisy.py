@@ -9,6 +9,8 @@ import pytest
 
 from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.schema import Column
+from shuyan.federation.sql.explain import explain
+from shuyan.federation.sql.terms import GrantTerms
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import PrivacyTerms
 
@@ -69,3 +71,16 @@ def test_what_cannot_be_bounded_is_refused(sql: str) -> None:
     with pytest.raises(ProblemError) as refused:
         _ask(sql)
     assert refused.value.code == "sql_noise_unavailable"
+
+
+def test_the_announced_error_is_that_of_the_answer() -> None:
+    sql = "SELECT ward, count(*) n FROM visits GROUP BY ward ORDER BY ward"
+    told = explain(sql, {"visits": [SCHEMA] * 3}, GrantTerms(release="dp", privacy=PrivacyTerms.model_validate(TERMS)), rho_nano=10**8)
+    content = _ask(sql)
+    assert told.refusals == []
+    assert told.rounds == 1
+    assert told.errors["count"][0] == content["noise"][0]["sd"][0]
+    assert 0 < content["privacy"]["rho_nano"] - told.cost["rho_nano"] <= 10**8 / 5  # the number of rows used costs a little
+    (refusal,) = explain("SELECT max(cost) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
+        release="dp", privacy=PrivacyTerms.model_validate(TERMS))).refusals
+    assert refusal.code == "sql_noise_unavailable"
