@@ -110,10 +110,11 @@ class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin):
         return decided
 
     def ReadJournal(self, request: local_pb2.ReadJournalRequest) -> local_pb2.ReadJournalReply:
-        """A page of the journal; ``verify`` recomputes the whole chain first."""
+        """A page of the journal; ``verify`` recomputes the whole chain first, and holds the privacy ledger against it."""
         total, _head = self.journal.head()
         if request.verify:
             total = self.journal.verify()
+            self.budgets.check()
         limit = min(request.limit or 100, MAX_JOURNAL_PAGE)
         return local_pb2.ReadJournalReply(verified=request.verify, total=total, entries=[
             local_pb2.JournalEntry(sequence=entry.sequence, at_ms=entry.at_ms, event=entry.event,

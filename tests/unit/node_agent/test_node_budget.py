@@ -290,6 +290,8 @@ def test_the_command_line(place: Path) -> None:
     (charge,) = json.loads(call("history", "--json"))
     assert (charge["app"], charge["rho"], charge["grantee_name"]) == ("statistics", 0.01, "ORG_0")
     assert "ORG_0" in call("history")
+    verified = run.invoke(cli, ["--dir", str(node_dir.path), "--lang", "en", "journal", "--verify"])
+    assert verified.exit_code == 0
     (row,) = json.loads(call("set", "patients", "--grantee", "org_0", "--cap-rho", "0.02", "--json"))
     assert (row["scope"], row["cap_nano"], row["renewal"]) == ("grantee", 2 * 10**7, "monthly")
     call("set", "patients", "--grantee", "org_0", "--remove")

@@ -13,14 +13,16 @@ process does all of it but step 6:
     parameters valid; every column they touch granted, known, of a fitting type, with the declared domain; the
     output's size and ring capacity (:func:`egress.check_question`); and exactly the values and arrays that the app
     declares, since one that it does not read could make an old question look new. It returns a ``CheckedTask``.
-4.  **Local policy.** Allow-list, approval, budget: the node's own.
+4.  **Local policy.** Allow-list, approval, budget: the node's own. Under a grant with differential privacy the question is
+    charged here, and one that was answered before goes on at step 8 with the noisy elements of then.
 5.  **Opening foreseen.** ``open_book.check(run, round, attempt, question, participants)``: refuse now what could not be
     opened later.
 6.  **Worker.** ``_flower.answer(app, request.flower_message, params, inputs)`` in a killable process, with
     :class:`~shuyan.federation.inputs.Inputs` holding only the columns of ``CheckedTask.columns``; gives ``PlainAnswer(vectors,
     cohort)``, which crosses the process boundary as ``to_bytes()`` / ``from_bytes()`` and is not trusted.
 7.  **Egress.** :func:`egress.check_output`: declared, of the asked length, finite, bounded, cohort large enough;
-    returns ring elements.
+    returns ring elements. With differential privacy :func:`shuyan.federation.privacy.noise.add_noise` adds this department's
+    share of the noise to them, and the cohort is not checked.
 8.  **Mask.** :func:`masking.mask_vectors` with the peers' keys *from the grant*; keep ``Masked.seed`` with the task, on
     disk, before replying.
 9.  **Journal**, then reply with ``_flower.masked_reply(request.flower_message, masked.words)``.
