@@ -14,6 +14,7 @@ from typing import Any, Final
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
 
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -181,11 +182,16 @@ def _fits(shape: type[BaseModel], encoded: bytes) -> bool:
     if isinstance(value, Statistics):
         return all(set(cell.group) == set(table.group_by) for table in value.tables for cell in table.cells) and all(
             len(histogram.edges) == len(histogram.counts) + 1 for histogram in value.histograms)
+    columns, rows = getattr(value, "columns", None), getattr(value, "rows", None)
+    if isinstance(columns, list) and isinstance(rows, list):
+        return all(isinstance(row, list) and len(row) == len(columns) for row in rows)
     return True
 
 
 def _small_cells(content: dict[str, Any], minimum: int) -> int:
     """How many published figures rest on fewer rows than the grant's cohort; a suppressed one must be gone."""
+    if content["kind"] == "table":
+        return _small_counts(content, minimum)
     try:
         value = Statistics.model_validate(content)
     except ValidationError:  # an app with a form of its own
@@ -201,6 +207,23 @@ def _small_cells(content: dict[str, Any], minimum: int) -> int:
         # an empty bin or cell tells that nobody is there, which is as telling as a small one
         small += sum(1 for count in histogram.counts if count is not None and count < minimum)
     return small
+
+
+def _small_counts(content: dict[str, Any], minimum: int) -> int:
+    """How many counts in a query's table are below the cohort: of columns that plainly count rows of a resource."""
+    from sqlglot import exp
+
+    from shuyan.federation.sql.gate import parse
+
+    try:
+        tree = parse(str(content["sql"]))
+    except ProblemError:
+        return 1  # no query that was asked here
+    if tree.args.get("with_") is not None or not isinstance(tree.args["from_"].this, exp.Table):
+        return 0  # it may count groups that were released
+    counted = [place for place, item in enumerate(tree.expressions)
+               if isinstance(item.unalias(), exp.Count) and not item.find(exp.Distinct)]
+    return sum(1 for row in content["rows"] for place in counted if row[place] is not None and row[place] < minimum)
 
 
 _COUNTED: Final = frozenset({"rows", "count", "counts", "cohort", "cohorts"})
@@ -220,5 +243,7 @@ def _counts(value: Any, name: str = "") -> Iterator[float]:
 
 
 def _stated(content: dict[str, Any], participants: int, rows: int, *, exact: bool) -> bool:
+    if content["kind"] == "table" and (content.get("release") == "exact") != exact:
+        return False
     said = content.get("rows_used" if content["kind"] == "table" else "rows", -1)
     return content.get("departments") == participants and (not exact or (isinstance(said, int) and said <= rows))

@@ -5,6 +5,7 @@ They are sums over all departments, as the coordinator saw them before; they are
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, func
@@ -53,6 +54,12 @@ def participants(session: Session, job_id: str) -> tuple[str, ...]:
     last = session.exec(select(RunRound.participants).where(RunRound.job_id == job_id)
                         .order_by(col(RunRound.number).desc()).limit(1)).first()
     return tuple(last or ())
+
+
+def kept_since(session: Session, job_id: str, moment: dt.datetime) -> bool:
+    """Whether a round of the job was kept after a moment."""
+    return session.exec(select(RunRound.number).where(RunRound.job_id == job_id, RunRound.created_at >= moment).limit(1)
+                        ).first() is not None
 
 
 def forget(session: Session, job_id: str, from_number: int = 1) -> None:

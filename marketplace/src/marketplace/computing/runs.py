@@ -223,14 +223,17 @@ def interrupted(session: Session, job_id: str, attempt: int) -> int | None:
 
     Returns:
         the number of the next attempt, or ``None`` if there is none: the job has ended, was to be cancelled, or was
-        interrupted :data:`.rules.MAX_ATTEMPTS` times and now fails with ``coordinator_interrupted``. Repeatable.
+        interrupted :data:`.rules.MAX_ATTEMPTS` times without finishing a round and now fails with
+        ``coordinator_interrupted``. Repeatable.
     """
     job = locked_job(session, job_id)
     if job is None or job.status != "running":
         return None
     run = _run_of(session, job_id, attempt)
     if run is not None and run.status == "running":
-        run.status, run.error_code, run.finished_at = "interrupted", COORDINATOR_INTERRUPTED, utc_now()
+        # Who finished rounds before it was cut off is no reason to give the job up.
+        came_on = rounds.kept_since(session, job_id, run.started_at)
+        run.status, run.error_code, run.finished_at = "interrupted", None if came_on else COORDINATOR_INTERRUPTED, utc_now()
         session.add(run)
         session.flush()
         trust.append(session, Tag.RUN_FAILED, SYSTEM, run.id, related=[job.id, job.grant_id],
@@ -239,7 +242,7 @@ def interrupted(session: Session, job_id: str, attempt: int) -> int | None:
         end_cancelled(session, job, SYSTEM)
         return None
     times = session.exec(select(func.count()).select_from(Run).where(
-        Run.job_id == job_id, Run.status == "interrupted")).one()
+        Run.job_id == job_id, Run.status == "interrupted", Run.error_code == COORDINATOR_INTERRUPTED)).one()
     if times >= rules.MAX_ATTEMPTS:  # runs that ended to wait for an approval do not count
         fail_job(session, job, COORDINATOR_INTERRUPTED, {"attempts": times})
         return None

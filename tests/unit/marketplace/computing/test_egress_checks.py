@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict
 
 from marketplace.computing import egress
+from shuyan.federation.apps.query._content import TableContent
 from shuyan.trust.grants import Grant, GrantedApp, GrantedResource, ParticipantKeys
 from shuyan.trust.keys import b64url
 
@@ -106,3 +108,55 @@ def test_a_table_passes_exactly_if_every_cell_reaches_the_cohort(rows: list[int]
     cells = [{"group": {"year": str(at)}, "rows": count, "columns": {}} for at, count in enumerate(rows)]
     content = changed(STATISTICS, "tables.0.cells", cells)
     assert ("cells" in failed(content)) == any(count < GRANT.minimum_cohort for count in rows)
+
+
+TABLE: dict[str, Any] = {
+    "kind": "table", "sql": "SELECT year, COUNT(*) AS n, AVG(pm25) AS m FROM air GROUP BY year", "suppressed": 0, "cells": 2,
+    "columns": [{"name": "year", "type": "BIGINT"}, {"name": "n", "type": "BIGINT"}, {"name": "m", "type": "DOUBLE"}],
+    "rows": [[2013, 20, 1.5], [2014, 10, None]], "rows_used": 30, "departments": 3, "minimum_cohort": 10, "release": "exact",
+    "notes": []}
+
+
+def failed_table(content: Any, grant: Grant = GRANT) -> list[str]:
+    return egress.failed(egress.check_output("statistics", content, grant, participants=3, rows=30, content_model=TableContent))
+
+
+def test_a_table_in_order_passes() -> None:
+    assert failed_table(TABLE) == []
+    over = "SELECT COUNT(*) AS n FROM (SELECT year, AVG(pm25) AS m FROM air GROUP BY year) AS x"
+    released = {**TABLE, "sql": over, "columns": TABLE["columns"][1:2], "rows": [[2]]}
+    assert failed_table(released) == []  # two groups, not two rows
+
+
+@pytest.mark.parametrize(("path", "value", "check"), [
+    ("rows.0.1", 9, "cells"), ("rows.0.1", 0, "cells"), ("rows.0.2", float("nan"), "finite"), ("rows.0", [1, 20], "shape"),
+    ("rows_used", 31, "stated_facts"), ("departments", 4, "stated_facts"), ("release", "dp", "stated_facts"),
+    ("kind", "statistics", "shape"), ("kind", "model", "shape"), ("names", ["Zhang"], "shape"), ("sql", "drop table air", "cells"),
+])
+def test_each_defect_of_a_table_is_found(path: str, value: Any, check: str) -> None:
+    assert check in failed_table(changed(TABLE, path, value))
+
+
+def test_with_noise_a_small_count_tells_nothing() -> None:
+    noisy = GRANT.model_copy(update={"release": "dp"})
+    assert failed(changed(STATISTICS, "tables.0.cells.0.rows", 3), grant=noisy) == []
+    assert failed(changed(STATISTICS, "rows", 9999), grant=noisy) == []
+    assert "stated_facts" in failed(changed(STATISTICS, "departments", 9), grant=noisy)
+
+
+def test_the_apps_own_model_decides_what_fits() -> None:
+    class Own(BaseModel):
+        model_config = ConfigDict(strict=True, extra="forbid")
+        kind: str
+        rows: int
+        departments: int
+        pairs: tuple[int, int]
+
+    content = {"kind": "statistics", "rows": 30, "departments": 3, "pairs": [1, 2]}
+
+    def wrong(content: dict[str, Any]) -> list[str]:
+        return egress.failed(egress.check_output("statistics", content, GRANT, participants=3, rows=30, content_model=Own))
+
+    assert wrong(content) == []
+    assert "shape" in wrong({**content, "pairs": [1]})
+    assert "cells" in wrong({**content, "rows": 9})

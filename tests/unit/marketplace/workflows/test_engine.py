@@ -322,6 +322,20 @@ def test_a_job_is_given_up_after_three_interruptions(town: Zone, engines: list[E
     assert (job(job_id).status, job(job_id).error_code) == ("failed", "coordinator_interrupted")
 
 
+def test_an_attempt_that_came_on_does_not_count_as_interrupted(town: Zone) -> None:
+    job_id = submit(town)
+    some = StoredRound("sha256:q", ("a", "b", "c"), 30, {"rows": np.ones((1, 8), dtype=np.uint64)})
+    for attempt in range(1, 9):
+        with db.transaction() as session:
+            assert runs.begin(session, job_id, attempt)
+            if attempt <= 5:
+                assert rounds.save(session, job_id, attempt, some)
+            assert runs.interrupted(session, job_id, attempt) == (attempt + 1 if attempt < 8 else None)
+    assert (job(job_id).status, job(job_id).error_code) == ("failed", "coordinator_interrupted")
+    with db.reading() as session:
+        assert rounds.participants(session, job_id) == ()
+
+
 def test_a_department_that_is_offline_is_named(town: Zone, engines: list[Engine]) -> None:
     transport = town.transport()
     transport.offline.add(town.departments[1].node_id)
