@@ -7,6 +7,7 @@ is only ever written anew from the tree, with every identifier quoted.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -19,6 +20,7 @@ from shuyan.federation.sql.errors import at, refuse
 
 DIALECT: Final = "duckdb"
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of statements that are refused anyway
+_NUMBER: Final = re.compile(r"\d+(\.\d*)?([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?")
 _NO_STATEMENTS: Final = (exp.Command, exp.DDL, exp.DML, exp.Pragma, exp.Set, exp.Copy)
 
 
@@ -270,6 +272,22 @@ def _check_unit(source: str, node: exp.Expr) -> None:
         raise refuse(source, node, errors.EXPRESSION)
 
 
+def _check_word(source: str, node: exp.Expr) -> None:
+    # A word is written out as it is; nothing may hide in one that was quoted.
+    if not (node.name.isascii() and node.name.isalpha()):
+        raise refuse(source, node.parent or node, errors.EXPRESSION)
+
+
+def _check_size_of_type(source: str, node: exp.Expr) -> None:
+    if not (isinstance(node.this, exp.Literal) and not node.this.is_string and node.this.this.isdigit()):
+        raise refuse(source, node, errors.TYPE)
+
+
+def _check_number(source: str, node: exp.Expr) -> None:
+    if not node.args.get("is_string") and not _NUMBER.fullmatch(node.this):
+        raise refuse(source, node, errors.EXPRESSION)
+
+
 def _check_limit(source: str, node: exp.Expr) -> None:
     if not (isinstance(node.expression, exp.Literal) and not node.expression.is_string and node.expression.this.isdigit()):
         raise refuse(source, node, errors.CLAUSE)
@@ -293,7 +311,8 @@ _SPECIAL: Final[dict[type[exp.Expr], Callable[[str, Any], None]]] = {
     exp.Distinct: _check_distinct, exp.DataType: _check_type, exp.RegexpLike: _check_pattern, exp.Like: _check_pattern,
     exp.ILike: _check_pattern, exp.Extract: _check_unit, exp.TimestampTrunc: _check_unit, exp.DateTrunc: _check_unit,
     exp.DateDiff: _check_unit, exp.Interval: _check_unit, exp.Limit: _check_limit, exp.Offset: _check_limit,
-    exp.Array: _check_array, exp.WithinGroup: _check_within,
+    exp.Array: _check_array, exp.WithinGroup: _check_within, exp.Var: _check_word, exp.DataTypeParam: _check_size_of_type,
+    exp.Literal: _check_number,
 }
 
 

@@ -15,6 +15,7 @@ MAX_PATTERN: Final = 200
 MAX_CORES: Final = 4
 MAX_CELLS: Final = 100_000
 MAX_KEYS: Final = 8
+MAX_ROW_SETS: Final = 60
 
 Kind = type[exp.Expr]
 

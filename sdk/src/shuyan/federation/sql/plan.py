@@ -423,6 +423,9 @@ class _Planner:
         for name in ("limit", "offset"):
             if select.args.get(name) is not None:
                 result.set(name, select.args[name].copy())
+        # A node keeps each condition's rows, for its guard against differencing.
+        if (len(core.conditional) + 1) * sum(1 for _ in relation.find_all(exp.Table)) > grammar.MAX_ROW_SETS:
+            raise refuse(self._source, select, errors.TOO_COMPLEX)
         number = self._register(core)
         for table in relation.find_all(exp.Table):
             core.tables[table.name] = [(name, self._catalogue[table.name.lower()][1][name].type)

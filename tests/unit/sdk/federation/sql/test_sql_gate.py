@@ -114,16 +114,22 @@ REFUSED = [
     ("SELECT count(*) FROM air WHERE " + " AND ".join(["year = 2013"] * 400), "sql_too_complex", 1, None),
     ("SELECT count(*) FROM air WHERE " + "(" * 60 + "true" + ")" * 60, "sql_too_complex", 1, None),
     ("SELECT count(*) FROM air -- " + "x" * 20_001, "sql_too_complex", 1, None),
+    ("SELECT count(*) FROM air WHERE floor(pm25 TO \"DAY) > 0 OR (1\") > 1", None, 1, None),
+    ("SELECT date_diff('day); DROP TABLE air; --', at, at) FROM air", None, 1, None),
+    ("SELECT extract(\"year FROM at) --\" FROM at) FROM air", None, 1, None),
+    ("SELECT CAST(pm25 AS DECIMAL(10, year)) FROM air", None, 1, None),
+    ("SELECT count(*) FROM air WHERE pm25 > 0x1F", None, 1, None),
     ("SELECT year, month(at), day(at), hour(at), minute(at), count(*) FROM air GROUP BY ALL", "sql_too_many_cells", 1, None),
 ]
 
 
 @pytest.mark.parametrize(("sql", "code", "line", "column"), REFUSED)
-def test_refused(sql: str, code: str, line: int, column: int | None) -> None:
+def test_refused(sql: str, code: str | None, line: int, column: int | None) -> None:
     (refusal,) = _explained(sql).refusals
-    assert (refusal.code, refusal.line) == (code, line), refusal
+    assert refusal.line == line
+    assert code is None or refusal.code == code, refusal
     assert column is None or refusal.column == column, refusal
-    assert get(code).code == code
+    assert get(refusal.code).code == refusal.code
     assert "?" not in (refusal.zh + refusal.en).replace("= ?", "").replace("“?", "")
     assert len(refusal.clause) <= 160
 

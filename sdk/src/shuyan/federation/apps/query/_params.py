@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
@@ -35,6 +35,7 @@ class QueryParams(BaseModel):
     schemas: dict[str, dict[str, ColumnTerms]] = {}
     rho_nano: int | None = Field(default=None, ge=1, le=accounting.MAX_NANO)
     edition: str = Field(default="", max_length=64)
+    _plan: Plan | None = PrivateAttr(default=None)
 
     @property
     def domains(self) -> dict[str, list[str]]:
@@ -51,9 +52,12 @@ class QueryParams(BaseModel):
         Raises:
             ProblemError: why it cannot be asked.
         """
+        if self._plan is not None:
+            return self._plan
         frozen = json.dumps({resource: {name: terms.model_dump(mode="json") for name, terms in columns.items()}
                              for resource, columns in self.schemas.items()}, sort_keys=True)
-        return cached_plan(self.sql, frozen)
+        self._plan = cached_plan(self.sql, frozen)
+        return self._plan
 
 
 def prepare(
