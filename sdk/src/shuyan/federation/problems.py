@@ -198,6 +198,10 @@ PARTICIPANTS_DIFFER: Final = define(
     en="A related question about the same rows was answered before with other departments; the difference would expose single "
        "ones. Try again when the departments of then are all there.")
 
+SUM_IMPLAUSIBLE: Final = define(
+    "sum_implausible", 502, zh="各部门合计的结果自相矛盾（{where}），至少有一个部门的输出有误，结果作废。",
+    en="The departments' sum contradicts itself ({where}): at least one department's output is wrong, and the result is void.")
+
 SOURCE_UNAVAILABLE: Final = define(
     "source_unavailable", 503, zh="部门的数据源暂时无法读取，详情见节点日志。",
     en="The department's data source cannot be read for the moment; the node's log says more.")
