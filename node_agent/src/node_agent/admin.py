@@ -89,6 +89,9 @@ class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin):
         reply.sandbox.extend(layers)
         if not sandbox.sufficient(layers):
             reply.alerts.append("sandbox_missing")
+        # Loading the apps takes a moment, which a node without developers' apps can spare.
+        if Packages.any(self.state) and self.programs.packages.unusable:
+            reply.alerts.append("app_unusable")
         if self.state.get("checkpoint_forked"):
             reply.alerts.append("log_forked")
         if live.get("state") == "connected" and not live.get("revocations_current"):

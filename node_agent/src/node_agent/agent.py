@@ -72,8 +72,8 @@ class Agent:
         self.revocations = Revocations(state, journal, authority)
         self.checkpoints = Checkpoints(state, journal, identity.node_id, keys.signing)
         self.tasks = TaskBook(state, journal)
-        self.worker = Workers(Limits(config.worker.memory_mb, config.worker.file_mb), node_dir.scratch,
-                              node_dir.worker_log, worker_apps, required=config.worker.sandbox == "required",
+        self.worker = Workers(Limits(config.worker.memory_mb, config.worker.file_mb, spill_mb=config.worker.spill_mb,
+                                     threads=config.worker.threads), node_dir.scratch, node_dir.worker_log, worker_apps, required=config.worker.sandbox == "required",
                               sources=self._sources)
         self._layers: tuple[str, ...] | None = None
         grants = Grants(state, authority, self.revocations, identity.node_id, keys)

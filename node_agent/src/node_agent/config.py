@@ -66,6 +66,10 @@ class WorkerConfig(_Section):
     memory_mb: int = Field(2048, ge=64, description="Address space one task may use beyond the idle worker, MiB.")
     task_seconds: float = Field(300.0, gt=0, description="The longest a task may run, whatever deadline it carries.")
     file_mb: int = Field(64, ge=1, description="The largest file the worker may write (its log), MiB.")
+    spill_mb: int = Field(0, ge=0, description=(
+        "How much of the disk a query of the product's own apps may use when memory is short, MiB; 0: none, and rows are "
+        "never written anywhere."))
+    threads: int = Field(1, ge=1, le=256, description="Threads of a query of the product's own apps.")
     sandbox: Literal["available", "required"] = Field("available", description=(
         "How the product's own apps are shut in: as far as the kernel can (available), or not at all without Landlock or "
         "namespaces, and seccomp (required). Developers' apps always require it."))

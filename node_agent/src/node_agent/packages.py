@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from node_agent import errors
 from node_agent.config import write_private
 from node_agent.journal import Journal
@@ -35,9 +33,6 @@ _TABLES: Final = (
 _FILE: Final = "package.shuyanapp"
 _CONTENT: Final = "content"
 
-_log = structlog.get_logger("node.packages")
-
-
 @dataclass(frozen=True)
 class Installed:
     """A package that is believed: whole, signed by a trusted key."""
@@ -53,16 +48,26 @@ class Packages:
     Args:
         directory: where packages lie, one folder each; made when first needed.
         reserved: names of the apps that come with the product.
+
+    Attributes:
+        unusable: by name, why a package that was installed is not believed any more.
     """
 
     def __init__(self, state: State, journal: Journal, directory: Path, reserved: frozenset[str]) -> None:
         self._state, self._journal, self._directory, self._reserved = state, journal, directory, reserved
         for statement in _TABLES:
             state.execute(statement)
+        self.unusable: dict[str, str] = {}
         self._known: dict[str, Installed] = {}
         self._apps: dict[str, InstalledApp] = {}
         for row in state.all("SELECT name FROM app_package ORDER BY name"):
             self._load(row["name"])
+
+    @staticmethod
+    def any(state: State) -> bool:
+        """Whether a package was ever installed."""
+        made = state.one("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'app_package'")
+        return made is not None and state.one("SELECT 1 FROM app_package") is not None
 
     @property
     def apps(self) -> dict[str, InstalledApp]:
@@ -141,6 +146,7 @@ class Packages:
                  _now_ms()))
             self._journal.append("app:installed", name=package.name, version=package.version, digest=package.digest,
                                  signer=believed.signer, key=believed.fingerprint)
+        self.unusable.pop(package.name, None)
         self._add(believed)
         return believed
 
@@ -157,6 +163,7 @@ class Packages:
             self._state.execute("DELETE FROM app_package WHERE name = ?", (name,))
             self._state.execute("DELETE FROM allowed_app WHERE name = ?", (name,))
             self._journal.append("app:removed", name=name, digest=row["digest"])
+        self.unusable.pop(name, None)
         self._drop(name)
         _delete(self._directory / name)
 
@@ -184,7 +191,7 @@ class Packages:
                 raise ProblemError(errors.APP_NOT_INSTALLED, field="name", name=name)
             self._add(self._believe(package, row["signature"]))
         except (ProblemError, OSError) as error:
-            _log.error("package is not usable", app=name, error=str(error))
+            self.unusable[name] = str(error)
 
     def _add(self, installed: Installed) -> None:
         from shuyan.federation.foreign import installed_app

@@ -168,6 +168,9 @@ _ALERTS = {
                           "The revocation list is missing or out of date; no task is taken."),
 }
 
+_ALERTS["app_unusable"] = (
+    "有第三方应用包被改动或其签名不再可信，已停用。请重新安装或删除。",
+    "A third-party app's package was changed, or its signature is trusted no longer; it does not run. Install it again or remove it.")
 _ALERTS["sandbox_missing"] = (
     "本机内核缺少隔离第三方应用所需的机制，第三方应用不会运行。",
     "The kernel lacks what third-party apps must be shut in with; they will not run.")

@@ -40,6 +40,8 @@ class Limits:
     memory_mb: int = 2048
     file_mb: int = 64
     nice: int = 5
+    spill_mb: int = 0
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -311,7 +313,8 @@ class Worker:
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
         self._writer.write(pack({
             "op": "begin", "mode": "foreign" if self._foreign else "own", "memory_mb": self._limits.memory_mb,
-            "file_mb": self._limits.file_mb, "nice": self._limits.nice, "apps": self._apps, "layers": self._wanted_layers,
+            "file_mb": self._limits.file_mb, "nice": self._limits.nice, "spill_mb": self._limits.spill_mb,
+            "threads": self._limits.threads, "home": str(self._home), "apps": self._apps, "layers": self._wanted_layers,
             "read": sorted(path for path, _ in self._access.read), "write": [str(self._home), *sorted(self._access.write)],
             "network": self._access.network}))
         async with asyncio.timeout(_READY_SECONDS):

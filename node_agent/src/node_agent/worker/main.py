@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import resource
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,10 @@ class _Worker:
         gc.collect()
         gc.freeze()
         limit_memory(self._memory_mb)
-        size = int(settings["file_mb"]) * _MIB
+        self._threads = int(settings["threads"])
+        self._spill_mb = int(settings["spill_mb"])
+        self._spill = _spill_folder(settings["home"]) if self._spill_mb else ""
+        size = max(int(settings["file_mb"]), self._spill_mb) * _MIB
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.nice(int(settings["nice"]))
@@ -139,7 +143,8 @@ class _Worker:
         if inputs is None:
             started = time.monotonic()
             inputs = Inputs.from_tables([table_source(table) for table in tables], in_place=in_place,
-                                        memory_mb=self._memory_mb * 3 // 4)
+                                        memory_mb=self._memory_mb * 3 // 4, threads=self._threads, spill=self._spill,
+                                        spill_mb=self._spill_mb)
             _log.info("read %s in %.3f s", ", ".join(table["name"] for table in tables), time.monotonic() - started)
         self._runs[key] = inputs  # the most recently used last
         while len(self._runs) > _KEPT_RUNS:
@@ -150,6 +155,14 @@ class _Worker:
         """Drop what is kept for a run."""
         for key in [key for key in self._runs if key[0] == run_id]:
             self._runs.pop(key).close()
+
+
+def _spill_folder(home: str) -> str:
+    """An empty folder for what does not fit into memory; whatever a process that was killed left there is deleted."""
+    folder = os.path.join(home, "spill")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.mkdir(folder, 0o700)
+    return folder
 
 
 def _limit_cpu(seconds: int) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,14 @@ app = typer.Typer(no_args_is_help=True, help=t("自己的联邦应用：新建�
                                                "A federated app of one's own: make, test, check, pack and verify it."))
 ProjectFolder = Annotated[Path, typer.Option("--project", help=t("项目目录。", "The project's folder."), exists=True, file_okay=False)]
 PackageFile = Annotated[Path, typer.Argument(help=t("应用包文件。", "The package file."), exists=True, dir_okay=False)]
+
+
+@app.callback()
+def _needs_the_extra() -> None:
+    if find_spec("flwr") is None or find_spec("duckdb") is None:
+        console.print(t("这些命令需要联邦计算组件：pip install 'shuyan[federation]'。",
+                        "These commands need the federation extra: pip install 'shuyan[federation]'."), markup=False)
+        sys.exit(REFUSED)
 
 
 @app.command(help=t("新建一个可运行的应用项目。", "Make a working app project."))
