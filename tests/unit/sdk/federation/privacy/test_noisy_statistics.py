@@ -12,16 +12,18 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from departments import PARAMS, SCHEMA, federation, visits
+from departments import PARAMS, SCHEMA, TERMS, federation, visits
 
 from shuyan.federation.apps.base import installed
 from shuyan.federation.apps.statistics import StatisticsParams
+from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.privacy import accounting
 from shuyan.federation.privacy.bounding import NOISY_COUNT, Scale
 from shuyan.federation.ring import decode
+from shuyan.federation.schema import Column
 from shuyan.federation.transport import NodeFailure
 from shuyan.problems import ProblemError
-from shuyan.trust.grants import SoleValues
+from shuyan.trust.grants import PrivacyTerms, SoleValues
 
 MUCH = {"rho_nano": 10**15}
 
@@ -94,6 +96,27 @@ def test_when_the_grants_budget_is_spent_the_run_ends() -> None:
         departments.run("statistics", {**PARAMS, "edition": "a"})
 
 
+def test_a_budget_that_runs_out_ends_a_run_of_many_rounds() -> None:
+    """Each round of a training is charged by itself; the run is to spend all, and half is spent already."""
+    tables = [{**visits(seed), "sick": np.arange(400) % 2} for seed in range(3)]
+    schema = {**SCHEMA, "sick": Column("sick", "integer")}
+    resources = {f"d{seed}": {"visits": LocalResource.arrays(table, schema)} for seed, table in enumerate(tables)}
+    training = {"resource": "visits", "target": "sick", "features": ["cost"], "hidden": [], "update": "gradient",
+                "row_clip": 1.0, "standardise": "bounds", "bounds": {"cost": [0.0, 100.0]}, "rounds": 10, "rho_nano": 10**9,
+                "domains": {}}
+    terms = PrivacyTerms.model_validate(TERMS)
+    with LocalFederation(resources, grant={"release": "dp", "privacy": terms}) as departments:
+        departments.run("statistics", {**PARAMS, "rho_nano": 5 * 10**8})
+        steps: list[str] = []
+        grid = departments.grid("network", training, progress=lambda _round, _of, code, **_: steps.append(code))
+        with pytest.raises(NodeFailure, match="budget_exhausted"):
+            departments.apps["network"].load().run(grid)
+        assert steps.count("round_finished") in (4, 5)
+        assert all(85 * 10**7 <= node.ledger.spent() <= 10**9 for node in departments.nodes.values())
+        # A cancelled run asks nothing more, and what was answered can be had again.
+        departments.run("statistics", {**PARAMS, "rho_nano": 5 * 10**8})
+
+
 def test_a_departments_cap_binds_all_grants() -> None:
     with federation() as departments:
         departments.nodes["d1"].ledger.caps["visits"] = 10**6
@@ -139,8 +162,6 @@ def test_the_units_column_bounds_and_is_not_granted() -> None:
 
 
 def test_an_exact_grant_has_no_noisy_question() -> None:
-    from shuyan.federation.local import LocalFederation, LocalResource
-
     with LocalFederation({f"d{seed}": {"visits": LocalResource.arrays(visits(seed), SCHEMA)} for seed in range(3)}) as exact:
         grid = exact.grid("statistics", PARAMS)
         with pytest.raises(NodeFailure, match="unknown_action"):
