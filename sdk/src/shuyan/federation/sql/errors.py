@@ -70,11 +70,29 @@ PATTERN: Final = _define("sql_pattern", "匹配模式须为不超过 {maximum} �
 TYPES: Final = _define("sql_wrong_types", "类型不匹配（{reason}）。", "the types do not fit ({reason}).")
 TOO_MANY_CELLS: Final = _define("sql_too_many_cells", "结果最多可能有 {cells} 个数值，超过上限 {maximum}。",
                                 "the result could have {cells} values, more than {maximum}.")
-NO_NOISE: Final = _define("sql_noise_unavailable", "授权凭证要求差分隐私，{reason}。",
-                          "the grant asks for differential privacy: {reason}.")
+NOISE_ONE_GROUPING: Final = _define(
+    "sql_noise_one_grouping", "授权凭证要求差分隐私，一次查询只能有一个跨部门的分组汇总。",
+    "the grant asks for differential privacy, and with it a query has one grouping over departments only.")
+NOISE_ONE_RESOURCE: Final = _define(
+    "sql_noise_one_resource", "授权凭证要求差分隐私，查询只能使用一个数据资源的记录，不能连接，也不能在部门内先行分组。",
+    "the grant asks for differential privacy, and with it a query reads one resource, without joins or grouping inside departments.")
+NOISE_AGGREGATE: Final = _define(
+    "sql_noise_aggregate", "授权凭证要求差分隐私，只能使用 count、sum、avg、方差、标准差和 histogram。",
+    "the grant asks for differential privacy; available with it are count, sum, avg, variances, deviations and histogram.")
+NOISE_BOUNDS: Final = _define(
+    "sql_noise_bounds", "授权凭证要求差分隐私，求和的字段须登记上下界，且须直接引用字段。",
+    "the grant asks for differential privacy, and with it only columns with declared bounds can be summed, named directly.")
 OWN_FIGURE: Final = OWN_FIGURE_REFUSED
 COLUMNS_DIFFER: Final = define(
-    "columns_differ", 409, zh="字段“{column}”在各部门的{what}不一致。", en="The departments differ in the {what} of the column “{column}”.")
+    "columns_differ", 409, zh="字段“{column}”在各部门登记的类型不一致，不能合并使用。",
+    en="The departments declare the column “{column}” with different types, so it cannot be used as one.")
+COLUMN_UNITS_DIFFER: Final = define(
+    "column_units_differ", 409, zh="字段“{column}”在各部门登记的计量单位不一致，不能合并使用。",
+    en="The departments declare the column “{column}” in different units, so it cannot be used as one.")
+DEPARTMENT_LEFT: Final = define(
+    "department_left", 503, zh="有部门在两轮计算之间失去联系；继续计算可能会显示单个部门的数字，计算已终止。请待其恢复后重新提交。",
+    en="A department was lost between two rounds. Going on could show a single department's figure, so the run has ended; submit it "
+       "again once all are back.")
 RELEASED_FAILED: Final = define("sql_released_failed", 422, zh="在已发布的结果上计算时出错：{reason}。",
                                 en="The part of the query that runs on the released result failed: {reason}.")
 

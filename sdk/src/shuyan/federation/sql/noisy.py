@@ -64,31 +64,27 @@ def layout(plan: Plan) -> Layout:
     """What a query needs.
 
     Raises:
-        ProblemError: ``sql_noise_unavailable``: what it asks for has no answer with noise.
+        ProblemError: ``sql_noise_…``: what it asks for has no answer with noise.
     """
     if len(plan.cores) != 1:
-        raise _refused(plan.sql, plan.sql, "one grouping over departments at a time" )
+        raise errors.at(plan.sql, 0, plan.sql, errors.NOISE_ONE_GROUPING)
     core = plan.cores[0]
     if len(plan.columns) != 1 or any(True for _ in core.relation.find_all(exp.Join, exp.Group)):
-        raise _refused(plan.sql, to_sql(core.relation.args["from_"]), "rows of one resource only, without joins")
+        raise errors.at(plan.sql, 0, to_sql(core.relation.args["from_"]), errors.NOISE_ONE_RESOURCE)
     counts, sums, squares = [0], [], []
     for aggregate in core.aggregates:
         if aggregate.kind not in _KINDS:
-            raise _refused(plan.sql, aggregate.text, "count, sum, avg, variances and histograms only")
+            raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_AGGREGATE)
         if aggregate.kind == "count":
             counts.append(core.supports[aggregate.support])
         elif aggregate.kind != "histogram":
             place = aggregate.states[0]
             bounds = core.sums[place].bounds
             if bounds is None or not bounds[0] < bounds[1]:
-                raise _refused(plan.sql, aggregate.text, "only columns with declared bounds can be summed")
+                raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_BOUNDS)
             sums.append(place)
             squares += [place] if aggregate.kind in _SPREADS else []
     return Layout(core, *(tuple(dict.fromkeys(places)) for places in (counts, sums, squares)))
-
-
-def _refused(source: str, clause: str, reason: str) -> Exception:
-    return errors.at(source, 0, clause, errors.NO_NOISE, reason=reason)
 
 
 def sensitivities(plan: Plan, terms: PrivacyTerms) -> dict[str, Sensitivity]:
@@ -150,7 +146,7 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
     """Ask once, and say of each figure how far it may be off.
 
     Raises:
-        ProblemError: ``sql_noise_unavailable``, ``own_figure_refused``, and what charging the budget raises.
+        ProblemError: ``sql_noise_…``, ``own_figure_refused``, and what charging the budget raises.
     """
     found, terms = layout(plan), grid.privacy
     assert terms is not None

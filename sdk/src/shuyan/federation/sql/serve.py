@@ -35,7 +35,8 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
     """Run a query over the departments of a grid and return its content.
 
     Raises:
-        ProblemError: ``own_figure_refused``, ``cohort_too_small``, ``sql_released_failed``.
+        ProblemError: ``own_figure_refused``, ``cohort_too_small``, ``sql_released_failed``, and ``department_left`` if a
+            department was lost between the rounds.
     """
     own = OwnFigures(grid.own_figures, {
         (resource, column): values for resource in plan.columns for column, values in grid.sole_values(resource).items()})
@@ -44,13 +45,18 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
     present = not own.allowed and needs_presence(plan)
     grid.plan(int(present) + 1 + plan.refinements())
     contributors: list[int] | None = None
+    participants: tuple[str, ...] = ()
     if present:
-        contributors = grid.secure_sum(PRESENCE, expect={"present": plan.supports()}).integers("present")
+        seen = grid.secure_sum(PRESENCE, expect={"present": plan.supports()})
+        contributors, participants = seen.integers("present"), seen.participants
     allowed = np.ones(plan.supports()) if contributors is None else np.array([float(count >= 2) for count in contributors])
     total = grid.secure_sum(TALLY, expect=plan.tally(), arrays={"cells": allowed})
+    # With a department less, a cell may now be about one alone, and it cannot be asked again without telling the difference.
+    if participants and total.participants != participants:
+        raise ProblemError(errors.DEPARTMENT_LEFT)
     cells = _cells(plan, {name: total.integers(name) for name in plan.tally()})
     shown = _shown(plan, cells, contributors, grid.minimum_cohort, own.allowed, total.cohort)
-    _refine(grid, plan, cells, shown, allowed)
+    _refine(grid, plan, cells, shown, allowed, total.participants)
     suppressed = 0
     tables = []
     for core, found, mask in zip(plan.cores, cells, shown, strict=True):
@@ -153,7 +159,9 @@ def _shown(
     return shown
 
 
-def _refine(grid: SecureGrid, plan: Plan, cells: list[list[CellSums]], shown: list[Mask], allowed: Floats) -> None:
+def _refine(
+    grid: SecureGrid, plan: Plan, cells: list[list[CellSums]], shown: list[Mask], allowed: Floats, participants: tuple[str, ...],
+) -> None:
     """Find all order statistics, each by narrowing down where in its grid it lies."""
     each = plan.thresholds()
     if not each:
@@ -175,6 +183,8 @@ def _refine(grid: SecureGrid, plan: Plan, cells: list[list[CellSums]], shown: li
         for place in range(len(targets)):
             thresholds[place * each : (place + 1) * each] = _probes(low[place], high[place], each)
         asked = grid.secure_sum(REFINE, expect={"below": len(thresholds)}, arrays={"cells": allowed, "thresholds": thresholds})
+        if asked.participants != participants:  # the ranks are those of other rows now
+            raise ProblemError(errors.DEPARTMENT_LEFT)
         counts = asked.integers("below")
         for place, target in enumerate(targets):
             if target is None or low[place] >= high[place]:

@@ -108,13 +108,13 @@ def combined(
 
 
 def differing(name: str, declared: Sequence[Schema]) -> ProblemError | None:
-    """Why departments' columns of one name cannot be used as one: ``columns_differ``, ``sql_identifier_column``."""
+    """Why departments' columns of one name cannot be used as one: ``columns_differ``, ``column_units_differ``."""
     columns = [schema[name] for schema in declared if name in schema]
     if {column.type for column in columns} not in ({column.type} for column in columns) and any(
             column.type not in ("integer", "number") for column in columns):
-        return ProblemError(errors.COLUMNS_DIFFER, field="sql", column=name, what="type")
+        return ProblemError(errors.COLUMNS_DIFFER, field="sql", column=name)
     if any(not same_unit(column.unit, columns[0].unit) for column in columns):
-        return ProblemError(errors.COLUMNS_DIFFER, field="sql", column=name, what="unit")
+        return ProblemError(errors.COLUMN_UNITS_DIFFER, field="sql", column=name)
     return None
 
 

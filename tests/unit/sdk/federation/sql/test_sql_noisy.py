@@ -70,7 +70,7 @@ def test_an_empty_group_is_answered_like_any_other() -> None:
 def test_what_cannot_be_bounded_is_refused(sql: str) -> None:
     with pytest.raises(ProblemError) as refused:
         _ask(sql)
-    assert refused.value.code == "sql_noise_unavailable"
+    assert refused.value.code.startswith("sql_noise_")
 
 
 def test_the_announced_error_is_that_of_the_answer() -> None:
@@ -83,4 +83,4 @@ def test_the_announced_error_is_that_of_the_answer() -> None:
     assert 0 < content["privacy"]["rho_nano"] - told.cost["rho_nano"] <= 10**8 / 5  # the number of rows used costs a little
     (refusal,) = explain("SELECT max(cost) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
         release="dp", privacy=PrivacyTerms.model_validate(TERMS))).refusals
-    assert refusal.code == "sql_noise_unavailable"
+    assert refusal.code == "sql_noise_aggregate"
