@@ -43,7 +43,8 @@ def exposes(federation: LocalFederation, questions: list[tuple[dict[str, Any], t
     try:
         found = combine([cost(tally(federation, params, who)) for params, who in questions])
     except NodeFailure as failure:
-        assert failure.code in (problems.PARTICIPANTS_DIFFER, problems.QUESTION_ANSWERED_WITH_OTHERS)
+        if failure.code not in (problems.PARTICIPANTS_DIFFER, problems.QUESTION_ANSWERED_WITH_OTHERS):
+            raise
         return False
     return bool(abs(found - own) < 0.01)
 
@@ -134,9 +135,13 @@ def test_rounds_played_again(city: City, figure: Figure) -> None:
         node.answer(dataclasses.replace(request, params_json=request.params_json.replace("cost", "age")))
     assert caught.value.code == problems.TASK_REPLAYED
     again = dataclasses.replace(request, task_id="again", attempt=2, participants=request.participants[:-1])
-    with pytest.raises(ProblemError) as refused:
+
+    def answer_and_open() -> None:
         node.answer(again)
         node.open(OpenRequest("again", "hospital-0", request.run_id, request.round, 2))
+
+    with pytest.raises(ProblemError) as refused:
+        answer_and_open()
     assert refused.value.code in (problems.ALREADY_OPENED, problems.QUESTION_ANSWERED_WITH_OTHERS, problems.PARTICIPANTS_DIFFER)
     figure("replayed rounds: a second attempt", refused.value.code)
 

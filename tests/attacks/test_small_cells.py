@@ -45,7 +45,7 @@ def narrowest(content: dict[str, Any], truth: dict[tuple[str, ...], int]) -> tup
 
 
 def test_hidden_cells_against_linear_programming(city: City, tables: Tables, figure: Figure) -> None:
-    truth = {key: 0 for key in itertools.product(*(SCHEMA[dim].domain for dim in DIMS))}
+    truth = dict.fromkeys(itertools.product(*(SCHEMA[dim].domain for dim in DIMS)), 0)
     for table in tables.values():
         for key in zip(*(table[dim] for dim in DIMS), strict=True):
             truth[key] += 1
@@ -64,7 +64,7 @@ def test_tables_asked_one_after_the_other(city: City, tables: Tables, figure: Fi
 
     The figure says how much; see the residual risks in docs/threat-model.md.
     """
-    truth = {key: 0 for key in itertools.product(*(SCHEMA[dim].domain for dim in DIMS))}
+    truth = dict.fromkeys(itertools.product(*(SCHEMA[dim].domain for dim in DIMS)), 0)
     for table in tables.values():
         for key in zip(*(table[dim] for dim in DIMS), strict=True):
             truth[key] += 1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shuyan.federation import moments
+from shuyan.federation import moments, problems
 from shuyan.federation.apps.statistics._params import StatisticsParams
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.release import Axis, decide, suppress
 from shuyan.federation.release import Reason as Why
+from shuyan.problems import ProblemError
 
 Mask = npt.NDArray[np.bool_]
 
@@ -31,11 +33,39 @@ def released(total: Sum, params: StatisticsParams, grid: SecureGrid) -> dict[str
     cells, columns = params.cell_count(), len(params.columns)
     present = np.array(total.integers("present"))
     by_cell, by_column, by_bin = np.split(present, [cells, cells * (1 + columns)])
+    _check(total, present, columns)
     return {
         "kind": "statistics", "resource": params.resource, "rows": total.cohort, "departments": len(total.participants),
         "tables": _tables(total, params, grid, by_cell, by_column.reshape(cells, columns)),
         "histograms": _histograms(total, params, grid, by_bin), "minimum_cohort": grid.minimum_cohort,
     }
+
+
+def _check(total: Sum, present: npt.NDArray[np.int64], columns: int) -> None:
+    """What no data can add up to was made up by somebody; whoever lies consistently cannot be told from the truth.
+
+    Raises:
+        ProblemError: ``sum_implausible``.
+    """
+    counts = {name: total.integers(name) for name in ("rows", "count", "bins") if name in total.words}
+    rows = counts["rows"]
+    if not all(0 <= departments <= len(total.participants) for departments in present.tolist()):
+        raise ProblemError(problems.SUM_IMPLAUSIBLE, where="present")
+    for name, found in counts.items():
+        ceilings = [rows[at // columns] for at in range(len(found))] if name == "count" else [total.cohort] * len(found)
+        if any(not 0 <= count <= most for count, most in zip(found, ceilings, strict=True)):
+            raise ProblemError(problems.SUM_IMPLAUSIBLE, where=name)
+    told = [count for name in ("rows", "count", "bins") for count in counts.get(name, ())]
+    if any((departments > 0) != (count > 0) for departments, count in zip(present.tolist(), told, strict=True)):
+        raise ProblemError(problems.SUM_IMPLAUSIBLE, where="present")
+    if columns:
+        sums = zip(counts["count"], total.integers("sum"), total.integers("square"), strict=True)
+        # By Cauchy and Schwarz; the slack is for the rounding of each department's terms.
+        slack = 1 + 2.0**-40
+        shift = moments.SQUARE.fraction_bits - 2 * moments.SUM.fraction_bits
+        if any(square < 0 or (summed and not count) or math.ldexp(float(summed), shift // 2) ** 2 > slack * count * float(square) + 1
+               for count, summed, square in sums):
+            raise ProblemError(problems.SUM_IMPLAUSIBLE, where="square")
 
 
 def _tables(total: Sum, params: StatisticsParams, grid: SecureGrid, by_cell: npt.NDArray[np.int64],
