@@ -35,6 +35,7 @@ _COUNT: Final = VectorSpec(limbs=1, fraction_bits=0, bound=2.0**48)
 _STEPS: Final = VectorSpec(limbs=1, fraction_bits=0, bound=2.0**52)
 _LOSS: Final = VectorSpec(limbs=2, fraction_bits=44, bound=2.0**70)
 _VALUES: Final = 100_000  # what a grant allows by default
+_VALUES_OF_A_NODE: Final = 10  # numbers that XGBoost's format says of it
 
 manifest = AppManifest(
     name="boosting", version="1.0.0", title_zh="联邦梯度提升树", title_en="Federated gradient-boosted trees", output_form="model",
@@ -89,10 +90,12 @@ def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[
         table[place, : len(cuts[name])] = cuts[name]
     base_scores, base = profile.base
     given = {"cuts": table.ravel(), "sizes": sizes, "base": np.array(base)}
-    grower = Grower(grid, params, given, offsets, limit, least, _quantum(profile.scale, profile.trained), varies)
-    grown, losses, best, stopped = _boost(grid, params, grower)
-    fit = _evaluate(grid, params, grower, best if stopped else len(grown), profile.variance)
-    if not stopped:
+    watch = _Watch(grid, params.early_stopping_rounds)
+    grower = Grower(grid, params, given, offsets, limit, least, _quantum(profile.scale, profile.trained), varies, watch.measured)
+    grown = _boost(grid, params, grower)
+    losses, best = watch.losses, watch.best
+    fit = _evaluate(grid, params, grower, best if watch.stopped else len(grown), profile.variance)
+    if not watch.stopped:
         losses.append(fit.loss)
         if params.early_stopping_rounds is not None and 0 < best < len(grown) and (
             _validation(fit.loss) >= _validation(losses[best - 1])
@@ -107,7 +110,7 @@ def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[
             {"name": name, "type": "number", "bins": len(cuts[name]) + 1, "rank_error": _model.short(bins.rank_error(place))}
             for name, place in _places(params)
         ],
-        "rows": fit.cohort, "departments": fit.departments, "rounds": len(rounds), "converged": stopped, "minimum_rows": least,
+        "rows": fit.cohort, "departments": fit.departments, "rounds": len(rounds), "converged": watch.stopped, "minimum_rows": least,
         "unused": [name for name, used in zip(params.features, varies, strict=True) if not used],
         "metrics": fit.metrics, "history": _history(losses[: len(rounds)]), "importance": _model.importance(params, rounds),
         "model": _model.xgboost_model(params, rounds, [cuts.get(name) for name in params.features], base_scores),
@@ -191,27 +194,57 @@ def _sketched(grid: SecureGrid, params: BoostingParams, profile: _Profile, limit
     return found
 
 
-def _boost(grid: SecureGrid, params: BoostingParams, grower: Grower) -> tuple[list[Grown], list[Floats], int, bool]:
-    """The rounds, the losses after all but the last, after how many of them validation was best, and if that ended them."""
+class _Watch:
+    """Watches the losses, and says when to stop.
+
+    Attributes:
+        losses: after each round but the last.
+        best: after how many rounds the validation loss was lowest.
+        stopped: whether that ended the training.
+    """
+
+    def __init__(self, grid: SecureGrid, patience: int | None) -> None:
+        self._grid, self._patience = grid, patience
+        self.losses: list[Floats] = []
+        self.best = 0
+        self.stopped = False
+
+    def measured(self, number: int, loss: Floats, departments: int) -> bool:
+        """Take the losses before a round; whether to go on with it."""
+        if number == 0:
+            return True
+        self.losses.append(loss)
+        _tell(self._grid, loss, departments)
+        if self._patience is None:
+            return True
+        if self.best == 0 or _validation(loss) < _validation(self.losses[self.best - 1]):
+            self.best = number
+        self.stopped = number - self.best >= self._patience
+        if self.stopped:
+            self._grid.tell("stopped_early", rounds=self.best)
+        return not self.stopped
+
+
+def _boost(grid: SecureGrid, params: BoostingParams, grower: Grower) -> list[Grown]:
+    """The rounds' trees.
+
+    Raises:
+        ProblemError: ``output_too_large`` as soon as the model is larger than the grant allows a result to be.
+    """
     grown: list[Grown] = []
-    losses: list[Floats] = []  # before each round
-    best = 0
+    values, most = 0, getattr(grid, "max_output_values", None)
     for number in range(params.rounds):
         one = grower.round(number)
-        losses.append(one.loss)
-        if number:
-            _tell(grid, one.loss, one.departments)
-        if params.early_stopping_rounds is not None and number:
-            if _validation(losses[number]) < _validation(losses[best]) or best == 0:
-                best = number
-            elif number - best >= params.early_stopping_rounds:
-                grid.tell("stopped_early", rounds=best)
-                return grown, losses[1:], best, True
+        if one is None:
+            break
         grown.append(one)
+        values += sum(_VALUES_OF_A_NODE * len(tree) for tree in one.trees)
+        if most is not None and values > most:
+            raise ProblemError(problems.OUTPUT_TOO_LARGE, maximum=most)
         sampled = params.subsample < 1 or params.colsample_bytree < 1
         if not sampled and all(len(tree) == 1 and abs(tree[0].value) < 1e-6 for tree in one.trees):
             break  # nothing was worth splitting, and the remaining rounds would only repeat this one
-    return grown, losses[1:], best, False
+    return grown
 
 
 def _validation(loss: Floats) -> float:

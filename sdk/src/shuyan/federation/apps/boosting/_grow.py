@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,15 +32,9 @@ class Node:
 
 @dataclass
 class Grown:
-    """One round's trees by place, and the losses before them.
-
-    Attributes:
-        loss: sum of losses and rows, trained on and kept apart; as :meth:`_state.State.losses`.
-    """
+    """One round's trees by place."""
 
     trees: list[dict[int, Node]]
-    loss: Floats
-    departments: int
 
 
 @dataclass
@@ -53,6 +47,8 @@ class Grower:
         least: rows that a leaf must be about.
         quantum: the step of the fixed-point numbers that gradients and Hessians are sent as.
         varies: by feature, whether it can be split by at all.
+        measured: told at each round's root the number of the round, the losses before it (sum and rows, trained on and kept
+            apart) and how many departments there are; says whether to go on.
     """
 
     grid: SecureGrid
@@ -63,6 +59,7 @@ class Grower:
     least: int
     quantum: float
     varies: npt.NDArray[np.bool_]
+    measured: Callable[[int, Floats, int], bool]
     trees: TreeArray = field(init=False)
     _participants: tuple[str, ...] = ()
     _changed: bool = False
@@ -71,8 +68,8 @@ class Grower:
         self.trees = TreeArray(self.params)
         self._splitter = Splitter(self.params, self.offsets, self.least)
 
-    def round(self, number: int) -> Grown:
-        """Grow the trees of a round.
+    def round(self, number: int) -> Grown | None:
+        """Grow the trees of a round, or none where the losses before it say that it is time to stop.
 
         Where a department is lost on the way, they end at the level they have reached: what is known of their nodes then
         is about all departments, and asking the others again for the same would tell, by subtraction, what the lost
@@ -85,6 +82,8 @@ class Grower:
         for group in range(groups):
             self.trees.tree(number, group)[:] = 0
         asked = self._ask(number, [(group, 0) for group in range(groups)], measure=True)
+        if not self.measured(number, self._loss, len(self._participants)):
+            return None
         parents: dict[tuple[int, int], Floats] = {}
         grown: list[dict[int, Node]] = []
         for group in range(groups):
@@ -109,7 +108,7 @@ class Grower:
                     wanted.append((group, left if best.left.rows <= best.right.rows else right))
             level = self._children(number, wanted, parents, grown)
         self._set_values(number, grown)
-        return Grown(grown, self._loss, len(self._participants))
+        return Grown(grown)
 
     def _children(self, number: int, wanted: list[tuple[int, int]], parents: dict[tuple[int, int], Floats],
                   grown: list[dict[int, Node]]) -> dict[tuple[int, int], Floats]:
