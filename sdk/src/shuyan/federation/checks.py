@@ -5,7 +5,7 @@ Signature, term and revocation of the grant are checked before (``shuyan.trust``
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -101,7 +101,7 @@ def check_task(
     if grant.privacy is not None:
         units = check_units(tables, grant.privacy, schemas)
         planned = plan_noise(app, params, question.message_type, question.expect, grant.privacy,
-                             participants=len(request.participants))
+                             participants=len(request.participants), departments=holders(grant, tables))
     return CheckedTask(app, params, tables, dict(question.expect), specs, layout(specs, question.expect), digest, units,
                        planned)
 
@@ -122,10 +122,20 @@ def check_units(tables: Mapping[str, Sequence[str]], terms: PrivacyTerms, schema
     return units
 
 
+def holders(grant: Grant, resources: Iterable[str]) -> int:
+    """How many of the grant's departments have one of these resources, and so may be asked about them."""
+    names = set(resources)
+    return len({entry.node_id for entry in grant.resources if entry.name in names})
+
+
 def plan_noise(
-    app: FederatedApp, params: Any, message_type: str, expect: Mapping[str, int], terms: PrivacyTerms, *, participants: int
+    app: FederatedApp, params: Any, message_type: str, expect: Mapping[str, int], terms: PrivacyTerms, *, participants: int,
+    departments: int | None = None,
 ) -> dict[str, VectorNoise]:
     """The noise of every vector of one question; the coordinator and every node come to the same.
+
+    Args:
+        departments: of the grant, as many as could take part (:func:`holders`); None: as many as do.
 
     Raises:
         ProblemError: ``noise_undeclared`` if the app does not say how far one unit can move each vector,
@@ -136,7 +146,7 @@ def plan_noise(
     if set(asked) != set(expect) or set(sensitivities) - {COHORT} != set(asked):
         raise ProblemError(problems.NOISE_UNDECLARED, app=app.manifest.name, action=message_type)
     return noise.plan(sensitivities, app.manifest.actions[message_type], asked, terms, participants=participants,
-                      rho_nano=rho_of(params, terms), resources=len(app.tables(params)))
+                      rho_nano=rho_of(params, terms), resources=len(app.tables(params)), departments=departments)
 
 
 _KINDS: Final = {"integer": int, "number": float, "text": str, "boolean": bool}

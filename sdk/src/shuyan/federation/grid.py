@@ -26,7 +26,7 @@ from flwr.serverapp import Grid
 
 from shuyan.federation import _flower, masking, problems, ring
 from shuyan.federation.apps.base import InstalledApp, Progress
-from shuyan.federation.checks import plan_noise
+from shuyan.federation.checks import holders, plan_noise
 from shuyan.federation.egress import check_question
 from shuyan.federation.privacy import noise
 from shuyan.federation.privacy.noise import VectorNoise
@@ -274,8 +274,10 @@ class SecureGrid(Grid):  # type: ignore[misc]
         """The noise that every department adds by itself; nothing where answers are exact."""
         if self._grant.privacy is None:
             return {}
-        return plan_noise(self._app.load(), self.params, message_type, expect, self._grant.privacy,
-                          participants=max(3, len(participants)))
+        app = self._app.load()
+        return plan_noise(app, self.params, message_type, expect, self._grant.privacy,
+                          participants=max(3, len(participants)),
+                          departments=holders(self._grant, app.tables(self.params)))
 
     def _question(self, outgoing: _flower.Outgoing, message_type: str) -> str:
         """The digest by which the nodes know this question, whichever run puts it."""

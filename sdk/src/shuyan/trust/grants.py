@@ -71,7 +71,7 @@ class PrivacyTerms(_Statement):
         max_groups_per_unit: groups of one answer beyond this many that a unit appears in are left out.
         delta: the δ at which ε is stated.
         rho_nano: the whole budget of the grant at each department, in 1e-9 of zCDP's ρ (Bun & Steinke 2016).
-        honest_fraction: the share of taking part departments whose noise must suffice on its own.
+        honest_fraction: of the departments that have a resource, the share taken to be honest: their noise must suffice.
     """
 
     unit: str = Field(min_length=1)

@@ -1,9 +1,10 @@
 """Noise as shares: what each department adds to its own answer, so that the sum is private whoever else can be trusted.
 
 Every department adds a discrete Gaussian of its own to each ring element, in the agent's process, after the egress check and
-before masking. Of n departments at least k = ⌈h·n⌉ are taken to be honest (h is the grant's ``honest_fraction``); each share
-has the variance that k of them need to reach the full noise, so the sum is private even against the other n − k, who know
-what they added, together with the coordinator. :func:`shuyan.federation.privacy.accounting.rho_of_shares` accounts
+before masking. Of the N departments that the grant lets be asked at least ⌈h·N⌉ are taken to be honest (h is its ``honest_fraction``), so of n that
+take part at least k = n − (N − ⌈h·N⌉), and at least the one whose data is to be protected; each share has the variance that k
+of them need to reach the full noise. The sum is then private even against the others, who know what they added, together
+with a coordinator that chose who takes part. :func:`shuyan.federation.privacy.accounting.rho_of_shares` accounts
 for a sum of discrete Gaussians not being one.
 
 The samples are OpenDP's, exact for the stated parameter (Canonne, Kamath & Steinke 2020, algorithms 1 to 3), and everything
@@ -67,14 +68,20 @@ def half_width(deviation: float) -> float:
     return _NORMAL_95 * deviation
 
 
-def honest(terms: PrivacyTerms, participants: int) -> int:
-    """How many of so many departments are taken to be honest."""
-    return min(max(math.ceil(terms.honest_fraction * participants - 1e-9), 1), participants)
+def honest(terms: PrivacyTerms, participants: int, departments: int | None = None) -> int:
+    """How many of so many taking part are honest at least.
+
+    Args:
+        departments: that may be asked; whoever chooses among them may leave honest ones out. None: all take part.
+    """
+    of = participants if departments is None else max(departments, participants)
+    dishonest = of - math.ceil(terms.honest_fraction * of - 1e-9)
+    return max(participants - dishonest, 1)
 
 
 def plan(
     sensitivities: Mapping[str, Sensitivity], specs: Mapping[str, VectorSpec], expect: Mapping[str, int],
-    terms: PrivacyTerms, *, participants: int, rho_nano: int, resources: int = 1,
+    terms: PrivacyTerms, *, participants: int, rho_nano: int, resources: int = 1, departments: int | None = None,
 ) -> dict[str, VectorNoise]:
     """The noise of every vector of one question, the cohort included; coordinator and nodes derive the same.
 
@@ -83,6 +90,7 @@ def plan(
             rows of the resources.
         rho_nano: what the whole run may spend.
         resources: tables the answer rests on.
+        departments: of the grant, see :func:`honest`.
 
     Raises:
         ProblemError: ``budget_too_small``, ``output_out_of_bound`` if the ring has no room for the noise.
@@ -97,9 +105,10 @@ def plan(
     parts = {name: part - math.ceil(part / COHORT_PART) for name, part in parts.items()}
     if any(part < 1 for part in parts.values()):
         raise ProblemError(problems.BUDGET_TOO_SMALL)
-    planned = {COHORT: _vector(rows, COHORT_SPEC, 1, cohort_nano, terms, participants)}
+    k = honest(terms, participants, departments)
+    planned = {COHORT: _vector(rows, COHORT_SPEC, 1, cohort_nano, k, participants)}
     for name, part in parts.items():
-        planned[name] = _vector(sensitivities[name], specs[name], expect[name], part, terms, participants)
+        planned[name] = _vector(sensitivities[name], specs[name], expect[name], part, k, participants)
     return planned
 
 
@@ -108,11 +117,10 @@ def cost(noise: Mapping[str, VectorNoise]) -> int:
     return sum(entry.rho_nano for entry in noise.values())
 
 
-def _vector(sensitivity: Sensitivity, spec: VectorSpec, length: int, rho_nano: int, terms: PrivacyTerms,
+def _vector(sensitivity: Sensitivity, spec: VectorSpec, length: int, rho_nano: int, k: int,
             participants: int) -> VectorNoise:
     if not (math.isfinite(sensitivity.l2) and sensitivity.l2 > 0):
         raise ValueError("a sensitivity is positive and finite")
-    k = honest(terms, participants)
     exact = math.ldexp(sensitivity.l2, spec.fraction_bits)
     fine = math.sqrt(variance_for(rho_nano, exact) / k)
     shift = max(math.frexp(fine)[1] - _SCALE_BITS, 0)

@@ -75,6 +75,15 @@ def test_coarsened_and_shifted_like_integers(value: int, shift: int, added: int)
     assert ring.integers(moved) == [added << shift]
 
 
+@given(st.integers(3, 60), st.data(), st.floats(0.01, 1.0))
+def test_whoever_chooses_who_takes_part_cannot_leave_out_the_honest(departments: int, data: st.DataObject, fraction: float) -> None:
+    chosen = data.draw(st.integers(3, departments))
+    at_least = math.ceil(fraction * departments - 1e-9)
+    assert noise.honest(terms(honest_fraction=fraction), departments) == at_least
+    worst = max(chosen - (departments - at_least), 1)
+    assert noise.honest(terms(honest_fraction=fraction), chosen, departments) == worst
+
+
 def test_what_stays_below_the_noise_is_gone() -> None:
     planned = noise.plan({"sum": Sensitivity(1.0)}, SPECS, {"sum": 3}, terms(), participants=3, rho_nano=10**6)
     assert planned["sum"].shift > 0
