@@ -76,7 +76,8 @@ class Registered:
         """Its columns by name, as computations know them."""
         return {column.name: Column(
             column.name, cast(ColumnType, column.type), column.identifier, tuple(column.domain),
-            _given(column, "lower"), _given(column, "upper"), _given(column, "resolution"), column.unit)
+            _given(column, "lower"), _given(column, "upper"), _given(column, "resolution"), column.unit,
+            column.classification == "free")
             for column in self.resource.columns}
 
     def message(self) -> local_pb2.RegisteredResource:

@@ -25,6 +25,7 @@ class Column:
         lower, upper: declared bounds of a numeric column.
         resolution: the step between neighbouring values of a numeric column, where it has one.
         unit: as declared, ``µg/m³`` for instance.
+        free: the department declares it to be about no one (classified as ``free``), so an extreme may show as it is.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Column:
     upper: float | None = None
     resolution: float | None = None
     unit: str = ""
+    free: bool = False
 
 
 Schema = Mapping[str, Column]

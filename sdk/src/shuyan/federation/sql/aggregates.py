@@ -261,9 +261,14 @@ class Splitter:
         index = f"CASE WHEN {where} THEN {index} END" if where else index
         support = self.core.support(f"count({value}){_filter(where)}")
         ranks = 1 if kind in ("min", "max") else len(at) * (2 if kind == "quantile_cont" else 1)
-        self.core.ranks.append(RankState(index, grid, support, ranks))
+        self.core.ranks.append(RankState(index, grid, support, ranks, self._free(argument)))
         place = len(self.core.ranks) - 1
         return Aggregate(kind, f"{type_}[]" if many else type_, support, (place,), (at, many))
+
+    def _free(self, argument: exp.Expr) -> bool:
+        tree = _bare(argument)
+        terms = self.scope.field(tree).terms if isinstance(tree, exp.Column) else None
+        return terms is not None and terms.free
 
     def _grid(self, argument: exp.Expr) -> Grid | None:
         argument = _bare(argument)

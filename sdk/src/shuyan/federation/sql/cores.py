@@ -156,12 +156,14 @@ class RankState:
 
     Attributes:
         ranks: how many are looked for in each cell.
+        free: single values may show.
     """
 
     index: str
     grid: Grid
     support: int
     ranks: int
+    free: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import duckdb
@@ -14,6 +15,7 @@ import numpy as np
 from shuyan.federation import problems
 from shuyan.federation.grid import SecureGrid
 from shuyan.federation.own import OwnFigures
+from shuyan.federation.refine import released_rank
 from shuyan.federation.release import Axis, suppress
 from shuyan.federation.ring import Floats
 from shuyan.federation.sql import errors
@@ -56,7 +58,7 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
         raise ProblemError(errors.DEPARTMENT_LEFT)
     cells = _cells(plan, {name: total.integers(name) for name in plan.tally()})
     shown = _shown(plan, cells, contributors, grid.minimum_cohort, own.allowed, total.cohort)
-    _refine(grid, plan, cells, shown, allowed, total.participants)
+    coarsened = _refine(grid, plan, cells, shown, allowed, total.participants)
     suppressed = 0
     tables = []
     for core, found, mask in zip(plan.cores, cells, shown, strict=True):
@@ -70,7 +72,7 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
         "columns": [{"name": name, "type": type_} for name, type_ in zip(plan.names, types, strict=True)],
         "rows": rows, "suppressed": suppressed, "cells": plan.cells, "rows_used": total.cohort,
         "departments": len(total.participants), "minimum_cohort": grid.minimum_cohort, "release": "exact",
-        "notes": notes(plan, suppressed),
+        "notes": [*notes(plan, suppressed), *(["coarsened_tails"] if coarsened else [])],
     }
 
 
@@ -161,12 +163,19 @@ def _shown(
 
 def _refine(
     grid: SecureGrid, plan: Plan, cells: list[list[CellSums]], shown: list[Mask], allowed: Floats, participants: tuple[str, ...],
-) -> None:
-    """Find all order statistics, each by narrowing down where in its grid it lies."""
+) -> bool:
+    """Find all order statistics, each by narrowing down where in its grid it lies.
+
+    An order statistic is some row's value. Unless the column is about no one, one whose tail holds fewer values than the
+    cohort is not looked for, but the outermost whose tail holds as many (:mod:`shuyan.federation.refine`).
+
+    Returns:
+        Whether any of them is another value for that reason.
+    """
     each = plan.thresholds()
     if not each:
-        return
-    targets: list[tuple[CellSums, int, int, int, int] | None] = []
+        return False
+    targets: list[_Target | None] = []
     for core, found, mask in zip(plan.cores, cells, shown, strict=True):
         users = {aggregate.states[0]: aggregate for aggregate in core.aggregates
                  if aggregate.kind in ("min", "max", "quantile_cont", "quantile_disc")}
@@ -174,10 +183,11 @@ def _refine(
             for place, state in enumerate(core.ranks):
                 count = one.counts[state.support]
                 wanted = ranks_of(users[place], count) if mask[cell] and count > 0 else None
-                targets.extend(None if wanted is None else (one, place, number, wanted[number], state.grid.count)
-                               for number in range(state.ranks))
+                least = 1 if state.free else max(grid.minimum_cohort, 1)
+                targets.extend(None if wanted is None else _Target.of(one, place, rank, least, count, state.grid.count)
+                               for rank in wanted or [0] * state.ranks)
     low = [0] * len(targets)
-    high = [0 if target is None else target[4] - 1 for target in targets]
+    high = [0 if target is None else target.places - 1 for target in targets]
     while any(below < above for below, above in zip(low, high, strict=True)):
         thresholds = np.full(len(targets) * each, -1.0)
         for place in range(len(targets)):
@@ -193,13 +203,39 @@ def _refine(
                                         counts[place * each : (place + 1) * each], strict=True):
                 if threshold < low[place]:
                     continue
-                if count > target[3]:
-                    high[place] = min(high[place], int(threshold))
+                if count > target.rank:
+                    high[place], target.reached = min(high[place], int(threshold)), count
                     break
-                low[place] = int(threshold) + 1
+                low[place], target.under = int(threshold) + 1, count
     for place, target in enumerate(targets):
         if target is not None:
-            target[0].ranked.setdefault(target[1], []).append(low[place])
+            target.cell.ranked.setdefault(target.state, []).append(low[place])
+    return any(target is not None and not target.under <= target.wanted < target.reached for target in targets)
+
+
+@dataclass
+class _Target:
+    """An order statistic that is looked for.
+
+    Attributes:
+        rank: the one to show. wanted: the one asked for.
+        places: in its grid.
+        under, reached: how many values lie below the place found, and at or below it.
+    """
+
+    cell: CellSums
+    state: int
+    rank: int
+    wanted: int
+    places: int
+    under: int
+    reached: int
+
+    @classmethod
+    def of(cls, cell: CellSums, state: int, wanted: int, least: int, count: int, places: int) -> _Target:
+        """For a rank among ``count`` values, of which ``least`` must lie in its tail."""
+        shown = released_rank(wanted, count, min(least, count))
+        return cls(cell, state, wanted if shown is None else shown, wanted, places, 0, count)
 
 
 def _probes(low: int, high: int, count: int) -> list[float]:

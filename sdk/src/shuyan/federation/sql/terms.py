@@ -24,6 +24,7 @@ class ColumnTerms(BaseModel):
         lower, upper: bounds that hold for all of them; None if any declares none. Dates count in days, timestamps in
             seconds, from 1970-01-01.
         resolution: the finest of theirs, where all have one.
+        free: all departments declare it to be about no one.
         sole: each value belongs to one department only, so grouping by it never mixes departments.
     """
 
@@ -35,6 +36,7 @@ class ColumnTerms(BaseModel):
     upper: float | None = Field(default=None, allow_inf_nan=False)
     resolution: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     sole: bool = False
+    free: bool = False
 
 
 ResourceTerms = Mapping[str, ColumnTerms]
@@ -129,7 +131,8 @@ def _column(columns: Sequence[Column], alone: frozenset[str]) -> ColumnTerms:
     return ColumnTerms(
         type=type_, domain=sorted(domain), lower=float(min(lowers)) if bounded else None,
         upper=float(max(uppers)) if bounded else None,
-        resolution=_finest(steps) if len(steps) == len(columns) else None, sole=bool(domain) and domain <= alone)
+        resolution=_finest(steps) if len(steps) == len(columns) else None, sole=bool(domain) and domain <= alone,
+        free=all(column.free for column in columns))
 
 
 def _finest(steps: Sequence[float]) -> float | None:

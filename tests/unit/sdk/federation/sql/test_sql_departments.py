@@ -219,12 +219,28 @@ def test_a_department_that_declares_otherwise_says_so() -> None:
 def test_dates_come_back_as_text() -> None:
     first = datetime.date(2020, 1, 1)
     bounds = ((first - datetime.date(1970, 1, 1)).days, (first - datetime.date(1970, 1, 1)).days + 60)
-    schema = {"d": Column("d", "date", lower=bounds[0], upper=bounds[1])}
+    schema = {"d": Column("d", "date", lower=bounds[0], upper=bounds[1], free=True)}
     table = {"d": [(first + datetime.timedelta(days=day)).isoformat() for day in range(60)]}
     with LocalFederation({f"d{place}": {"t": LocalResource.arrays(table, schema)} for place in range(3)}) as federation:
         content = federation.run("query", {"sql": "SELECT date_trunc('month', d) AS m, min(d), max(d), count(*) FROM t GROUP BY 1 ORDER BY 1"})
     assert content["rows"] == [["2020-01-01 00:00:00", "2020-01-01", "2020-01-31", 93],
                                ["2020-02-01 00:00:00", "2020-02-01", "2020-02-29", 87]]
+
+
+def test_an_extreme_is_shown_only_with_a_cohort_in_its_tail() -> None:
+    values = [*range(10, 50), 99]
+    tables = [{"city": ["east"] * 41, "year": [1] * 41, "x": [float(value) for value in values], "word": ["w"] * 41} for _ in range(3)]
+    sql = "SELECT min(x) a, max(x) b, median(x) c, quantile_disc(x, [0, 1]) d FROM t"
+    with _federation(tables, minimum_cohort=7) as federation:
+        content = federation.run("query", {"sql": sql})
+    # Three departments have each value once: seven lie at or above 48, or at or below 12.
+    found = content["rows"][0]
+    assert [round(number, 4) for number in (*found[:3], *found[3])] == [12.0, 48.0, 30.0, 12.0, 48.0]
+    assert "coarsened_tails" in content["notes"]
+    with _federation(tables, minimum_cohort=3) as federation:
+        content = federation.run("query", {"sql": sql})
+    assert [round(number, 4) for number in content["rows"][0][:2]] == [10.0, 99.0]
+    assert "coarsened_tails" not in content["notes"]
 
 
 def test_a_department_lost_between_the_rounds_ends_the_run() -> None:

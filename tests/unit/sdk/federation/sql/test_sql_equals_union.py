@@ -23,7 +23,7 @@ SCHEMA = {
     "kind": Column("kind", "string", domain=KINDS),
     "year": Column("year", "integer", domain=("2019", "2020", "2021")),
     "flag": Column("flag", "boolean"),
-    "n": Column("n", "integer", lower=-50, upper=50),
+    "n": Column("n", "integer", lower=-50, upper=50, free=True),
     "x": Column("x", "number", lower=-1000, upper=1000),
     "y": Column("y", "number", lower=0, upper=10, resolution=0.25),
     "day": Column("day", "date", lower=(FIRST - datetime.date(1970, 1, 1)).days, upper=(FIRST - datetime.date(1970, 1, 1)).days + 400),
@@ -141,6 +141,8 @@ def test_random_queries(scenes: list[Scene], query: tuple[list[str], list[str], 
         group = tuple(str(value) for value in row[: len(keys)])
         wanted = expected[group]
         for one, found, value in zip(chosen, row[len(keys):], wanted, strict=True):
+            if "coarsened_tails" in content["notes"] and one.startswith(("min", "max", "median", "quantile")) and "(n" not in one:
+                continue  # only n is declared to be about no one
             assert _close(found, value), (sql, group, one, found, value)
     assert all("None" not in group for group in {tuple(map(str, row[: len(keys)])) for row in content["rows"]})
 

@@ -127,6 +127,8 @@ def check_declared(params: QueryParams, schemas: Mapping[str, Schema]) -> None:
                 continue
             if column.type != terms.type and (column.type, terms.type) != ("integer", "number"):
                 raise ProblemError(problems.WRONG_TYPE, column=name, expected=terms.type)
+            if terms.free and not column.free:
+                raise ProblemError(problems.DOMAIN_MISMATCH, column=name)
             if terms.domain and not set(column.domain) <= set(terms.domain):
                 raise ProblemError(problems.DOMAIN_MISMATCH, column=name)
             for mine, theirs, sign in ((column.lower, terms.lower, 1), (column.upper, terms.upper, -1)):
