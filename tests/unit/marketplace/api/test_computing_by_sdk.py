@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM
+from marketplace.api import limits
 from marketplace.app import create_app
 from marketplace.computing import budgets
 from marketplace.computing import service as computing
@@ -49,6 +50,7 @@ def market(town: Zone) -> Iterator[shuyan.Market]:
     with shuyan.connect("http://market", client_id="client", client_secret=SECRET,
                         transport=httpx.WSGITransport(app=create_app())) as entered:
         yield entered
+    limits.limiter.reset()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from marketplace.actor import SYSTEM
+from marketplace.api import limits
 from marketplace.app import create_app
 from marketplace.authorisation import authority_cli
 from marketplace.authorisation import service as authorisation
@@ -83,6 +84,7 @@ def desk(sqlite_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     _text.set_language("en")
     yield Desk(folder, sqlite_database, market)
     _text.set_language(None)
+    limits.limiter.reset()
 
 
 def test_a_demand_becomes_a_grant_and_ends(desk: Any) -> None:

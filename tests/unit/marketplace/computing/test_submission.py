@@ -58,6 +58,24 @@ def test_words_become_categories_and_numbers_stay_numbers(small_market: Zone) ->
     assert job.params["l2"] == 1.0
 
 
+def test_what_a_parameter_means_may_hang_on_declared_values(small_market: Zone) -> None:
+    small_market.grant_id = small_market.grant(apps=["boosting"])
+    params = {"resource": "air", "target": "wind", "features": ["pm25", "year"], "objective": "multi:softprob"}
+    job = submit(small_market, app="boosting", params=params)  # its classes are those of the column
+    assert job.params["domains"]["wind"] == ["N", "S"]
+    with pytest.raises(ProblemError, match="param_invalid"):
+        submit(small_market, app="boosting", params={**params, "target": "remark"}, key="k2")
+
+
+def test_bounds_go_along_where_an_app_asks_for_them(small_market: Zone) -> None:
+    redeclare(small_market, 0, "pm25", lower=-5.0, upper=100.0)
+    redeclare(small_market, 1, "pm25", lower=0.0, upper=900.0)
+    assert submit(small_market).params["bounds"] == {}  # one department declares none
+    redeclare(small_market, 2, "pm25", lower=0.0, upper=100.0)
+    assert submit(small_market, key="k2", params={**PARAMS, "bounds": {"pm25": [1.0, 2.0]}}).params["bounds"] == {
+        "pm25": [-5.0, 900.0]}
+
+
 def test_the_developer_does_not_choose_the_domains(small_market: Zone) -> None:
     job = submit(small_market, params={**PARAMS, "domains": {"year": ["2013"]}})
     assert job.params["domains"] == {"year": ["2013", "2014"]}
