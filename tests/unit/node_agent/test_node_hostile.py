@@ -27,6 +27,7 @@ CANARY = "73910.5"
 FILES = ["read", "read_passwd", "list_root", "list_home", "agent_memory", "agent_environment", "agent_files", "own_memory",
          "processes", "in_a_thread", "write_here", "write_tmp", "write_shm", "write_node", "delete", "rename", "directory", "link",
          "truncate"]
+METADATA = ["metadata", "passwd_there"]
 NETWORK = ["internet", "datagram", "unix", "pair", "netlink", "raw"]
 PROCESSES = ["fork", "program", "exec", "spawn", "kill_agent", "look_for_agent", "kill_all", "kill_group", "pidfd", "memfd",
              "machine_code", "session", "priority", "limit_agent", "stay", "dumpable", "shared", "more_memory", "more_files"]
@@ -116,6 +117,15 @@ async def test_what_is_refused(place, package, attempts):
         assert not {name for name in new if not name.startswith(("state.sqlite", "worker.log"))}
         assert not Path("/tmp/rows").exists()
         assert not bytes_left(place)
+
+
+@needs_sandbox
+@pytest.mark.skipif("mount_namespace" not in LAYERS, reason="without a file system of its own it can ask whether a file exists")
+@runs
+async def test_not_even_names_are_seen(place, package):
+    async with hostile_node(place, package) as attack:
+        assert (await attack.ask(attempts=METADATA, path=str(place / "node0.csv"))).HasField("flower_message")
+        assert attack.plain[-1].vectors["totals"] > 2000
 
 
 @needs_sandbox

@@ -64,7 +64,7 @@ def _shut_in(
 ) -> tuple[Inputs, dict[str, int], tuple[str, ...]]:
     if any(table.get("unit") is not None for table in tables):
         raise LookupError("an app that does not say how sensitive its answers are has no part in noisy releases")
-    confinement = sandbox.Confinement(layers=frozenset(wanted))
+    confinement = sandbox.Confinement(hide=True, layers=frozenset(wanted))
     silence = os.open(os.devnull, os.O_WRONLY)
     columns = _granted_columns(tables, memory_mb)
     layers = [*sandbox.shut_in(confinement)]

@@ -26,7 +26,7 @@ def main(descriptor: int) -> None:
     if frame is None:
         return
     start, data = frame
-    confinement = sandbox.Confinement()
+    confinement = sandbox.Confinement(hide=True)
     layers = [*sandbox.shut_in(confinement)]
 
     from shuyan.appkit import allowed, loader

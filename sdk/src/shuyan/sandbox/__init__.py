@@ -6,6 +6,10 @@ A process that will run code nobody here wrote calls two functions, in this orde
    have them, Landlock (files, TCP, abstract sockets, signals). Threads started later inherit all of it.
 2. :func:`seal`, when everything it needs is loaded: capabilities dropped, and a seccomp filter over all threads.
 
+A process that needs no file of the machine (:attr:`Confinement.hide`) gets a file system of its own with nothing in it but
+the interpreter, where that is allowed: under Landlock alone it could still ask whether a file exists and how large it is.
+There Landlock comes with step 2, because ``/proc``, which loading DuckDB needs, has to be let go of first.
+
 Neither can be undone. Both say which layers took hold, because kernels and containers differ; :func:`sufficient` decides
 whether that is enough. The same module serves the node's worker and the coordinator, and needs no other package.
 
@@ -38,8 +42,8 @@ LAYERS: Final = (NO_NEW_PRIVS, LANDLOCK, LANDLOCK_NETWORK, LANDLOCK_SCOPE, NAMES
                  CAPABILITIES, SECCOMP)
 """Every layer, in the order in which they are reported.
 
-``namespaces`` is a user namespace of its own; ``mount_namespace`` a file system with nothing in it but the interpreter,
-made only where Landlock is missing; ``capabilities`` means that none are left.
+``namespaces`` is a user namespace of its own; ``mount_namespace`` a file system with nothing in it but the interpreter, made
+for a process that hides from files, or where Landlock is missing; ``capabilities`` means that none are left.
 """
 
 _MACHINE: Final = ("/proc/self/cgroup", "/proc/self/statm", "/proc/stat", "/proc/meminfo", "/proc/sys/vm/overcommit_memory",
@@ -62,12 +66,14 @@ class Confinement:
         read: files and directories it may read, besides the interpreter and its libraries.
         write: directories whose content it may read, make and remove.
         network: it may still use sockets. Never for code that is not ours.
+        hide: not even the names of other files may be seen.
         layers: those to use; the others are left out, which only tests do.
     """
 
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     network: bool = False
+    hide: bool = False
     layers: frozenset[str] = frozenset(LAYERS)
 
 
@@ -88,16 +94,18 @@ def shut_in(confinement: Confinement) -> tuple[str, ...]:
             _syscalls.no_new_privileges()
             active.append(NO_NEW_PRIVS)
         readable = [*library_paths(), *confinement.read]
-        landlocked = LANDLOCK in wanted and _landlock.abi() > 0
+        landlocked = _landlocked(confinement)
         if NAMESPACES in wanted:
-            entered = _namespaces.enter(network=NETWORK_NAMESPACE in wanted and not confinement.network)
-            active += entered
-            if NAMESPACES in entered and not landlocked and MOUNT_NAMESPACE in wanted:
+            active += _namespaces.enter(network=NETWORK_NAMESPACE in wanted and not confinement.network)
+        if NAMESPACES in active and MOUNT_NAMESPACE in wanted and (confinement.hide or not landlocked):
+            try:
                 _namespaces.empty_file_system(readable, confinement.write)
                 active.append(MOUNT_NAMESPACE)
-        if landlocked:
-            active += _landlock.restrict(readable, confinement.write, network=confinement.network,
-                                         full=LANDLOCK_SCOPE in wanted)
+            except OSError:
+                if not landlocked:
+                    raise
+        if landlocked and MOUNT_NAMESPACE not in active:
+            active += _restrict(confinement)
     except OSError as error:
         raise SandboxError(f"the sandbox could not be closed: {error}") from error
     return tuple(layer for layer in LAYERS if layer in active)
@@ -116,8 +124,8 @@ def seal(confinement: Confinement, *, new_code: bool = False) -> tuple[str, ...]
         return ()
     active: list[str] = []
     try:
-        if MOUNT_NAMESPACE in confinement.layers:
-            _namespaces.drop_proc()
+        if _namespaces.drop_proc() and _landlocked(confinement):
+            active += _restrict(confinement)
         if CAPABILITIES in confinement.layers and _syscalls.drop_capabilities():
             active.append(CAPABILITIES)
         if SECCOMP in confinement.layers and _seccomp.available():
@@ -127,6 +135,15 @@ def seal(confinement: Confinement, *, new_code: bool = False) -> tuple[str, ...]
     except OSError as error:
         raise SandboxError(f"the sandbox could not be sealed: {error}") from error
     return tuple(active)
+
+
+def _landlocked(confinement: Confinement) -> bool:
+    return LANDLOCK in confinement.layers and _landlock.abi() > 0
+
+
+def _restrict(confinement: Confinement) -> list[str]:
+    readable = [*library_paths(), *confinement.read]
+    return _landlock.restrict(readable, confinement.write, network=confinement.network, full=LANDLOCK_SCOPE in confinement.layers)
 
 
 def sufficient(layers: Collection[str]) -> bool:

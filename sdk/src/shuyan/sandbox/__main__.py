@@ -7,6 +7,6 @@ import sys
 from shuyan import sandbox
 
 if __name__ == "__main__":
-    everything = sandbox.Confinement()
+    everything = sandbox.Confinement(hide=True)
     layers = [*sandbox.shut_in(everything), *sandbox.seal(everything)]
     sys.stdout.write(" ".join(layers) + "\n")

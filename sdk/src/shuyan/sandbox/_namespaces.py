@@ -80,10 +80,14 @@ def empty_file_system(read: Iterable[str], write: Iterable[str]) -> None:
 _PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41}
 
 
-def drop_proc() -> None:
-    """Let go of ``/proc``, where other processes can be seen; for a process that has a root of its own."""
-    if _root is not None:
-        _check(libc().umount2(b"/proc", _MNT_DETACH), "umount2")
+def drop_proc() -> bool:
+    """Let go of ``/proc``, where other processes can be seen; False for a process without a root of its own."""
+    global _root
+    if _root is None:
+        return False
+    _check(libc().umount2(b"/proc", _MNT_DETACH), "umount2")
+    _root = None
+    return True
 
 
 def _outermost(paths: list[str]) -> list[str]:

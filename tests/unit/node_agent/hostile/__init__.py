@@ -81,6 +81,7 @@ def _attempts(params: HostileParams, inputs) -> dict:
     sql = inputs.connection.execute
     return {
         "read": lambda: open(params.path).read(), "read_passwd": lambda: open("/etc/passwd").read(),
+        "metadata": lambda: os.stat(params.path), "passwd_there": lambda: os.stat("/etc/passwd"),
         "list_root": lambda: os.listdir("/"), "list_home": lambda: os.listdir(os.path.expanduser("~")),
         "agent_memory": lambda: open(f"/proc/{agent}/mem", "rb"), "agent_environment": lambda: open(f"/proc/{agent}/environ").read(),
         "agent_files": lambda: os.listdir(f"/proc/{agent}/fd"), "own_memory": lambda: open("/proc/self/mem", "wb"),
@@ -110,9 +111,15 @@ def _attempts(params: HostileParams, inputs) -> dict:
         "sql_install": lambda: sql("INSTALL httpfs"), "sql_load": lambda: sql("LOAD httpfs"),
         "sql_unlock": lambda: sql("SET enable_external_access = true"),
         "sql_threads": lambda: sql("SET memory_limit = '100GB'"),
-        "other_database": lambda: duckdb.connect(":memory:").execute("SELECT * FROM read_text('/etc/passwd')").fetchall(),
+        "other_database": lambda: _some(duckdb.connect(":memory:").execute("SELECT * FROM read_text('/etc/passwd')").fetchall()),
         "database_file": lambda: duckdb.connect("/tmp/rows.duckdb").execute("CREATE TABLE t AS SELECT 1"),
     }
+
+
+def _some(rows: list) -> None:
+    """A file that is not there reads as no rows."""
+    if not rows:
+        raise OSError("nothing")
 
 
 def _prctl(option: int, value: int) -> None:

@@ -71,6 +71,33 @@ def test_landlock_closes_tcp() -> None:
     assert open_.stdout.split() == ["0"], open_.stderr
 
 
+@needs("landlock")
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+def test_landlock_of_older_kernels(version: int, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("rows")
+    whole = (
+        "from shuyan import sandbox\nfrom shuyan.sandbox import _landlock\n"
+        f"real = _landlock.abi()\n_landlock.abi = lambda: min(real, {version})\n"
+        f"active = sandbox.shut_in(sandbox.Confinement(read=({str(tmp_path / 'one')!r},), layers=frozenset({{'landlock', 'landlock_scope'}})))\n"
+        f"print(open({str(tmp_path / 'one')!r}).read(), *active)\n"
+        "try:\n    open('/etc/passwd')\nexcept PermissionError:\n    print('refused')")
+    done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=False)
+    assert done.stdout.split()[0] == "rows", done.stderr
+    assert done.stdout.split()[-1] == "refused"
+    assert ("landlock_network" in done.stdout) == (version >= 4 and "landlock_network" in LAYERS)
+    assert ("landlock_scope" in done.stdout) == (version >= 6 and "landlock_scope" in LAYERS)
+
+
+@needs("landlock", "mount_namespace")
+def test_hiding(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("rows")
+    done = inside(
+        f"""print(os.path.exists({str(tmp_path / "one")!r}), os.path.exists("/etc/passwd"), attempt(lambda: os.listdir("/")),
+      attempt(lambda: os.listdir("/proc")), "landlock" in active, "mount_namespace" in active)
+import json, decimal, sqlite3""", sorted(sandbox.LAYERS), hide=True)
+    assert done.stdout.split() == ["False", "False", "13", "13", "True", "True"], done.stdout + done.stderr
+
+
 @needs("seccomp")
 def test_seccomp_refuses_and_kills() -> None:
     done = inside(
