@@ -192,7 +192,7 @@ class NodeLinks:
                 return None
             if link is not None:
                 link.heard = time.monotonic()
-            frame = reader.take(data)
+            frame: pb.NodeFrame | None = reader.take(data)
             if frame is not None:
                 if self._recorder is not None:
                     self._recorder(node_id, frame)
