@@ -1,6 +1,7 @@
 """``make bench``: one market of real processes, every measurement in one run, one table at the end.
 
-It prints what it saw; nothing here passes or fails. ``ARGS="--quick"`` takes smaller data and fewer rounds.
+It prints what it saw; nothing here passes or fails. ``ARGS="--quick"`` takes smaller data and fewer rounds;
+``ARGS="huge"`` measures one thing only. See :mod:`tests.bench.engine` for what has departments of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from demo.commands import BIN
 from demo.data import DISTRICTS
 from demo.layout import DEVELOPER, INSURER, OPERATOR
 from demo.processes import Service, http_ready, process_environment
-from tests.bench import inputs
+from tests.bench import engine, inputs
 from tests.bench.report import Line, median, percentile, show
 from tests.factories.town import Town, town
 
@@ -253,17 +254,26 @@ def told(what: str) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="what to measure (default: everything)")
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, *engine.SECTIONS, []], help="what to measure (default: everything)")
     parser.add_argument("--quick", action="store_true", help="smaller data, fewer rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     options = parser.parse_args()
-    with town() as market:
-        bench = Bench(market, QUICK if options.quick else FULL)
-        bench.set_up()
-        for section in options.sections or SECTIONS:
+    wanted = options.sections or [*SECTIONS, *engine.SECTIONS]
+    lines: list[Line] = []
+    if of_market := [section for section in wanted if section in SECTIONS]:
+        with town() as market:
+            bench = Bench(market, QUICK if options.quick else FULL)
+            bench.set_up()
+            for section in of_market:
+                with told(section):
+                    getattr(bench, section)()
+            lines += bench.lines
+    own = engine.Engine(child, quick=options.quick)
+    for section in wanted:
+        if section in engine.SECTIONS:
             with told(section):
-                getattr(bench, section)()
-        show(bench.lines, options.json)
+                getattr(own, section)()
+    show([*lines, *own.lines], options.json)
 
 
 if __name__ == "__main__":

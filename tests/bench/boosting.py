@@ -1,11 +1,12 @@
 """Boosted trees over four departments in processes of their own, against XGBoost on the pooled rows.
 
-``python -m tests.bench.boosting [rows] [trees]`` prints the time of both, of the rounds alone (the same trees over hardly any
-rows), and the ratio that the target is about: (federated - rounds) / XGBoost, all on this machine's cores.
+``python -m tests.bench.boosting [rows] [trees]`` prints JSON with the seconds of both and of the rounds alone (the same trees
+over hardly any rows), all on this machine's cores.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -130,8 +131,8 @@ def main() -> None:
     alone *= rounds / few
     # Last, since its threads would not survive the forks; the best of three, since they wait for one another.
     theirs = min(pooled(data, trees) for _ in range(3))
-    print(f"{rows} rows, {trees} trees, {rounds} rounds: federated {whole:.2f} s, rounds alone {alone:.2f} s "
-          f"({alone / rounds * 1000:.1f} ms each), XGBoost {theirs:.2f} s, ratio {(whole - alone) / theirs:.2f}")
+    print(json.dumps({"rows": rows, "trees": trees, "rounds": rounds, "federated": whole, "rounds_alone": alone,
+                      "xgboost": theirs}))
 
 
 if __name__ == "__main__":
