@@ -15,7 +15,7 @@ from sqlglot import exp
 from shuyan.federation.sql import grammar
 from shuyan.federation.sql.cores import Core
 from shuyan.federation.sql.gate import to_sql
-from shuyan.federation.sql.scopes import is_aggregate
+from shuyan.federation.sql.scopes import aggregates, is_aggregate
 
 _NEVER_FAILS: Final = (
     exp.Column, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Coalesce, exp.Nullif, exp.Lower, exp.Upper, exp.Length,
@@ -46,36 +46,77 @@ def _may_fail(tree: exp.Expr) -> bool:
                for node in tree.walk())
 
 
+AGGREGATED: Final = "aggregated"
+"""Mark on a SELECT that groups rows within the department."""
+
+
 def guard_rows(select: exp.Select) -> exp.Select:
     """The rows of a SELECT, subqueries included, with every expression of theirs guarded."""
     select = select.copy()
-    for place in [select.args["from_"], *select.args.get("joins", [])]:
+    for place in [select.args["from_"], *(select.args.get("joins") or [])]:
         if isinstance(place.this, exp.Subquery):
             place.this.set("this", guard_rows(place.this.this))
         if place.args.get("on") is not None:
             place.set("on", guarded(place.args["on"]))
     if select.args.get("where") is not None:
         select.set("where", exp.Where(this=guarded(select.args["where"].this)))
-    select.set("expressions", [exp.alias_(_guard_output(item.this), item.alias, quoted=True) for item in select.expressions])
-    if select.args.get("group") is not None:
-        select.set("group", exp.Group(expressions=[guarded(item) for item in select.args["group"].expressions]))
-    if select.args.get("having") is not None:
-        select.set("having", exp.Having(this=_guard_output(select.args["having"].this)))
+    outputs = [item.this for item in select.expressions]
+    if select.args.get("group") is not None or any(True for tree in outputs for _ in aggregates(tree)):
+        return _guard_groups(select)
+    select.set("expressions", [exp.alias_(guarded(item.this), item.alias, quoted=True) for item in select.expressions])
     return select
 
 
-def _guard_output(tree: exp.Expr) -> exp.Expr:
-    """An output that may hold aggregates: their arguments are guarded, and what is worked out from them."""
-    if not any(is_aggregate(node) for node in tree.walk()):
-        return guarded(tree)
+def _guard_groups(select: exp.Select) -> exp.Select:
+    """A grouping in two: keys and aggregates inside, what is worked out from them outside, where it can be guarded."""
+    group, having = select.args.get("group"), select.args.get("having")
+    keys: list[exp.Expr] = list(group.expressions) if group is not None else []
+    found: list[exp.Expr] = []
+
+    def outside(tree: exp.Expr) -> exp.Expr:
+        holder = exp.Paren(this=tree.copy())
+        visit(holder.this)
+        result: exp.Expr = holder.this
+        result.pop()
+        return guarded(result)
+
+    def visit(node: exp.Expr) -> None:
+        name = next((f"k{place}" for place, key in enumerate(keys) if node == key), "")
+        if not name and next(aggregates(node), None) is node:
+            if node not in found:
+                found.append(node.copy())
+            name = f"a{found.index(node)}"
+        if name:
+            node.replace(exp.column(exp.to_identifier(name, quoted=True), table=exp.to_identifier("_g", quoted=True)))
+            return
+        for child in list(node.iter_expressions()):
+            visit(child)
+
+    outer = exp.Select(expressions=[exp.alias_(outside(item.this), item.alias, quoted=True) for item in select.expressions])
+    if having is not None:
+        outer.set("where", exp.Where(this=outside(having.this)))
+    items = [exp.alias_(guarded(key), f"k{place}", quoted=True) for place, key in enumerate(keys)]
+    items += [exp.alias_(_guard_arguments(node), f"a{place}", quoted=True) for place, node in enumerate(found)]
+    inner = exp.Select(expressions=items or [exp.alias_(exp.Count(this=exp.Star()), "n", quoted=True)],
+                       from_=select.args["from_"], joins=select.args.get("joins"), where=select.args.get("where"))
+    if keys:
+        inner.set("group", exp.Group(expressions=[guarded(key) for key in keys]))
+    inner.meta[AGGREGATED] = True
+    outer.set("from_", exp.From(this=exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier("_g", quoted=True)))))
+    return outer
+
+
+def _guard_arguments(tree: exp.Expr) -> exp.Expr:
+    """An aggregate, with FILTER and all, whose arguments are guarded."""
     holder = exp.Paren(this=tree.copy())
-    for node in [node for node in holder.find_all(exp.Expr) if is_aggregate(node)]:
-        for name, value in node.args.items():
-            if isinstance(value, exp.Expr) and not isinstance(value, (exp.Star, exp.Distinct)):
-                node.set(name, guarded(value))
-    result = holder.this
+    for node in list(holder.walk()):
+        if is_aggregate(node) or isinstance(node, (exp.Where, exp.Ordered)):
+            for name, value in list(node.args.items()):
+                if isinstance(value, exp.Expr) and not isinstance(value, (exp.Star, exp.Distinct, exp.Literal, exp.Array)):
+                    node.set(name, guarded(value))
+    result: exp.Expr = holder.this
     result.pop()
-    return result if is_aggregate(result) else exp.Anonymous(this="TRY", expressions=[result])
+    return result
 
 
 def from_sql(core: Core, finite: bool = False) -> str:

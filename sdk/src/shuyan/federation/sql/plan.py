@@ -218,7 +218,7 @@ class _Planner:
     def _sources(self, select: exp.Select, *, within: bool) -> tuple[Scope, bool, dict[str, list[tuple[str, str]]]]:
         scope, levels = Scope(self._source), []
         tables: dict[str, list[tuple[str, str]]] = {}
-        for place in [select.args["from_"], *select.args.get("joins", [])]:
+        for place in [select.args["from_"], *(select.args.get("joins") or [])]:
             node = place.this
             if isinstance(node, exp.Subquery):
                 level = self._level(node.this, within=within, stated=bool(node.meta.get(PER_DEPARTMENT)))
@@ -396,7 +396,7 @@ class _Planner:
 
     def _core(self, select: exp.Select, scope: Scope, _tables: object) -> _Level:
         relation = exp.Select(expressions=[], from_=select.args["from_"].copy(),
-                              joins=[join.copy() for join in select.args.get("joins", [])])
+                              joins=[join.copy() for join in select.args.get("joins") or []])
         if select.args.get("where") is not None:
             relation.set("where", select.args["where"].copy())
         core = Core(relation, filtered=_filters(relation))

@@ -12,7 +12,7 @@ from shuyan.federation import rowsets
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.rowsets import RowSet
 from shuyan.federation.schema import quote
-from shuyan.federation.sql.compile import guard_rows
+from shuyan.federation.sql.compile import AGGREGATED, guard_rows
 from shuyan.federation.sql.cores import Core
 from shuyan.federation.sql.gate import to_sql
 from shuyan.federation.sql.plan import Plan
@@ -39,7 +39,7 @@ def encoded(inputs: Inputs, plan: Plan) -> bytes:
 
 def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
     relation = guard_rows(core.relation)
-    tables = [place.this for place in [relation.args["from_"], *relation.args.get("joins", [])]]
+    tables = [place.this for place in [relation.args["from_"], *(relation.args.get("joins") or [])]]
     if len(tables) == 1 and isinstance(tables[0], exp.Table):
         return _of_table(inputs, core, relation, tables[0])
     found: list[tuple[str, str, RowSet]] = []
@@ -89,14 +89,14 @@ class _Numbered:
     def select(self, select: exp.Select) -> list[tuple[str, str, bool]]:
         """For each resource in FROM and JOIN: its name, SQL for its row number there, and whether that is a list."""
         numbers = []
-        for place in [select.args["from_"], *select.args.get("joins", [])]:
+        for place in [select.args["from_"], *(select.args.get("joins") or [])]:
             node = place.this
             alias = quote(node.alias_or_name)
             if isinstance(node, exp.Table):
                 numbers.append((node.name, f"{alias}.{self._inputs.row_number(node.name)}", False))
                 continue
             inner = node.this
-            grouped = inner.args.get("group") is not None
+            grouped = bool(inner.meta.get(AGGREGATED))
             for resource, number, listed in self.select(inner):
                 self._made += 1
                 name = f"__r{self._made}"

@@ -55,7 +55,7 @@ class _Inliner:
                 if cte.args["alias"].args.get("columns"):
                     raise refuse(self._source, cte, errors.CLAUSE)
                 known[cte.alias.lower()] = (self.select(cte.this, known), bool(cte.args.get("materialized")))
-        for place in [tree.args["from_"], *tree.args.get("joins", [])]:
+        for place in [tree.args["from_"], *(tree.args.get("joins") or [])]:
             place.set("this", self._relation(place.this, known))
         return tree
 

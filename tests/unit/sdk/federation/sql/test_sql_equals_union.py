@@ -167,3 +167,37 @@ def test_what_runs_on_released_groups(scenes: list[Scene], sql: str) -> None:
         assert len(content["rows"]) == len(expected)
         for row, wanted in zip(content["rows"], expected, strict=True):
             assert all(_close(found, value) for found, value in zip(row, wanted, strict=True)), (row, wanted)
+
+
+JOINS = [
+    "SELECT s.zone, count(*) n, sum(o.v) s FROM o JOIN s USING (shop) GROUP BY s.zone ORDER BY 1",
+    "SELECT s.zone, count(*) n, count(s.zone) k, avg(o.v) FROM o LEFT JOIN s ON o.shop = s.shop AND s.zone <> 'north' GROUP BY 1 ORDER BY 1",
+    "SELECT coalesce(s.zone, 'none') z, count(*) n FROM o LEFT JOIN s ON o.shop = s.shop AND s.zone = 'south' GROUP BY z ORDER BY z",
+    "SELECT a.zone, corr(o.v, p.v) r, count(*) n FROM o JOIN (SELECT shop, v FROM o WHERE v > 5) p ON o.shop = p.shop JOIN s a ON a.shop = o.shop "
+    "GROUP BY a.zone ORDER BY 1",
+    "WITH t AS MATERIALIZED (SELECT shop, sum(v) AS total FROM o GROUP BY shop HAVING count(*) > 2) "
+    "SELECT s.zone, count(*) n, avg(total) FROM t JOIN s USING (shop) GROUP BY ALL ORDER BY 1",
+    "WITH t AS MATERIALIZED (SELECT shop % 2 AS odd, shop, sqrt(sum(v) FILTER (WHERE v > 1)) + 1 AS r, CAST(avg(v) AS INT) AS whole FROM o "
+    "GROUP BY ALL HAVING sum(v) / 2 > 1) SELECT whole > 5 AS large, count(*) n, avg(r), sum(odd) FROM t GROUP BY 1 ORDER BY 1",
+]
+
+
+@pytest.mark.parametrize("sql", JOINS)
+def test_joins_are_within_each_department(sql: str) -> None:
+    """As on the union, where a join also asks for the same department: shops' numbers tell it."""
+    orders = {"shop": Column("shop", "integer"), "v": Column("v", "number")}
+    shops = {"shop": Column("shop", "integer"), "zone": Column("zone", "string", domain=("north", "south"))}
+    chance = random.Random(11)
+    resources, union = {}, duckdb.connect(":memory:")
+    union.execute("CREATE TABLE o (shop BIGINT, v DOUBLE); CREATE TABLE s (shop BIGINT, zone VARCHAR)")
+    for department in range(3):
+        numbers = [department * 100 + place for place in range(20)]
+        have = {"shop": numbers, "zone": [chance.choice(("north", "south")) for _ in numbers]}
+        sold = {"shop": [chance.choice(numbers) for _ in range(150)], "v": [chance.uniform(0, 10) for _ in range(150)]}
+        resources[f"d{department}"] = {"o": LocalResource.arrays(sold, orders), "s": LocalResource.arrays(have, shops)}
+        union.executemany("INSERT INTO o VALUES (?, ?)", [list(row) for row in zip(sold["shop"], sold["v"], strict=True)])
+        union.executemany("INSERT INTO s VALUES (?, ?)", [list(row) for row in zip(have["shop"], have["zone"], strict=True)])
+    with LocalFederation(resources, grant={"minimum_cohort": MINIMUM}) as federation:
+        content = federation.run("query", {"sql": sql})
+    expected = [list(row) for row in union.execute(sql).fetchall() if row[0] is not None]
+    assert content["rows"] == [[value if isinstance(value, str) else pytest.approx(value, rel=1e-9) for value in row] for row in expected]
