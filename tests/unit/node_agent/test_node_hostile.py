@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
@@ -197,7 +198,8 @@ async def test_a_process_serves_one_run_and_rests_between_tasks(place, package):
     async with hostile_node(place, package) as attack:
         assert (await attack.ask(run="first")).HasField("flower_message")
         (pid,) = attack.agent.worker.foreign_pids
-        assert Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+        while Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
+            await asyncio.sleep(0)  # the signal has been sent; it arrives when the kernel gets to it
         assert (await attack.ask(run="first")).HasField("flower_message")
         assert attack.agent.worker.foreign_pids == [pid]
         assert (await attack.ask(run="second")).HasField("flower_message")

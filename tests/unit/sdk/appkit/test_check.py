@@ -45,6 +45,7 @@ def test_from_nothing_to_a_signed_package(tmp_path):
     assert "not valid" in run("verify", file, code=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "rule", "words"), [
     ([("_department.py", "import numpy as np\n", "import os\n\nimport numpy as np\n")], "import", "os may not be imported"),
     ([("_department.py", '{"count": count, "sum": total}', '{"count": count, "sum": total, "more": total}')], "declared", "answers with more"),

@@ -48,7 +48,7 @@ def test_it_computes_what_it_computes_anywhere(package: Package) -> None:
 
 
 @pytest.mark.parametrize(("mode", "code", "where"), [
-    ("server_socket", "app_server_failed", "hostile/__init__.py"), ("server_file", "app_server_failed", "PermissionError"),
+    ("server_socket", "app_server_failed", "hostile/__init__.py"), ("server_file", "app_server_failed", "hostile/__init__.py"),
     ("server_program", "app_server_failed", "PermissionError"), ("server_raise", "app_server_failed", "ValueError"),
     ("server_memory", "app_server_failed", "MemoryError"), ("server_exit", "app_server_failed", "serve"),
     ("server_violation", "sandbox_violation", ""), ("server_more", "app_content_undeclared", "rows_of_somebody"),
