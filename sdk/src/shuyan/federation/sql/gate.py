@@ -272,6 +272,12 @@ def _check_unit(source: str, node: exp.Expr) -> None:
         raise refuse(source, node, errors.EXPRESSION)
 
 
+def _check_name(source: str, node: exp.Expr) -> None:
+    # Two underscores begin what a node adds by itself, such as row numbers; nobody else may call anything so.
+    if node.name.startswith("__"):
+        raise refuse(source, node, errors.UNKNOWN_COLUMN, name=node.name)
+
+
 def _check_word(source: str, node: exp.Expr) -> None:
     # A word is written out as it is; nothing may hide in one that was quoted.
     if not (node.name.isascii() and node.name.isalpha()):
@@ -311,7 +317,7 @@ _SPECIAL: Final[dict[type[exp.Expr], Callable[[str, Any], None]]] = {
     exp.Distinct: _check_distinct, exp.DataType: _check_type, exp.RegexpLike: _check_pattern, exp.Like: _check_pattern,
     exp.ILike: _check_pattern, exp.Extract: _check_unit, exp.TimestampTrunc: _check_unit, exp.DateTrunc: _check_unit,
     exp.DateDiff: _check_unit, exp.Interval: _check_unit, exp.Limit: _check_limit, exp.Offset: _check_limit,
-    exp.Array: _check_array, exp.WithinGroup: _check_within, exp.Var: _check_word, exp.DataTypeParam: _check_size_of_type,
+    exp.Array: _check_array, exp.WithinGroup: _check_within, exp.Var: _check_word, exp.Identifier: _check_name, exp.DataTypeParam: _check_size_of_type,
     exp.Literal: _check_number,
 }
 

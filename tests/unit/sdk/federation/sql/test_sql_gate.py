@@ -71,6 +71,8 @@ REFUSED = [
     ("SELECT count(secret) FROM air", "sql_column_not_granted", 1, None),
     ("SELECT count(nothing) FROM air", "sql_unknown_column", 1, 14),
     ("SELECT count(__row) FROM air", "sql_unknown_column", 1, 14),
+    ("SELECT count(*) FROM (SELECT year AS \"__r1\" FROM air) x JOIN days USING (year)", "sql_unknown_column", 1, None),
+    ("SELECT count(*) FROM (SELECT 0 AS __R1, year FROM air) x JOIN days ON x.year = days.year", "sql_unknown_column", 1, None),
     ("SELECT count(rowid) FROM air", "sql_unknown_column", 1, 14),
     ("SELECT count(air) FROM air", "sql_unknown_column", 1, 14),
     ("SELECT count(*) FROM water", "sql_unknown_relation", 1, 22),
