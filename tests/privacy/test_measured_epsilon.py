@@ -81,7 +81,7 @@ def scores(departments: LocalFederation, rho_nano: int, times: int, colluding: t
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["one person", "a person of many rows", "two of three departments collude"])
 def test_no_membership_test_does_better_than_announced(case: str) -> None:
-    rho_nano, times = 10**9, repetitions(25, 1000)
+    rho_nano, times = 10**9, repetitions(20, 1000)
     terms: dict[str, Any] = {"delta": DELTA}
     rows, colluding = 1, ()
     if case == "a person of many rows":

@@ -22,7 +22,7 @@ def test_errors_are_as_announced(honest_fraction: float, full: int) -> None:
     bins = np.histogram(cost[cost <= 60], bins=12, range=(0.0, 60.0))[0]
     errors: dict[str, list[float]] = defaultdict(list)
     with federation(tables, honest_fraction=honest_fraction) as departments:
-        for edition in range(repetitions(20, full)):
+        for edition in range(repetitions(12, full)):
             content = departments.run("statistics", {**PARAMS, "rho_nano": 10**8, "edition": str(edition)})
             errors["cohort"].append((content["rows"] - len(cost)) / content["privacy"]["rows_noise"]["sd"])
             for cell in (cell for table in content["tables"] for cell in table["cells"]):
