@@ -433,12 +433,13 @@ class _Search:
             mass = cover.joint.cells[self._index(range(len(cover.joint.shape)), flips)]
             sides[sign] = mass if sides[sign] is None else np.minimum(sides[sign], mass)
         free = tuple(range(len(self.axes), len(self.axes) + len(self.free)))
-        self.width = np.broadcast_to(sum(np.asarray(side.sum(axis=free)) for side in sides), shape)
+        self.width = np.broadcast_to(sum(np.asarray(side.sum(axis=free) if free else side) for side in sides), shape)
         cost = np.zeros(shape)
         possible = self.width >= need - 1e-9
         if not possible.any():
             return None
-        for at, place in self._cells():
+        self.changed = list(self._cells())
+        for at, place in self.changed:
             table = cover.tables[at]
             hidden = table.hidden[place]
             cost = cost + np.where(hidden, 0.0, cover.loss[at][place])
@@ -466,8 +467,9 @@ class _Search:
     def apply(self, where: tuple[int, ...]) -> None:
         """Hide the corners and note how wide they are now."""
         width = float(self.width[where])
-        for at, place in self._cells():
+        for at, place in self.changed:
             table = self.cover.tables[at]
-            cell = tuple(int(np.broadcast_to(part, self.width.shape)[where]) for part in place)
+            # Each part runs along one axis at most.
+            cell = tuple(int(part.ravel()[where[part.shape.index(part.size)] if part.size > 1 else 0]) for part in place)
             table.hidden[cell] = True
             table.certified[cell] = max(float(table.certified[cell]), width)
