@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import Final
@@ -23,7 +23,8 @@ MAX_DISTINCT: Final = 20_000
 MAX_MATRIX: Final = 16
 _WHOLE: Final = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _CONDITIONS: Final = (*grammar.COMPARISONS, *grammar.LOGIC, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Least,
-                      exp.Greatest, exp.IsNan)
+                      exp.Greatest, exp.IsNan, exp.Floor, exp.Ceil, exp.Round, exp.Sign, exp.IntDiv, exp.Mod, exp.Cast, exp.TryCast,
+                      exp.Exp, exp.Pow)
 _MOMENTS: Final = {
     exp.Variance: "var_samp", exp.VariancePop: "var_pop", exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp",
     exp.StddevPop: "stddev_pop",
@@ -292,9 +293,10 @@ class Splitter:
             self._condition(argument, f"({self._sql(argument)}) IS NOT NULL")
 
     def _condition(self, tree: exp.Expr, sql: str) -> None:
-        """Remember a condition inside an aggregate: the rows it picks are told apart from the others."""
-        if sql not in self.core.conditional:
-            self.core.conditional.append(sql)
+        """Remember a condition inside an aggregate, and those it is made of: the rows each picks are told apart."""
+        for one in dict.fromkeys([sql, *(self._sql(part) for part in _comparisons(tree))]):
+            if one not in self.core.conditional:
+                self.core.conditional.append(one)
         self.core.told_apart |= {found for column in tree.find_all(exp.Column) for found in behind(column, self.scope)}
 
     def _number(self, argument: exp.Expr, node: exp.Expr) -> str:
@@ -323,6 +325,18 @@ def _bare(tree: exp.Expr) -> exp.Expr:
     while isinstance(tree, exp.Paren):
         tree = tree.this
     return tree
+
+
+def _comparisons(tree: exp.Expr) -> Iterator[exp.Expr]:
+    """The conditions an expression looks at: comparisons, and what ``CASE x WHEN y`` compares."""
+    if isinstance(tree, grammar.COMPARISONS):
+        yield tree
+        return
+    if isinstance(tree, exp.Case) and tree.this is not None:
+        for branch in tree.args["ifs"]:
+            yield exp.EQ(this=tree.this.copy(), expression=branch.this.copy())
+    for child in tree.iter_expressions():
+        yield from _comparisons(child)
 
 
 def _is_small(tree: exp.Expr) -> bool:

@@ -209,6 +209,17 @@ def test_row_sets_are_the_rows_left_and_those_conditions_pick() -> None:
     assert sets["rows"].count == sum(1 for year in table["year"] if year in kept)
 
 
+@pytest.mark.parametrize("argument", [
+    "CASE WHEN x = 17 THEN 1000 ELSE 1 END", "CASE x WHEN 17 THEN 1000 ELSE 1 END", "x * floor(1 / (1 + abs(x - 17)))",
+    "CAST(x = 17 AS INT)", "1 + CAST(x = 17 AS INT)", "CASE WHEN year > 0 THEN CASE WHEN x = 17 THEN 5 ELSE 1 END END",
+])
+def test_the_guard_hears_of_rows_picked_inside_an_aggregate(argument: str) -> None:
+    tables = [{"city": ["east"] * 40, "year": [1] * 40, "x": [float(value) for value in range(40)], "word": ["w"] * 40} for _ in range(3)]
+    with _federation(tables) as federation, pytest.raises(NodeFailure) as refused:
+        federation.run("query", {"sql": f"SELECT sum({argument}) FROM t"})
+    assert refused.value.code == "differencing_refused"
+
+
 def test_a_department_that_declares_otherwise_says_so() -> None:
     params = prepare({"sql": "SELECT city, count(*) FROM t GROUP BY city"}, {"t": [_schema("east", "north")] * 3})
     with _federation(SHARED) as federation, pytest.raises(NodeFailure) as refused:
