@@ -15,7 +15,7 @@ from authlib.oauth2.rfc6749.errors import (
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6750 import BearerTokenValidator, InvalidTokenError
 from authlib.oauth2.rfc6750.errors import InsufficientScopeError
-from flask import Flask, Request, Response, make_response, request
+from flask import Flask, Request, Response, current_app, make_response, request
 
 from marketplace import db
 from marketplace.actor import Actor
@@ -136,6 +136,7 @@ def _load_token(token: str) -> _Token:
     return _Token(found)
 
 
+_SERVER = "shuyan_oauth"
 _protector = ResourceProtector()
 _protector.register_token_validator(_Validator())
 
@@ -163,22 +164,24 @@ def forget() -> None:
     _tokens.clear()
 
 
+# Limited here and not where it is registered: another app in the same process would count every request once more.
+@limiter.shared_limit(TOKEN_LIMIT, scope="oauth-token")  # type: ignore[untyped-decorator]
+@limiter.shared_limit(FAILED_TOKEN_LIMIT, scope="oauth-token-failed",  # type: ignore[untyped-decorator]
+                      deduct_when=lambda response: response.status_code == 401)
+def issue() -> Response:
+    """Errors here have the form of RFC 6749, section 5.2, which OAuth clients understand."""
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return make_response({"error": "invalid_request", "error_description":
+                              "Send application/x-www-form-urlencoded."}, 400)
+    response: Response = current_app.extensions[_SERVER].create_token_response()
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
 def register(app: Flask) -> None:
     """Add the token endpoint at ``/oauth/token``, and under the API's base for clients that know only that."""
     app.config["OAUTH2_TOKEN_EXPIRES_IN"] = {ClientCredentialsGrant.GRANT_TYPE: parties.TOKEN_SECONDS}
-    server = AuthorizationServer(app, query_client=_query_client, save_token=_save_token)
+    server = app.extensions[_SERVER] = AuthorizationServer(app, query_client=_query_client, save_token=_save_token)
     server.register_grant(_Grant)
-
-    @app.post("/oauth/token", endpoint="oauth_token")
-    @app.post("/api/v1/oauth/token", endpoint="oauth_token_v1")
-    @limiter.shared_limit(TOKEN_LIMIT, scope="oauth-token")  # type: ignore[untyped-decorator]
-    @limiter.shared_limit(FAILED_TOKEN_LIMIT, scope="oauth-token-failed",  # type: ignore[untyped-decorator]
-                          deduct_when=lambda response: response.status_code == 401)
-    def issue() -> Response:
-        """Errors here have the form of RFC 6749, section 5.2, which OAuth clients understand."""
-        if request.mimetype != "application/x-www-form-urlencoded":
-            return make_response({"error": "invalid_request", "error_description":
-                                  "Send application/x-www-form-urlencoded."}, 400)
-        response: Response = server.create_token_response()
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
+    app.post("/oauth/token", endpoint="oauth_token")(issue)
+    app.post("/api/v1/oauth/token", endpoint="oauth_token_v1")(issue)
