@@ -42,7 +42,6 @@ FORBIDDEN_GRADE = 4  # core data: no grant makes it available
 
 # Vectors longer than this are masked in a thread, so that heartbeats go on meanwhile.
 _LONG_VECTOR = 20_000
-_LONG_NOISE = 1_000  # an element of noise takes about 10 µs
 _REMEMBERED_RUNS = 10_000
 _MANY_ROWS = 10_000_000  # of remembered sets: they are compared in a thread
 _MAX_ID = 200
@@ -346,10 +345,8 @@ class TaskPipeline:
         request, planned = verified.request, verified.task.noise
         if planned is None:
             return _Noisy(budgeted, checked.words, guarded.memory)
-        if sum(verified.task.expect.values()) > _LONG_NOISE:
-            await asyncio.to_thread(add_noise, checked.words, planned)
-        else:
-            add_noise(checked.words, planned)
+        # An element takes about 10 µs, and the sampler a second to load when it is first needed.
+        await asyncio.to_thread(add_noise, checked.words, planned)
         return _Noisy(budgeted, self._budgets.keep(verified.task.question, request.participants, checked.words,
                                                    verified.grant.exp))
 
