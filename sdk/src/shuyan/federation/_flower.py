@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -54,6 +55,7 @@ _MASKED: Final = "masked"
 _RESULT: Final = "result"
 _QUESTION: Final = {EXPECT: "config_record", CONFIG: "config_record", ARRAYS: "array_record"}
 _NUMPY: Final = "numpy.ndarray"
+_NPY: Final = re.compile(rb"\x93NUMPY\x01\x00..\{'descr': '<f8', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n", re.DOTALL)
 _RING: Final = "shuyan.ring"  # how an Array of ring elements says it is not a serialised ndarray
 _TTL_SECONDS: Final = 3600.0
 _COORDINATOR: Final = 1
@@ -116,7 +118,7 @@ def question_parts(content: RecordDict) -> tuple[dict[str, Any], dict[str, Float
     """Configuration and arrays of a question made by :func:`question_content`."""
     config, arrays = content.get(CONFIG), content.get(ARRAYS)
     return (dict(config) if isinstance(config, ConfigRecord) else {},
-            {name: array.numpy() for name, array in arrays.items()} if isinstance(arrays, ArrayRecord) else {})
+            {name: _numpy(array) for name, array in arrays.items()} if isinstance(arrays, ArrayRecord) else {})
 
 
 class Outgoing:
@@ -170,7 +172,7 @@ def sum_reply(question: Message, vectors: Mapping[str, Floats], cohort: int, par
 
 def sums_of(message: Message) -> dict[str, Floats]:
     """The sums in a reply made by :func:`sum_reply`."""
-    return {name: array.numpy() for name, array in message.content[_VECTORS].items()}
+    return {name: _numpy(array) for name, array in message.content[_VECTORS].items()}
 
 
 def server_app(app: FederatedApp) -> ServerApp:
@@ -243,19 +245,47 @@ def _vectors(record: ProtoArrayRecord) -> dict[str, Floats]:
     """The arrays' values, as views; NumPy's own reader is not let near what the coordinator sent."""
     vectors: dict[str, Floats] = {}
     for item in record.items:
-        stream = io.BytesIO(item.value.data)
-        if item.value.stype != _NUMPY or item.key in vectors or np.lib.format.read_magic(stream) != (1, 0):
+        shape, start = _npy_header(item.value.data) or _any_header(item.value.data)
+        if item.value.stype != _NUMPY or item.key in vectors or len(shape) != 1:
             raise ValueError("not a question")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        if len(shape) != 1 or dtype != np.dtype("<f8") or len(item.value.data) != stream.tell() + 8 * shape[0]:
+        if item.value.dtype != "float64" or tuple(item.value.shape) != shape or len(item.value.data) != start + 8 * shape[0]:
             raise ValueError("not a question")
-        if item.value.dtype != "float64" or tuple(item.value.shape) != shape:
-            raise ValueError("not a question")
-        vector = np.frombuffer(item.value.data, dtype="<f8", offset=stream.tell())
+        vector = np.frombuffer(item.value.data, dtype="<f8", offset=start)
         if not np.isfinite(vector).all():
             raise ValueError("not a question")
         vectors[item.key] = vector
     return vectors
+
+
+def _npy_header(data: bytes) -> tuple[tuple[int, ...], int] | None:
+    """Shape and first byte of a float64 array as ``numpy.save`` writes it (format 1.0, C order); None of anything else.
+
+    NumPy parses the header as Python, and CPython 3.11's parser fails now and then where several threads use it
+    ("AST constructor recursion depth mismatch", python/cpython#106905).
+    """
+    found = _NPY.match(data)
+    if found is None or len(data) < found.end() or found.end() != 10 + int.from_bytes(data[8:10], "little"):
+        return None
+    return tuple(int(extent) for extent in found[1].split(b",") if extent.strip()), found.end()
+
+
+def _any_header(data: bytes) -> tuple[tuple[int, ...], int]:
+    """The same for other spellings of such an array's header; raises ValueError for anything else."""
+    stream = io.BytesIO(data)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not a question")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype != np.dtype("<f8"):
+        raise ValueError("not a question")
+    return shape, stream.tell()
+
+
+def _numpy(array: Array) -> np.ndarray[Any, Any]:
+    """What an Array holds."""
+    header = _npy_header(array.data) if array.stype == _NUMPY else None
+    if header is None or len(array.data) != header[1] + 8 * math.prod(header[0]):
+        return np.asarray(array.numpy())
+    return np.frombuffer(array.data, dtype="<f8", offset=header[1]).reshape(header[0]).copy()
 
 
 def answer(
@@ -279,7 +309,7 @@ def answer(
     used = rows["rows"] if isinstance(rows, ConfigRecord) else b""
     if not isinstance(used, bytes):
         raise ValueError("rows are handed over as bytes")
-    return PlainAnswer({name: array.numpy() for name, array in vectors.items()}, int(cohort["rows"]), used)
+    return PlainAnswer({name: _numpy(array) for name, array in vectors.items()}, int(cohort["rows"]), used)
 
 
 def reply(message: Message, vectors: Mapping[str, Floats], cohort: int, rows: bytes = b"") -> Message:
@@ -300,7 +330,7 @@ def reply(message: Message, vectors: Mapping[str, Floats], cohort: int, rows: by
 def arrays_of(message: Message) -> dict[str, Floats]:
     """The arrays that came with a question."""
     record = message.content.get(ARRAYS)
-    return {name: array.numpy() for name, array in record.items()} if isinstance(record, ArrayRecord) else {}
+    return {name: _numpy(array) for name, array in record.items()} if isinstance(record, ArrayRecord) else {}
 
 
 def masked_reply(data: bytes, words: Mapping[str, Words]) -> bytes:
