@@ -332,6 +332,8 @@ class _Planner:
             keys.append(resolved)
         distinct: list[exp.Expr] = []
         for key in keys:
+            while isinstance(key, exp.Paren):
+                key = key.this
             if key not in distinct:
                 distinct.append(key)
         if len(distinct) > grammar.MAX_KEYS:
@@ -404,7 +406,7 @@ class _Planner:
         group = select.args.get("group")
         for tree in group.expressions if group is not None else []:
             domain = self._domains.of(tree, scope)
-            if domain is None:
+            if domain is None or not domain.values:
                 raise refuse(self._source, tree, errors.NO_DOMAIN)
             title = tree.name if isinstance(tree, exp.Column) else tree.sql(dialect="duckdb")
             core.keys.append(Key(tree, domain, types(tree), title))

@@ -154,6 +154,8 @@ OUTER = [
     "SELECT a.year, s / c AS ratio FROM a JOIN b USING (year) ORDER BY 1",
     "WITH picked AS (SELECT year AS jahr, x * 2 AS z FROM t WHERE flag) SELECT jahr, sum(z) FROM picked GROUP BY 1 ORDER BY 1",
     "SELECT year, round(100 * avg(CAST(flag AS INT)), 3) || '%' AS share FROM t GROUP BY year ORDER BY share",
+    "SELECT year * 2 - 1 AS k, k + 1 AS j, count(*) FROM t GROUP BY k ORDER BY j",
+    "SELECT x > 0 AS p, count(*) FROM t WHERE x IS NOT NULL GROUP BY (p) ORDER BY 1",
     "SELECT y.year, n FROM (SELECT year, count(*) AS n FROM t GROUP BY year) AS y WHERE n > 0 ORDER BY n, 1",
     "SELECT year + 1 AS next, CASE WHEN count(*) > 10 THEN 'many' ELSE 'few' END AS size FROM t GROUP BY year ORDER BY year",
 ]
