@@ -44,6 +44,10 @@ LINES: Final[Mapping[str, Line]] = {
                            "Round {round}/{rounds}: {departments} departments have answered."),
     "round_loss": Line("第 {round}/{rounds} 轮：{departments} 家单位已应答，损失 {loss}。",
                        "Round {round}/{rounds}: {departments} departments have answered, loss {loss}."),
+    "membership_audited": Line(
+        "成员推断审计：{departments} 家单位以自有数据攻击模型，{passed} 家通过，{failed} 家未通过，{undecided} 家因记录太少无法判断。",
+        "Membership audit: {departments} departments attacked the model with their own rows; {passed} passed it, {failed} failed "
+        "it, {undecided} have too few rows to say."),
     "rounds_resumed": Line("前 {kept} 轮已完成，不再重新计算，由第 {round} 轮继续。",
                            "The first {kept} rounds were finished before and are not computed again; going on with round {round}."),
     "rounds_discarded": Line("第 {kept} 轮之后保存的结果不再适用，由各单位重新计算。",

@@ -13,9 +13,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from shuyan.federation import moments, problems, sketch
+from shuyan.federation import audit, moments, problems, sketch
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Limits, Progress, Question
-from shuyan.federation.apps.boosting import _model, _objectives
+from shuyan.federation.apps.boosting import (
+    _audit,  # noqa: F401  it answers one of the client app's questions
+    _model,
+    _objectives,
+)
 from shuyan.federation.apps.boosting._client import SCORE_CELLS, client_app
 from shuyan.federation.apps.boosting._content import BoostingContent
 from shuyan.federation.apps.boosting._grow import LEVEL, Grower, Grown
@@ -44,12 +48,14 @@ manifest = AppManifest(
         CELLS: {"counts": _COUNT},
         LEVEL: {"gradient": _STEPS, "hessian": _STEPS, "rows": _COUNT, "loss": _LOSS},
         FIT: {"loss": _LOSS, "hits": _COUNT, "scores": _COUNT},
+        audit.ACTION: audit.STATES,
     },
     questions={
         CELLS: Question(config={"bits": "integer"}, arrays=("cells",)),
         LEVEL: Question(config={"round": "integer", "quantum": "number", "measure": "boolean"},
                         arrays=("cuts", "sizes", "base", "trees", "nodes")),
         FIT: Question(config={"rounds": "integer"}, arrays=("cuts", "sizes", "base", "trees")),
+        audit.ACTION: Question(config={"least": "integer"}, arrays=("cuts", "sizes", "base", "trees")),
     },
     limits=Limits(memory_mb=2048),
 )
@@ -60,7 +66,7 @@ def arrays(params: BoostingParams, action: str) -> dict[str, int]:
     numeric, groups = len(params.numeric()), params.groups()
     if action == CELLS:
         return {"cells": numeric * params.capacity()}
-    if action not in (LEVEL, FIT):
+    if action not in (LEVEL, FIT, audit.ACTION):
         return {}
     lengths = {"cuts": numeric * (params.bins - 1), "sizes": numeric, "base": groups,
                "trees": params.rounds * groups * params.tree_length()}
@@ -71,7 +77,7 @@ def arrays(params: BoostingParams, action: str) -> dict[str, int]:
 
 def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[str, Any]:
     """Grow the trees and describe the model."""
-    grid.plan(len(sketch.LEVELS) + 2 + params.rounds * params.max_depth)
+    grid.plan(len(sketch.LEVELS) + 2 + params.rounds * params.max_depth + (params.audit is not None))
     limit = _limit(grid)
     least = max(grid.minimum_cohort, params.min_rows)
     profile = _profile(grid, params, least)
@@ -101,6 +107,7 @@ def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[
             _validation(fit.loss) >= _validation(losses[best - 1])
         ):
             fit = _evaluate(grid, params, grower, best, profile.variance)
+    audited = audit.ask(grid, params.audit, {**grower.given, "trees": _kept(grower, fit.rounds)}, {"least": least})
     rounds = [one.trees for one in grown[: fit.rounds]]
     return {
         "kind": "model", "family": "boosted_trees", "objective": params.objective, "target": params.target,
@@ -114,6 +121,7 @@ def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[
         "unused": [name for name, used in zip(params.features, varies, strict=True) if not used],
         "metrics": fit.metrics, "history": _history(losses[: len(rounds)]), "importance": _model.importance(params, rounds),
         "model": _model.xgboost_model(params, rounds, [cuts.get(name) for name in params.features], base_scores),
+        **audited,
     }
 
 
@@ -283,9 +291,7 @@ def _evaluate(grid: SecureGrid, params: BoostingParams, grower: Grower, rounds: 
         expect["hits"] = 2
     if params.objective == "binary:logistic":
         expect["scores"] = 4 * SCORE_CELLS
-    trees = grower.trees.array.copy()
-    trees[len(grower.trees.before(rounds)) :] = 0
-    total = grid.secure_sum(FIT, expect=expect, config={"rounds": rounds}, arrays={**grower.given, "trees": trees})
+    total = grid.secure_sum(FIT, expect=expect, config={"rounds": rounds}, arrays={**grower.given, "trees": _kept(grower, rounds)})
     loss = total["loss"]
     _tell(grid, loss, len(total.participants))
     metrics: dict[str, Any] = {}
@@ -305,6 +311,13 @@ def _evaluate(grid: SecureGrid, params: BoostingParams, grower: Grower, rounds: 
                 measured["r2"] = 1 - mean / variance
         metrics[name] = measured
     return _Fit(rounds, loss, metrics, total.cohort, len(total.participants))
+
+
+def _kept(grower: Grower, rounds: int) -> Floats:
+    """The trees of the first so many rounds, and noughts for the others."""
+    trees = grower.trees.array.copy()
+    trees[len(grower.trees.before(rounds)) :] = 0
+    return trees
 
 
 def _ranked(scores: Floats) -> dict[str, float]:

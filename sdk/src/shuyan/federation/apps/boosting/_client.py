@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from flwr.app import Context, Message
@@ -11,7 +12,7 @@ from flwr.clientapp import ClientApp
 from shuyan.federation import _flower, moments, sketch
 from shuyan.federation.apps.boosting import _objectives
 from shuyan.federation.apps.boosting._params import BoostingParams
-from shuyan.federation.apps.boosting._state import rows_of, state_of
+from shuyan.federation.apps.boosting._state import State, rows_of, state_of
 from shuyan.federation.apps.boosting._trees import TreeArray
 from shuyan.federation.ring import Floats
 
@@ -63,10 +64,17 @@ def train_level(message: Message, context: Context) -> Message:
     """Histograms at places of the growing trees; at the root also the losses of what the trees before it say."""
     params: BoostingParams = context.params
     config, arrays = message.content[_flower.CONFIG], _flower.arrays_of(message)
+    state = state_of(context.inputs, params, arrays["cuts"], arrays["sizes"], arrays["base"])
+    return _flower.reply(message, train_answer(params, state, config, arrays), len(state.rows.target), state.rows.sets)
+
+
+def train_answer(
+    params: BoostingParams, state: State, config: Mapping[str, Any], arrays: Mapping[str, Floats]
+) -> dict[str, Floats]:
+    """The vectors of one answer about a level of the growing trees."""
     round_, quantum = int(config["round"]), float(config["quantum"])
     if not 0 <= round_ < params.rounds or not quantum > 0:
         raise ValueError("not a round")
-    state = state_of(context.inputs, params, arrays["cuts"], arrays["sizes"], arrays["base"])
     trees = TreeArray(params, arrays["trees"])
     state.finish(trees, round_)
     state.grow(trees, round_, quantum)
@@ -77,7 +85,7 @@ def train_level(message: Message, context: Context) -> Message:
         vectors["hessian"] = _joined([item[1] for item in found])
     if bool(config["measure"]):
         vectors["loss"] = state.losses()
-    return _flower.reply(message, vectors, len(state.rows.target), state.rows.sets)
+    return vectors
 
 
 @client_app.evaluate("fit")  # type: ignore[untyped-decorator,unused-ignore]

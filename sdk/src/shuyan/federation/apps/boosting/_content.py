@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shuyan.federation.apps.boosting._params import Objective
+from shuyan.federation.audit import AuditContent
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digits = Annotated[str, Field(max_length=24, pattern=r"^[0-9.E+-]+$")]
@@ -201,3 +202,4 @@ class BoostingContent(_Strict):
     history: list[Step]
     importance: list[Importance]
     model: XGBoostModel
+    audit: AuditContent | None = None

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
+from shuyan.federation.audit.params import MembershipAudit
 from shuyan.problems import ProblemError
 
 Objective = Literal["binary:logistic", "reg:squarederror", "multi:softprob", "count:poisson"]
@@ -35,6 +36,8 @@ class BoostingParams(BaseModel):
         validation: the share of rows kept apart to measure on, chosen by a hash of their number in the source.
         early_stopping_rounds: stop once the validation loss has not fallen for so many rounds, and keep the best.
         seed: of row and column samples, and of the validation rows.
+        audit: every department attacks the model with its own rows, of which a share is kept apart where ``validation`` keeps
+            none.
         domains: the values of each category.
     """
 
@@ -64,6 +67,7 @@ class BoostingParams(BaseModel):
     validation: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False)
     early_stopping_rounds: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**53)
+    audit: MembershipAudit | None = None
     domains: dict[str, list[str]] = Field(default={})
 
     @model_validator(mode="after")
@@ -79,6 +83,8 @@ class BoostingParams(BaseModel):
             raise ValueError("a monotone feature must be one of the numeric features")
         if (self.objective == "multi:softprob") != (self.groups() > 1):
             raise ValueError("classes are for multi:softprob, which needs at least two")
+        if self.audit is not None and self.validation == 0:
+            object.__setattr__(self, "validation", self.audit.holdout)
         if self.early_stopping_rounds is not None and self.validation == 0:
             raise ValueError("early stopping needs validation rows")
         if self.base_score is not None and not self._base_fits(self.base_score):

@@ -17,9 +17,12 @@ from typing import Any, Final
 import numpy as np
 from flwr.app import Array, ArrayRecord
 
-from shuyan.federation import moments, problems
+from shuyan.federation import audit, moments, problems
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Limits, Progress, Question
-from shuyan.federation.apps.network import _rows
+from shuyan.federation.apps.network import (
+    _audit,  # noqa: F401  it answers one of the client app's questions
+    _rows,
+)
 from shuyan.federation.apps.network._client import STEP_BITS, client_app, evaluator, network
 from shuyan.federation.apps.network._content import NetworkContent
 from shuyan.federation.apps.network._params import NetworkParams, needs
@@ -47,10 +50,12 @@ manifest = AppManifest(
         MOMENTS: {"sum": moments.SUM, "square": moments.SQUARE, "apart": _COUNT, "classes": _COUNT},
         STEP: {"update": _UPDATE, "loss": _LOSS},
         FIT: {"counts": evaluation.COUNTS, "sums": evaluation.SUMS, "loss": _LOSS},
+        audit.ACTION: audit.STATES,
     },
     questions={
         STEP: Question(config={"round": "integer", "measure": "boolean"}, arrays=("weights", "mean", "sd")),
         FIT: Question(arrays=("weights", "mean", "sd")),
+        audit.ACTION: Question(arrays=("weights", "mean", "sd")),
     },
     limits=Limits(memory_mb=2048),
 )
@@ -73,7 +78,7 @@ def sensitivities(params: NetworkParams, action: str, terms: PrivacyTerms) -> Ma
     if action != STEP:
         raise ProblemError(problems.BAD_PARAMS, field="standardise", where="standardise")
     for field, fits in (("update", params.update == "gradient"), ("row_clip", params.row_clip is not None),
-                        ("standardise", params.standardise == "bounds"), ("validation", params.validation == 0)):
+                        ("standardise", params.standardise == "bounds"), ("audit", params.audit is None), ("validation", params.validation == 0)):
         if not fits:
             raise ProblemError(problems.BAD_PARAMS, field=field, where=field)
     rounding = math.sqrt(params.weights()) * 2.0 ** -(STEP_BITS + 1)
@@ -136,7 +141,7 @@ def serve(grid: SecureGrid, params: NetworkParams, progress: Progress) -> dict[s
     """Train and describe a network."""
     if grid.noisy and grid.privacy is not None:
         sensitivities(params, STEP, grid.privacy)  # says what does not fit before anything is spent
-    grid.plan(params.rounds + (0 if grid.noisy else 2))
+    grid.plan(params.rounds + (0 if grid.noisy else 2) + (params.audit is not None))
     training = _Training(grid, params, {} if grid.noisy else _prepared(grid, params))
     shape = network(params)
     start = ArrayRecord({"weights": Array(shape.first(params.seed))})
@@ -145,6 +150,7 @@ def serve(grid: SecureGrid, params: NetworkParams, progress: Progress) -> dict[s
     if not np.isfinite(weights).all():
         raise ProblemError(problems.TRAINING_DIVERGED)
     metrics = {} if grid.noisy else training.evaluate(weights)
+    audited = audit.ask(grid, params.audit, {"weights": weights, **training.given})
     mean, sd = _rows.scaling(params, training.given)
     return {
         "kind": "model", "family": "neural_network", "task": params.task, "target": params.target,
@@ -154,7 +160,7 @@ def serve(grid: SecureGrid, params: NetworkParams, progress: Progress) -> dict[s
         **({"scale": {"mean": float(mean[-1]), "sd": float(sd[-1])}} if params.task == "number" else {}),
         "strategy": params.strategy, "rows": training.rows, "departments": training.departments, "rounds": params.rounds,
         "converged": False, "metrics": metrics, "history": [_means(loss, "train", "validation") for loss in training.losses],
-        **_spent(grid),
+        **_spent(grid), **audited,
     }
 
 

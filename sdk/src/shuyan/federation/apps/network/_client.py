@@ -60,7 +60,7 @@ def train_step(message: Message, context: Context) -> Message:
     if params.update == "gradient":
         update = _gradient(shape, weights, rows, params)
     else:
-        update = _trained(shape, weights, rows, params, int(config["round"])) * rows.trained
+        update = trained(shape, weights, rows, params, int(config["round"])) * rows.trained
     vectors = {"update": update}
     if bool(config["measure"]):
         vectors["loss"] = _losses(shape, weights, rows)
@@ -92,7 +92,7 @@ def _gradient(shape: Network, weights: Floats, rows: _rows.Rows, params: Network
     return np.ldexp(total, -STEP_BITS)
 
 
-def _trained(shape: Network, start: Floats, rows: _rows.Rows, params: NetworkParams, round_: int) -> Floats:
+def trained(shape: Network, start: Floats, rows: _rows.Rows, params: NetworkParams, round_: int) -> Floats:
     """By how much the weights change in a department's own training, clipped."""
     weights, velocity = start.copy(), np.zeros(shape.size)
     inputs, target = rows.inputs[: rows.trained], rows.target[: rows.trained]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from shuyan.federation.audit import AuditContent
 from shuyan.federation.learning.content import BinaryMetrics, ClassesMetrics, Number, NumbersMetrics, Shape
 
 
@@ -87,3 +88,4 @@ class NetworkContent(Shape):
     metrics: Metrics
     history: list[Step]
     privacy: Spent | None = None
+    audit: AuditContent | None = None

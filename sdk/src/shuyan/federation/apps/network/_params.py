@@ -8,6 +8,7 @@ from typing import Final, Literal
 from pydantic import Field, model_validator
 
 from shuyan.federation.apps.base import Need
+from shuyan.federation.audit.params import MembershipAudit
 from shuyan.federation.privacy import NoisyParams
 
 _MAX_WEIGHTS: Final = 90_000
@@ -30,6 +31,8 @@ class NetworkParams(NoisyParams):
             ``bounds``, which tell nothing of the data; differential privacy needs the latter.
         validation: the share of rows kept apart to measure on, chosen by a hash of their number in the source.
         seed: of the first weights, the order of rows and the validation rows.
+        audit: every department attacks the network with its own rows, of which a share is kept apart where ``validation`` keeps
+            none. Not with differential privacy, which bounds by itself what an attack can tell.
     """
 
     resource: str = Field(min_length=1)
@@ -57,6 +60,7 @@ class NetworkParams(NoisyParams):
     standardise: Literal["pooled", "bounds"] = "pooled"
     validation: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False)
     seed: int = Field(default=0, ge=0, lt=2**53)
+    audit: MembershipAudit | None = None
     domains: dict[str, list[str]] = Field(default={})
 
     @model_validator(mode="after")
@@ -69,6 +73,8 @@ class NetworkParams(NoisyParams):
             raise ValueError("classes are for the task of that name, which needs their number")
         if any(not 1 <= width <= 512 for width in self.hidden):
             raise ValueError("a hidden layer has 1 to 512 units")
+        if self.audit is not None and self.validation == 0:
+            object.__setattr__(self, "validation", self.audit.holdout)
         if self.standardise == "bounds" and not set(self.scaled()) <= self.bounds.keys():
             raise ValueError("standardising by bounds needs the bounds of every number")
         if self.weights() > _MAX_WEIGHTS:

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord
 
-from shuyan.federation import moments
+from shuyan.federation import audit, moments
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress, Question
-from shuyan.federation.apps.regression import _result, _setup
+from shuyan.federation.apps.regression import (
+    _audit,  # noqa: F401  it answers one of the client app's questions
+    _result,
+    _setup,
+)
 from shuyan.federation.apps.regression._client import client_app, layout
 from shuyan.federation.apps.regression._content import RegressionContent
 from shuyan.federation.apps.regression._evaluators import evaluator
@@ -47,12 +51,14 @@ manifest = AppManifest(
         NEWTON: {"gradient": _DERIVATIVE, "hessian": _DERIVATIVE, "loss": _DERIVATIVE},
         FIT: {**_TALLIES, "present": evaluation.COUNTS},
         OWN: _TALLIES,
+        audit.ACTION: audit.STATES,
     },
     questions={
         MEDIANS: Question(arrays=("edges",)),
         NEWTON: Question(arrays=("weights", "classes", *_SCALING)),
         FIT: Question(arrays=("weights", "classes", "centre", *_SCALING)),
         OWN: Question(config={"departments": "integer"}, arrays=("weights", "classes", "centre", *_SCALING)),
+        audit.ACTION: Question(arrays=("weights", "classes", *_SCALING)),
     },
 )
 
@@ -68,7 +74,7 @@ def arrays(params: RegressionParams, action: str) -> dict[str, int]:
     lengths = scaling_lengths(params, pooled=params.standardise != "department") | {"weights": fits * params.size()}
     if params.family == "multinomial":
         lengths["classes"] = fits * len(params.classes())
-    if action != NEWTON and params.family in ("linear", "poisson"):
+    if action not in (NEWTON, audit.ACTION) and params.family in ("linear", "poisson"):
         lengths["centre"] = 1
     return lengths
 
@@ -86,7 +92,7 @@ def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dic
     strategy = Newton(optimisers, constant, grid.tell)
     start = ArrayRecord({"weights": Array(strategy.weights())})
     strategy.start(grid, start, num_rounds=params.max_rounds)
-    grid.plan(grid.round + 1 + grid.own_figures)
+    grid.plan(grid.round + 1 + grid.own_figures + (params.audit is not None))
     grid.tell("converged" if optimisers[0].converged else "not_converged", rounds=strategy.rounds)
 
     centre = _setup.centre(params, described[0])
@@ -94,7 +100,8 @@ def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dic
     found = _evaluate(grid, params, given)
     found["departments"] = _departments(grid, params, given) if grid.own_figures else None
     sole = {} if grid.own_figures else grid.sole_values(params.resource)
-    return _result.content(params, described[0], fitted[0], optimisers, found, strategy.rounds, sole)
+    audited = audit.ask(grid, params.audit, {name: array for name, array in given.items() if name != "centre"})
+    return _result.content(params, described[0], fitted[0], optimisers, found, strategy.rounds, sole) | audited
 
 
 def _preprocess(grid: SecureGrid, params: RegressionParams) -> tuple[list[Described], list[Fitted]]:

@@ -42,7 +42,7 @@ def query_profile(message: Message, context: Context) -> Message:
 def query_medians(message: Message, context: Context) -> Message:
     """How many values are at most each edge."""
     params: RegressionParams = context.params
-    rows = _usable(context)
+    rows = usable(context)
     below = medians.at_most(rows, params, _flower.arrays_of(message)["edges"])
     parts = splits.training(params.split)[0]
     return _flower.reply(message, {"below": below}, int(rows.among(parts).sum()),
@@ -54,13 +54,13 @@ def train_newton(message: Message, context: Context) -> Message:
     """Gradient, Hessian (upper triangle by rows) and loss at the given weights, fit after fit; intercepts come last."""
     params: RegressionParams = context.params
     arrays = _flower.arrays_of(message)
-    rows = _usable(context)
+    rows = usable(context)
     design = Design.cached(context.inputs, rows, params, Scaling.of(params, arrays))
     gradients, hessians, losses = [], [], []
-    for fit, weights in enumerate(_weights(params, arrays)):
+    for fit, weights in enumerate(weights_of(params, arrays)):
         chosen, matrix = design.training(fit)
         gradient, hessian, loss = _losses.derivatives(
-            params.family, matrix, rows.target[chosen], _offset(rows, params, chosen), weights, _allowed(params, arrays, fit))
+            params.family, matrix, rows.target[chosen], offset_of(rows, params, chosen), weights, _allowed(params, arrays, fit))
         gradients.append(gradient)
         hessians.append(hessian)
         losses.append(loss)
@@ -103,12 +103,12 @@ def _evaluate(
 ) -> tuple[Frame, Tally]:
     params: RegressionParams = context.params
     arrays = _flower.arrays_of(message)
-    rows = _usable(context)
+    rows = usable(context)
     design = Design.cached(context.inputs, rows, params, Scaling.of(params, arrays))
     tallies = []
     for fit, parts in groups:
         chosen, matrix = design.rows(fit, parts)
-        weights, target = _weights(params, arrays)[fit], rows.target[chosen]
+        weights, target = weights_of(params, arrays)[fit], rows.target[chosen]
         if isinstance(one, Classes):
             tallies.append(one.tally(_losses.probabilities(matrix, weights, _allowed(params, arrays, fit)), target))
             continue
@@ -116,7 +116,7 @@ def _evaluate(
         if isinstance(one, Binary):
             tallies.append(one.tally(linear, target))
         elif isinstance(one, Numbers) and one.poisson:
-            offset = _offset(rows, params, chosen)
+            offset = offset_of(rows, params, chosen)
             shift = np.zeros(len(target)) if offset is None else offset
             limit = _losses.LARGEST_LOG_MEAN
             tallies.append(one.tally(np.exp(np.minimum(linear + shift, limit)), target,
@@ -126,7 +126,7 @@ def _evaluate(
     return rows, Tally.joined(tallies)
 
 
-def _weights(params: RegressionParams, arrays: dict[str, Floats]) -> Floats:
+def weights_of(params: RegressionParams, arrays: dict[str, Floats]) -> Floats:
     """Shape (fits, blocks, p + 1)."""
     return arrays["weights"].reshape(splits.fits(params.split), params.blocks(), -1)
 
@@ -135,7 +135,7 @@ def _allowed(params: RegressionParams, arrays: dict[str, Floats], fit: int) -> F
     return arrays["classes"].reshape(splits.fits(params.split), -1)[fit] if params.family == "multinomial" else None
 
 
-def _offset(rows: Frame, params: RegressionParams, chosen: np.ndarray | slice) -> Floats | None:
+def offset_of(rows: Frame, params: RegressionParams, chosen: np.ndarray | slice) -> Floats | None:
     if rows.offset is None:
         return None
     offset = rows.offset[chosen]
@@ -156,7 +156,7 @@ def _frame(context: Context) -> Frame:
     return rows
 
 
-def _usable(context: Context) -> Frame:
+def usable(context: Context) -> Frame:
     """The usable rows, of which there must be some."""
     rows = _frame(context)
     if not len(rows):

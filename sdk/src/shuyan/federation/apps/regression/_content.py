@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from shuyan.federation.audit import AuditContent
 from shuyan.federation.learning.content import (
     BinaryMetrics,
     ClassesMetrics,
@@ -99,6 +100,7 @@ class RegressionContent(Shape):
     inference: Inference
     evaluation: Evaluation
     warnings: list[Notice]
+    audit: AuditContent | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> RegressionContent:

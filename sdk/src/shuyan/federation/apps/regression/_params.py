@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
+from shuyan.federation.audit.params import MembershipAudit
 from shuyan.federation.learning.columns import LearningParams, Term
+from shuyan.federation.learning.split import Split
 from shuyan.problems import ProblemError
 
 __all__ = ["RegressionParams", "Term", "needs"]
@@ -32,6 +34,8 @@ class RegressionParams(LearningParams):
             pooled values are then used for scoring), or on inputs as they are (``none``).
         confidence: of the intervals.
         threshold: probability from which a row counts as class 1 in the evaluation.
+        audit: every department attacks the model with its own rows, of which a share is held out where ``split`` holds out
+            none.
     """
 
     family: Literal["logistic", "linear", "multinomial", "poisson"]
@@ -44,6 +48,7 @@ class RegressionParams(LearningParams):
     standardise: Literal["pooled", "department", "none"] = "pooled"
     confidence: float = Field(default=0.95, gt=0, lt=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
+    audit: MembershipAudit | None = None
 
     @model_validator(mode="after")
     def _regression_consistent(self) -> RegressionParams:
@@ -53,6 +58,10 @@ class RegressionParams(LearningParams):
             raise ValueError("an offset or an exposure, not both")
         if self.offset_column in {*self.features, self.target}:
             raise ValueError("the offset or exposure cannot be a feature or the target as well")
+        if self.audit is not None and self.split is None:
+            object.__setattr__(self, "split", Split(fraction=self.audit.holdout))
+        if self.audit is not None and self.split is not None and self.split.folds:
+            raise ValueError("an audit needs rows that the model is not trained on, and folds leave none")
         return self
 
     @property
