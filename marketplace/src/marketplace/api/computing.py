@@ -158,9 +158,12 @@ def _job(row: Any) -> dict[str, Any]:
 @scope("jobs")
 def submit(body: JobIn) -> tuple[dict[str, Any], int]:
     key = required_key()
+    with db.reading() as session:
+        checked = computing.check_job(session, actor(), grant_id=body.grant_id, app=body.app, params=body.params,
+                                      idempotency_key=key)
     with db.transaction() as session:
         return _job(computing.submit_job(session, actor(), grant_id=body.grant_id, app=body.app, params=body.params,
-                                         title=body.title, idempotency_key=key, fresh=body.fresh)), 201
+                                         title=body.title, idempotency_key=key, fresh=body.fresh, checked=checked)), 201
 
 
 def _explained(grant_id: str, app: str, params: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM, Actor
+from marketplace.authorisation import service as authorisation
 from marketplace.computing import rounds, rules, submission
 from marketplace.computing.errors import KEY_INVALID, RESULT_NOT_RELEASED
-from marketplace.computing.models import EgressReview, Job, JobLog, JobOutput
+from marketplace.computing.models import EgressReview, Job, JobLog, JobOutput, Run
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
@@ -20,7 +21,7 @@ from shuyan.problems import ProblemError
 
 
 def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, params: dict[str, Any], title: str = "",
-               idempotency_key: str, fresh: bool = False) -> Job:
+               idempotency_key: str, fresh: bool = False, checked: submission.Checked | None = None) -> Job:
     """Queue a job under a grant. The same key with the same body is the same job; nothing is queued twice.
 
     ``params`` are checked by the app's own model and against grant and catalogue; the declared values of every
@@ -31,6 +32,7 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
 
     Args:
         fresh: compute it again all the same. Answers with noise are never bought twice, whatever is asked.
+        checked: what :func:`check_job` found of the same job a moment before, so that no writer waits for it.
 
     Raises:
         ProblemError: ``not_allowed``; ``idempotency_mismatch``; ``not_found`` or ``grant_…`` if the grant cannot be
@@ -45,7 +47,10 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
                                        **({"fresh": True} if fresh else {}))
     if earlier := _same_key(session, actor.organisation_id, idempotency_key):
         return _same_or_mismatch(earlier, digest)
-    checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
+    if checked is None:
+        checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
+    else:
+        authorisation.usable_grant(session, grant_id, utc_now())
     job = Job(id=new_id("job"), organisation_id=actor.organisation_id, submitted_by=actor.label, grant_id=grant_id,
               title=rules.clean_text(title.strip(), 200), app_name=app, app_digest=checked.app_digest, params=checked.params,
               resources=checked.resources, idempotency_key=idempotency_key, request_digest=digest,
@@ -73,6 +78,23 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
     trust.append(session, Tag.JOB_SUBMITTED, actor, job.id, related=[grant_id, job.organisation_id,
                                                                      *([earlier.id] if earlier else [])], data=data)
     return job
+
+
+def check_job(session: Session, actor: Actor, *, grant_id: str, app: str, params: dict[str, Any],
+              idempotency_key: str) -> submission.Checked | None:
+    """All of :func:`submit_job` that takes its time, to be done before a transaction that writes; nothing is changed.
+
+    Returns:
+        what to hand to :func:`submit_job`; ``None`` where the key is one that was used, and it will say what is to be done.
+
+    Raises:
+        ProblemError: see :func:`submit_job`.
+    """
+    if not rules.may_submit(actor) or actor.organisation_id is None:
+        raise ProblemError("not_allowed")
+    if _same_key(session, actor.organisation_id, idempotency_key):
+        return None
+    return submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
 
 
 def answered_job(session: Session, organisation_id: str, question_digest: str) -> Job | None:
@@ -115,8 +137,8 @@ def get_job(session: Session, actor: Actor, job_id: str) -> Job:
     return job
 
 
-def list_jobs(session: Session, actor: Actor, *, status: str | None = None, cursor: str | None = None,
-              limit: int = 20) -> tuple[list[Job], str | None]:
+def list_jobs(session: Session, actor: Actor, *, status: str | None = None, app: str | None = None,
+              grant_id: str | None = None, cursor: str | None = None, limit: int = 20) -> tuple[list[Job], str | None]:
     """Jobs the actor may see, newest first, and the cursor of the next page (``None`` on the last)."""
     if actor.party == "public":
         raise ProblemError("not_signed_in")
@@ -125,6 +147,10 @@ def list_jobs(session: Session, actor: Actor, *, status: str | None = None, curs
         query = query.where(Job.organisation_id == actor.organisation_id)
     if status:
         query = query.where(Job.status == status)
+    if app:
+        query = query.where(Job.app_name == app)
+    if grant_id:
+        query = query.where(Job.grant_id == grant_id)
     if cursor:
         query = query.where(col(Job.id) < cursor)
     rows = list(session.exec(query.limit(limit + 1)))
@@ -144,6 +170,13 @@ def job_log(session: Session, actor: Actor, job_id: str, after: int = 0) -> list
     get_job(session, actor, job_id)
     query = select(JobLog).where(JobLog.job_id == job_id, col(JobLog.sequence) > after)
     return list(session.exec(query.order_by(col(JobLog.sequence))))
+
+
+def taking_part(session: Session, actor: Actor, job_id: str) -> list[str]:
+    """Node ids of the departments in the latest attempt at a job; empty before the first."""
+    job = get_job(session, actor, job_id)
+    run = session.exec(select(Run).where(Run.job_id == (job.reused_from or job.id)).order_by(col(Run.attempt).desc()).limit(1)).first()
+    return list(run.participants) if run else []
 
 
 def job_result(session: Session, actor: Actor, job_id: str) -> JobOutput:

@@ -12,6 +12,7 @@ from marketplace.computing.gallery import AppCard, get_app, list_apps
 from marketplace.computing.jobs import (
     approved_output,
     cancel_job,
+    check_job,
     find_job,
     get_job,
     job_actions,
@@ -21,6 +22,7 @@ from marketplace.computing.jobs import (
     output_digest,
     resources_of,
     submit_job,
+    taking_part,
 )
 from marketplace.computing.nodes import (
     Invitation,
@@ -52,6 +54,7 @@ __all__ = [
     "ReviewDetail",
     "approved_output",
     "cancel_job",
+    "check_job",
     "decide_review",
     "explain",
     "failure_sentence",
@@ -80,4 +83,5 @@ __all__ = [
     "review_of_job",
     "revoke_node",
     "submit_job",
+    "taking_part",
 ]

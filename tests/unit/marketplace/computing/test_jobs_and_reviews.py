@@ -12,6 +12,7 @@ from tests.factories.federation import PARAMS, Zone
 
 from marketplace import db
 from marketplace.actor import SYSTEM, Actor
+from marketplace.authorisation.models import GrantRecord
 from marketplace.catalogue.models import DataResource
 from marketplace.computing import runs, submission
 from marketplace.computing import service as computing
@@ -227,3 +228,20 @@ def test_noise_is_never_bought_twice(small_market: Zone, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(submission, "check", noisy)
     assert reused(submit(market, "again", fresh=True)) == first
+
+
+def test_what_takes_time_can_be_done_before_anything_is_written(small_market: Zone) -> None:
+    market = small_market
+    with db.reading() as session:
+        checked = computing.check_job(session, market.developer, grant_id=market.grant_id, app="statistics", params=PARAMS,
+                                      idempotency_key="k")
+    first = submit(market, checked=checked)
+    with db.reading() as session:  # a key that was used says by itself what is to be done
+        assert computing.check_job(session, market.developer, grant_id="none", app="none", params={}, idempotency_key="k") is None
+    assert submit(market, checked=None) == first
+    with db.transaction() as session:
+        session.get_one(GrantRecord, market.grant_id).status = "revoked"
+    with pytest.raises(ProblemError, match="grant_revoked"):
+        submit(market, "later", checked=checked)
+    with db.reading() as session, pytest.raises(ProblemError, match="not_allowed"):
+        computing.check_job(session, Actor("public"), grant_id="g", app="statistics", params={}, idempotency_key="k")
