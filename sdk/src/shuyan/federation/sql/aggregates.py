@@ -312,8 +312,9 @@ class Splitter:
 
     def _value(self, argument: exp.Expr) -> str:
         """A number to sum. One that is worked out must not be able to make a sum overflow: that would be told."""
-        sql = self._sql(argument)
-        if isinstance(_bare(argument), exp.Column) or self.types(argument) == "BOOLEAN" or _is_small(_bare(argument)):
+        sql, tree = self._sql(argument), _bare(argument)
+        granted = isinstance(tree, exp.Column) and bool(self.scope.field(tree).resource)
+        if granted or self.types(argument) == "BOOLEAN" or _is_small(tree):
             return sql
         return f"CASE WHEN abs({sql}) <= 1e15 THEN {sql} END"
 

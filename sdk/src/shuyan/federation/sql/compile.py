@@ -22,6 +22,8 @@ _NEVER_FAILS: Final = (
     exp.Interval, exp.Var, exp.DataType, exp.DataTypeParam, exp.Identifier, exp.Year, exp.Quarter, exp.Month, exp.Day,
     exp.Hour, exp.Minute, exp.Escape, exp.Star, exp.TableAlias,
 )
+_SUMMED: Final = (exp.Sum, exp.Avg, exp.Variance, exp.VariancePop, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.CovarPop,
+                  exp.CovarSamp, exp.Corr)
 _THROUGH: Final = (*grammar.COMPARISONS, *grammar.LOGIC, exp.Paren)
 
 
@@ -96,7 +98,9 @@ def _guard_groups(select: exp.Select) -> exp.Select:
     if having is not None:
         outer.set("where", exp.Where(this=outside(having.this)))
     items = [exp.alias_(guarded(key), f"k{place}", quoted=True) for place, key in enumerate(keys)]
-    items += [exp.alias_(_guard_arguments(node), f"a{place}", quoted=True) for place, node in enumerate(found)]
+    tables = {place.this.alias_or_name.lower() for place in [select.args["from_"], *(select.args.get("joins") or [])]
+              if isinstance(place.this, exp.Table)}
+    items += [exp.alias_(_guard_arguments(node, tables), f"a{place}", quoted=True) for place, node in enumerate(found)]
     inner = exp.Select(expressions=items or [exp.alias_(exp.Count(this=exp.Star()), "n", quoted=True)],
                        from_=select.args["from_"], joins=select.args.get("joins"), where=select.args.get("where"))
     if keys:
@@ -106,17 +110,29 @@ def _guard_groups(select: exp.Select) -> exp.Select:
     return outer
 
 
-def _guard_arguments(tree: exp.Expr) -> exp.Expr:
-    """An aggregate, with FILTER and all, whose arguments are guarded."""
+def _guard_arguments(tree: exp.Expr, tables: set[str]) -> exp.Expr:
+    """An aggregate, with FILTER and all, whose arguments are guarded.
+
+    Args:
+        tables: names of granted resources; what is worked out, and not a column of theirs, must not make a sum overflow.
+    """
     holder = exp.Paren(this=tree.copy())
     for node in list(holder.walk()):
         if is_aggregate(node) or isinstance(node, (exp.Where, exp.Ordered)):
             for name, value in list(node.args.items()):
                 if isinstance(value, exp.Expr) and not isinstance(value, (exp.Star, exp.Distinct, exp.Literal, exp.Array)):
-                    node.set(name, guarded(value))
+                    safe = guarded(value)
+                    if isinstance(node, _SUMMED) and not (isinstance(value, exp.Column) and value.table.lower() in tables):
+                        safe = _capped(safe)
+                    node.set(name, safe)
     result: exp.Expr = holder.this
     result.pop()
     return result
+
+
+def _capped(tree: exp.Expr) -> exp.Expr:
+    size = exp.Abs(this=exp.Cast(this=tree.copy(), to=exp.DataType.build("DOUBLE")))
+    return exp.Case(ifs=[exp.If(this=exp.LTE(this=size, expression=exp.Literal.number("1e15")), true=tree)])
 
 
 def from_sql(core: Core, finite: bool = False) -> str:

@@ -123,6 +123,17 @@ def test_one_row_cannot_make_a_query_fail() -> None:
                     assert refused.code in ("cohort_too_small", "differencing_refused"), sql  # noqa: PT017
 
 
+@pytest.mark.parametrize("inner", [
+    "var_pop(CASE WHEN x = 99 THEN 1e308 ELSE 1 END)", "sum(CASE WHEN x = 99 THEN exp(1000) ELSE 1 END)", "stddev_samp(exp(x * 10))",
+    "sqrt(avg(x) - 60)", "CAST(min(word) AS INT)", "corr(x, exp(x * 10))",
+])
+def test_nor_make_a_grouping_within_a_department_fail(inner: str) -> None:
+    odd = [_joined(_rows(20, "east", 1, 1.0), _rows(1, "east", 1, 99.0, "not a number")), *(_rows(20, "east", 1, 1.0) for _ in range(2))]
+    for outer in ("count(*)", "sum(m)", "var_samp(m)", "count(m)"):
+        with _federation(odd, minimum_cohort=1) as federation:
+            federation.run("query", {"sql": f"WITH g AS MATERIALIZED (SELECT year, {inner} AS m FROM t GROUP BY year) SELECT {outer} FROM g"})
+
+
 def test_nan_and_infinity_are_no_observations_of_a_sum() -> None:
     tables = [_rows(20, "east", 1, 1.0), _joined(_rows(20, "east", 1, 2.0), _rows(1, "east", 1, float("nan"))),
               _joined(_rows(20, "east", 1, 3.0), _rows(1, "east", 1, float("inf")))]
