@@ -1,6 +1,6 @@
 """What every test lives under: nothing leaves this machine, and a skip that CI may not have is a failure there.
 
-``SHUYAN_REQUIRE=browser,postgres,data`` names what the machine is supposed to have. A test that is skipped for want of
+``SHUYAN_REQUIRE=browser,postgres,mysql,data`` names what the machine is supposed to have. A test that is skipped for want of
 one of them then fails.
 """
 
@@ -22,6 +22,7 @@ LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0"}
 REQUIREMENTS = {
     "browser": re.compile(r"browser|chromium|playwright", re.IGNORECASE),
     "postgres": re.compile(r"postgres|initdb", re.IGNORECASE),
+    "mysql": re.compile(r"mysql|mariadb", re.IGNORECASE),
     "data": re.compile(r"data set|shared data|shared/data|\bdata sets\b", re.IGNORECASE),
 }
 REQUIRED = {name.strip() for name in os.environ.get("SHUYAN_REQUIRE", "").split(",") if name.strip()}

@@ -119,7 +119,7 @@ class MySql:
 
 
 @pytest.fixture(scope="module", params=[
-    pytest.param(Postgres, id="postgres", marks=pytest.mark.needs_postgres), pytest.param(MySql, id="mysql")])
+    pytest.param(Postgres, id="postgres", marks=pytest.mark.needs_postgres), pytest.param(MySql, id="mysql", marks=pytest.mark.needs_mysql)])
 def database(request):
     try:
         made = request.param()
