@@ -197,6 +197,8 @@ class _Planner:
             True for item in outputs for _ in aggregates(item))
         scope, rows, tables = self._sources(select, within=within or grouped)
         self._resolve(select, scope)
+        if rows:
+            self._refuse_silent_casts(select)
         if not grouped:
             if rows:
                 self._refuse_clauses(select, ("having", "order", "limit", "offset"))
@@ -232,7 +234,7 @@ class _Planner:
                 fields = self._resource(node)
                 levels.append((node, True))
             if isinstance(place, exp.Join):
-                self._merge(place, scope, fields)
+                self._merge(place, scope, fields, inside=all(rows for _, rows in levels))
             scope.add(node, fields)
             if isinstance(place, exp.Join) and place.args.get("on") is not None:
                 self._refuse_aggregates(place.args["on"])
@@ -253,12 +255,15 @@ class _Planner:
         self._columns.setdefault(name, {})
         return {column.lower(): Field(column, name, column, one) for column, one in terms.items()}
 
-    def _merge(self, join: exp.Join, scope: Scope, fields: Mapping[str, Field]) -> None:
+    def _merge(self, join: exp.Join, scope: Scope, fields: Mapping[str, Field], *, inside: bool) -> None:
         for identifier in join.args.get("using") or []:
             name = identifier.name.lower()
             homes = [known[name] for known in scope.relations.values() if name in known]
             if not homes or name not in fields:
                 raise refuse(self._source, identifier, errors.UNKNOWN_COLUMN, name=identifier.name)
+            kinds = {one.terms.type if one.terms is not None else "" for one in (homes[0], fields[name])}
+            if inside and (len(kinds) > 1 or kinds == {""}) and not kinds <= {"integer", "number"}:  # ON, with a cast, says how they are compared
+                raise refuse(self._source, identifier, errors.JOIN)
             for one in (homes[0], fields[name]):
                 self._use(one)
             scope.merged.add(name)
@@ -368,6 +373,54 @@ class _Planner:
             if select.args.get(name) is not None:
                 raise refuse(self._source, select.args[name], errors.CLAUSE)
 
+    def _refuse_silent_casts(self, select: exp.Select) -> None:
+        """Text is compared with text only: a cast that nobody wrote would fail on some row, and tell about it."""
+        trees: list[exp.Expr] = [item.this for item in select.expressions]
+        trees += [join.args["on"] for join in select.args.get("joins") or [] if join.args.get("on") is not None]
+        trees += [select.args[name].this for name in ("where", "having") if select.args.get(name) is not None]
+        trees += select.args["group"].expressions if select.args.get("group") is not None else []
+        pairs: list[tuple[exp.Expr, exp.Expr, exp.Expr | None]] = []
+        for tree in trees:
+            for node in tree.walk():
+                pairs += [(node, one, other) for one, other in _compared(node)]
+        pairs += [(tree, tree, None) for tree in (join.args.get("on") for join in select.args.get("joins") or [])
+                  if tree is not None]
+        if select.args.get("where") is not None:
+            pairs.append((select.args["where"].this, select.args["where"].this, None))
+        types = self._types_of(select, [side for _, *sides in pairs for side in sides if side is not None])
+        for node, one, other in pairs:
+            if other is None:
+                if types[id(one)] not in ("BOOLEAN", '"NULL"'):
+                    raise refuse(self._source, node, errors.TYPES, reason=f"{types[id(one)]}, BOOLEAN")
+                continue
+            kinds = [types[id(one)], types[id(other)]]
+            if kinds.count("VARCHAR") != 1 or '"NULL"' in kinds:
+                continue
+            text, kind = (one, kinds[1]) if kinds[0] == "VARCHAR" else (other, kinds[0])
+            if not (isinstance(text, exp.Literal) and self._reads_as(text.this, kind)):
+                raise refuse(self._source, node, errors.TYPES, reason=" = ".join(kinds))
+
+    def _reads_as(self, text: str, type_: str) -> bool:
+        row = self._connection.execute(f"SELECT TRY_CAST(? AS {type_}) IS NOT NULL", [text]).fetchone()
+        return bool(row and row[0])
+
+    def _types_of(self, select: exp.Select, trees: list[exp.Expr]) -> dict[int, str]:
+        found: dict[int, str] = {}
+        for grouped in (False, True):
+            mine = [tree for tree in trees if (next(aggregates(tree), None) is not None) == grouped]
+            if not mine:
+                continue
+            shell = exp.Select(expressions=[exp.alias_(tree.copy(), f"c{place}", quoted=True) for place, tree in enumerate(mine)],
+                               from_=select.args["from_"].copy(), joins=[join.copy() for join in select.args.get("joins") or []])
+            if grouped and select.args.get("group") is not None:
+                shell.set("group", select.args["group"].copy())
+            try:
+                rows = self._connection.execute(f"DESCRIBE {to_sql(shell)}").fetchall()
+            except duckdb.Error as error:
+                raise refuse(self._source, select, errors.TYPES, reason=str(error).split("\n")[0][:200]) from None
+            found |= {id(tree): str(row[1]) for tree, row in zip(mine, rows, strict=True)}
+        return found
+
     def _refuse_aggregates(self, tree: exp.Expr) -> None:
         for node in aggregates(tree):
             raise refuse(self._source, node, errors.AGGREGATE_PLACE)
@@ -440,6 +493,26 @@ class _Planner:
             raise refuse(self._source, core.relation, errors.TOO_COMPLEX)
         self._cores.append(core)
         return len(self._cores) - 1
+
+
+def _compared(node: exp.Expr) -> list[tuple[exp.Expr, exp.Expr | None]]:
+    """Pairs of what is compared by a node; alone: what must be true or false."""
+    if isinstance(node, (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Nullif)):
+        return [(node.this, node.expression)]
+    if isinstance(node, exp.In):
+        return [(node.this, one) for one in node.expressions]
+    if isinstance(node, exp.Between):
+        return [(node.this, node.args["low"]), (node.this, node.args["high"])]
+    if isinstance(node, exp.Case):
+        branches = [branch.this for branch in node.args["ifs"]]
+        return [(node.this, one) for one in branches] if node.this is not None else [(one, None) for one in branches]
+    if isinstance(node, (exp.And, exp.Or)):
+        return [(node.this, None), (node.expression, None)]
+    if isinstance(node, exp.If) and not isinstance(node.parent, exp.Case):
+        return [(node.this, None)]
+    if isinstance(node, exp.Is) and isinstance(node.expression, exp.Boolean):
+        return [(node.this, None)]
+    return [(node.this, None)] if isinstance(node, (exp.Not, exp.Where)) else []
 
 
 def _ordinal(tree: exp.Expr) -> int | None:

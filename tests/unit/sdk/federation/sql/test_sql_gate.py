@@ -112,6 +112,13 @@ REFUSED = [
     ("SELECT count(*) FROM air WHERE regexp_matches(note, '" + "a" * 300 + "')", "sql_pattern", 1, None),
     ("SELECT sum(note) FROM air", "sql_wrong_types", 1, None),
     ("SELECT count(*) FROM air WHERE lower(year) = 'a'", "sql_wrong_types", 1, None),
+    *((f"SELECT count(*) FROM air WHERE {condition}", "sql_wrong_types", 1, None) for condition in (
+        "note = 3", "year = 2013 AND note = 3", "note IN (1, 2)", "note = at", "NOT note", "note AND year = 2013", "note",
+        "nullif(note, 1) IS NULL", "CASE note WHEN 1 THEN true END", "at = 'yesterday'", "year = 'x'", "CASE WHEN note THEN true END",
+        "note IS TRUE")),
+    ("SELECT count(*) FILTER (WHERE note) FROM air", "sql_wrong_types", 1, None),
+    ("SELECT count(*) FROM air a JOIN days d ON a.note = d.year", "sql_wrong_types", 1, None),
+    ("WITH g AS MATERIALIZED (SELECT year FROM air GROUP BY year HAVING max(note) = 3) SELECT count(*) FROM g", "sql_wrong_types", 1, None),
     ("SELECT count(*) FROM air GROUP BY 7", "sql_unknown_column", 1, None),
     ("SELECT count(*) FROM air WHERE " + " AND ".join(["year = 2013"] * 400), "sql_too_complex", 1, None),
     ("SELECT count(*) FROM air WHERE " + "(" * 60 + "true" + ")" * 60, "sql_too_complex", 1, None),
@@ -139,6 +146,7 @@ def test_refused(sql: str, code: str | None, line: int, column: int | None) -> N
 ANSWERED = [
     'SELECT COUNT(*) FROM "AIR" AS a WHERE A."Year" = 2013',
     "FROM air SELECT avg(pm25)",
+    "SELECT count(*) FROM air WHERE at >= '2013-06-01' AND note = 'a' AND year IN ('2013', 2014) AND wind IS NOT NULL",
     "(SELECT count(*) FROM air)",
     "SELECT wind, year, count(*) FROM air GROUP BY ALL HAVING count(*) > 5 ORDER BY 3 DESC NULLS LAST LIMIT 3 OFFSET 1",
     "WITH air AS (SELECT pm25, year FROM air WHERE wind = 'N') SELECT year, avg(pm25) FROM air GROUP BY year",
