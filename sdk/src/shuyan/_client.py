@@ -137,6 +137,17 @@ class Job(Record):
         answer: dict[str, Any] = self._api.get(f"/jobs/{self.id}/result")
         return answer
 
+    def card(self) -> dict[str, Any]:
+        """The model card: what an approved model is for, what it was trained on, how well it does, what is known of its risks.
+
+        ``sections`` has the same to read, in both languages.
+
+        Raises:
+            ProblemResponse: it has not been approved yet, or is no model (``card_of_models_only``).
+        """
+        answer: dict[str, Any] = self._api.get(f"/jobs/{self.id}/card")
+        return answer
+
     def released(self) -> Result:
         """:meth:`result` as rows, Arrow, pandas, or a :class:`Model` that scores."""
         answer = self.result()
@@ -346,8 +357,13 @@ class Reviews(_Collection[Review]):
 
     _path, _kind = "/egress-reviews", Review
 
-    def approve(self, id: str, note: str = "") -> Review:
-        return self._do(id, "approve", {"note": note})
+    def approve(self, id: str, note: str = "", *, override: str = "") -> Review:
+        """Let an output leave the domain.
+
+        Args:
+            override: why, where findings of its report stand against it.
+        """
+        return self._do(id, "approve", {"note": note, **({"override": override} if override else {})})
 
     def reject(self, id: str, note: str) -> Review:
         return self._do(id, "reject", {"note": note})

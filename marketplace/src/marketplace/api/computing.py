@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
+from flask import Response
 from pydantic import Field
 
 from marketplace import db
@@ -73,6 +75,27 @@ class NoteIn(In):
     note: str = Field("", max_length=2000)
 
 
+class ApproveIn(NoteIn):
+    override: str = Field("", max_length=2000, description="Why, where findings of the report stand against it.")
+
+
+class CardOut(Out):
+    v: int
+    job_id: str
+    title: str
+    model: dict[str, Any] = Field(description="{family, target, features, rounds, converged}")
+    intended_use: dict[str, Any] = Field(description="{scenario, purpose, grantee, until}, of the grant.")
+    data: dict[str, Any] = Field(description="{resources, departments, rows, read_from, read_to}")
+    preprocessing: dict[str, Any]
+    training: dict[str, Any] = Field(description="{app, settings}")
+    evaluation: list[dict[str, Any]] = Field(description="{rows_of, rows, measure, value, lower, upper}; the last two a 95 % interval.")
+    privacy: dict[str, Any] = Field(description="{release, minimum_cohort, budget, membership, own_figures}")
+    limits: list[dict[str, Any]] = Field(description="{code, zh, en}")
+    provenance: dict[str, Any] = Field(description="Digests, versions of software, and where the log tells of it.")
+    contact: dict[str, Any]
+    sections: list[dict[str, Any]] = Field(description="The same to read: {code, title: {zh, en}, lines: [{zh, en}]}.")
+
+
 class JobOut(Out):
     id: str
     organisation_id: str
@@ -140,10 +163,14 @@ class ReviewOut(Out):
     job_id: str
     output_id: str
     checks: list[dict[str, Any]]
+    report: dict[str, Any] | None = Field(
+        description="{v, severity, findings: [{code, severity, zh, en, args}], schema, cohorts, memory, membership, privacy, "
+                    "lineage}; null where the output is older than reports are.")
     status: str
     decided_by: str | None
     decided_at: Time | None
     note: str
+    override_reason: str = Field(description="Why it was approved against the report.")
     created_at: Time
 
 
@@ -226,6 +253,31 @@ def job_result(path: IdPath) -> dict[str, Any]:
         return {**ResultOut.of(computing.job_result(session, actor(), path.id)), "job_id": path.id}
 
 
+@api.get("/jobs/<id>/card", summary="The model card of an approved model", responses={200: CardOut})
+@scope("read")
+def model_card(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return computing.model_card(session, actor(), path.id)
+
+
+@api.get("/jobs/<id>/card.json", summary="The model card as a file", responses={200: CardOut})
+@scope("read")
+def model_card_file(path: IdPath) -> Response:
+    with db.reading() as session:
+        card = computing.model_card(session, actor(), path.id)
+    text = json.dumps(card, ensure_ascii=False, indent=2) + "\n"
+    return Response(text, mimetype="application/json", headers={"Content-Disposition": f'attachment; filename="{path.id}-card.json"'})
+
+
+@api.get("/jobs/<id>/card.md", summary="The model card as Markdown, in the caller's language")
+@scope("read")
+def model_card_text(path: IdPath) -> Response:
+    with db.reading() as session:
+        card = computing.model_card(session, actor(), path.id)
+    return Response(computing.card_markdown(card, language()), mimetype="text/markdown",
+                    headers={"Content-Disposition": f'attachment; filename="{path.id}-card.md"'})
+
+
 @api.get("/budgets", summary="Privacy budgets as the departments' nodes tell them; for overseers and departments",
          responses={200: BudgetOut})
 @scope("read")
@@ -256,14 +308,15 @@ def get_review(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
         detail = computing.get_review(session, actor(), path.id)
         return {**ReviewOut.of(detail.review), "job": _job(detail.job), "output": ResultOut.of(detail.output),
-                "actions": computing.review_actions(actor(), detail)}
+                "actions": computing.review_actions(actor(), detail), "card": detail.card, "cost": detail.cost,
+                "blocking": detail.blocking}
 
 
 @api.post("/egress-reviews/<id>/approve", summary="Let an output leave the domain", responses={200: ReviewOut})
 @scope("egress")
-def approve(path: IdPath, body: NoteIn) -> dict[str, Any]:
+def approve(path: IdPath, body: ApproveIn) -> dict[str, Any]:
     with db.transaction() as session:
-        return ReviewOut.of(computing.decide_review(session, actor(), path.id, True, body.note))
+        return ReviewOut.of(computing.decide_review(session, actor(), path.id, True, body.note, body.override))
 
 
 @api.post("/egress-reviews/<id>/reject", summary="Keep an output in the domain; a note says why",

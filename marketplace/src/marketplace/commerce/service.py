@@ -190,6 +190,13 @@ def list_entitlements(session: Session, actor: Actor, *, product_id: str | None 
     return list(session.exec(query.order_by(col(Entitlement.id).desc()).limit(500)))
 
 
+def entitled_organisations(session: Session, product_id: str, now: dt.datetime) -> int:
+    """How many organisations may call a product now."""
+    return len(session.exec(select(Entitlement.organisation_id).where(
+        Entitlement.product_id == product_id, Entitlement.status == "active", Entitlement.starts_at <= now,
+        Entitlement.ends_at > now).distinct()).all())
+
+
 def usable_entitlement(session: Session, organisation_id: str, product_id: str, now: dt.datetime) -> Entitlement:
     """The entitlement a call counts on: of those valid now, the one that ends first.
 

@@ -70,6 +70,11 @@ RESULT_NOT_RELEASED: Final = define(
 OWN_REVIEW: Final = define(
     "own_review", 403, zh="提交任务的单位不能审核自己的出域结果。",
     en="The organisation that submitted a job cannot review what leaves from it.")
+REVIEW_BLOCKED: Final = define(
+    "review_blocked", 409, zh="自动报告中有 {count} 项不通过的发现（{codes}），不能直接批准。确需批准的，请写明理由。",
+    en="The automatic report has {count} findings that stand against an approval ({codes}). To approve all the same, write down why.")
+CARD_OF_MODELS_ONLY: Final = define(
+    "card_of_models_only", 404, zh="该任务的结果不是模型，没有模型卡。", en="This job's result is not a model, so it has no model card.")
 NOTE_REQUIRED: Final = define(
     "note_required", 422, zh="驳回时请填写理由。", en="Give a reason when rejecting.")
 

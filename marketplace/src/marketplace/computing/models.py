@@ -142,8 +142,10 @@ class EgressReview(SQLModel, table=True):
     job_id: str = Field(foreign_key="job.id", unique=True)
     output_id: str = Field(foreign_key="job_output.id", unique=True)
     checks: list[dict[str, Any]] = Field(sa_type=JSONType)  # [{code, passed, args}]
+    report: dict[str, Any] | None = Field(default=None, sa_type=JSONType)  # egress.report.build; None: from before there was one
     status: str = Field(default="pending", index=True)  # pending | approved | rejected
     decided_by: str | None = None
     decided_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     note: str = ""
+    override_reason: str = ""  # why it was approved although the report has findings that stand against it
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -72,6 +72,8 @@ LINES: Final[Mapping[str, Line]] = {
     "cancel_requested": Line("已请求取消，正在通知各单位停止计算。", "Cancellation was asked for; the departments are being told to stop."),
     "job_cancelled": Line("任务已取消。", "The job was cancelled."),
     "job_failed": Line("任务失败：{reason}", "The job failed: {reason}"),
+    "egress_overridden": Line("审核人对自动报告中 {count} 项不通过的发现书面说明理由后予以批准。",
+                              "The reviewer approved it against {count} findings of the automatic report and wrote down why."),
     "egress_approved": Line("出域审核通过，结果可以使用。", "The egress review approved the result."),
     "egress_rejected": Line("出域审核未通过，结果已删除。", "The egress review rejected the result; it was deleted."),
 }

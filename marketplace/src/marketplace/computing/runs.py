@@ -26,6 +26,7 @@ from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.trust import service as trust
+from shuyan.federation.apps.base import installed
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
 
@@ -189,8 +190,9 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
     session.add(run)
     session.add(output)
     session.flush()
+    report = _report(session, job, run, output, grant)
     review = EgressReview(id=new_id("rev"), job_id=job.id, output_id=output.id,
-                          checks=[check.as_json() for check in checks])
+                          checks=[check.as_json() for check in checks], report=report)
     session.add(review)
     job.status = rules.JOB.check("finish", job.status, SYSTEM).target
     session.add(job)
@@ -198,8 +200,28 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
     add_log(session, job.id, "checks_passed", count=len(checks))
     session.flush()
     trust.append(session, Tag.RUN_FINISHED, SYSTEM, run.id, related=[job.id, job.grant_id, output.id, review.id], data={
-        "output_digest": output.digest, "form": form, "participants": output.participants, "rows": rows})
+        "output_digest": output.digest, "form": form, "participants": output.participants, "rows": rows,
+        "report_digest": digest_of(report), "severity": report["severity"], "findings_against": egress.blocking(report)})
     return True
+
+
+def _report(session: Session, job: Job, run: Run, output: JobOutput, grant: Grant) -> dict[str, Any]:
+    """What the reviewer is told of a candidate output, and where it is from."""
+    nodes = nodes_by_id(session, output.participants)
+    record = authorisation.get_grant(session, SYSTEM, job.grant_id)
+    read = resources_of(job)
+    columns: dict[str, set[str]] = {name: set() for name in read}
+    for resource in grant.resources:
+        if resource.name in columns:
+            columns[resource.name] |= set(resource.columns)
+    app = installed().get(job.app_name)
+    return egress.build(output.form, output.content, grant, egress.Origin(
+        job_id=job.id, run_id=run.id, grant_id=job.grant_id, grant_digest=record.digest, app=job.app_name,
+        app_version=app.version if app else "", app_digest=job.app_digest, output_digest=output.digest,
+        departments=[{"node_id": node_id, "name": nodes[node_id].name if node_id in nodes else node_id,
+                      "software_version": nodes[node_id].software_version if node_id in nodes else ""}
+                     for node_id in output.participants],
+        resources=[{"name": name, "columns": sorted(columns[name])} for name in read]), rows=output.rows)
 
 
 def fail(session: Session, run_id: str, code: str, args: dict[str, Any]) -> None:

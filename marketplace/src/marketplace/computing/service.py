@@ -7,6 +7,8 @@ execution (:mod:`.runs`).
 from __future__ import annotations
 
 from marketplace.computing.budgets import Budget, grant_budgets, list_budgets
+from marketplace.computing.cards import markdown as card_markdown
+from marketplace.computing.cards import model_card
 from marketplace.computing.explain import Cost, Explanation, explain
 from marketplace.computing.gallery import AppCard, get_app, list_apps
 from marketplace.computing.jobs import (
@@ -54,6 +56,7 @@ __all__ = [
     "ReviewDetail",
     "approved_output",
     "cancel_job",
+    "card_markdown",
     "check_job",
     "decide_review",
     "explain",
@@ -75,6 +78,7 @@ __all__ = [
     "list_nodes",
     "list_reviews",
     "log_sentence",
+    "model_card",
     "nodes_by_id",
     "note_sentence",
     "output_digest",

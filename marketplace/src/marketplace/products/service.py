@@ -294,6 +294,15 @@ def products_by_id(session: Session, ids: Iterable[str]) -> dict[str, Product]:
     return {row.id: row for row in session.exec(select(Product).where(col(Product.id).in_(wanted)))}
 
 
+def made_from(session: Session, job_ids: Iterable[str]) -> list[Product]:
+    """The products of which a version was made from one of these jobs, by id."""
+    wanted = set(job_ids)
+    if not wanted:
+        return []
+    versions = select(ProductVersion.product_id).where(col(ProductVersion.job_id).in_(wanted))
+    return list(session.exec(select(Product).where(col(Product.id).in_(versions)).order_by(col(Product.id))))
+
+
 def owned_product(session: Session, actor: Actor, product_id: str) -> Product:
     """The product, locked, for a change by its owner: ``not_found`` or ``not_allowed`` for anybody else."""
     product = _locked(session, actor, product_id)

@@ -17,5 +17,7 @@ from marketplace.computing.egress.checks import (
     failed,
     numbers,
 )
+from marketplace.computing.egress.report import Origin, blocking, build
 
-__all__ = ["KINDS", "MAX_BYTES", "SHAPES", "Check", "Model", "Statistics", "check_output", "failed", "numbers"]
+__all__ = ["KINDS", "MAX_BYTES", "SHAPES", "Check", "Model", "Origin", "Statistics", "blocking", "build", "check_output", "failed",
+           "numbers"]

@@ -210,7 +210,15 @@ def _small_cells(content: dict[str, Any], minimum: int) -> int:
 
 
 def _small_counts(content: dict[str, Any], minimum: int) -> int:
-    """How many counts in a query's table are below the cohort: of columns that plainly count rows of a resource."""
+    """How many counts in a query's table are below the cohort."""
+    counted = counted_places(content)
+    if counted is None:
+        return 1  # no query that was asked here
+    return sum(1 for row in content["rows"] for place in counted if row[place] is not None and row[place] < minimum)
+
+
+def counted_places(content: dict[str, Any]) -> list[int] | None:
+    """Which columns of a query's table plainly count rows of a resource; None where there is no query."""
     from sqlglot import exp
 
     from shuyan.federation.sql.gate import parse
@@ -218,12 +226,11 @@ def _small_counts(content: dict[str, Any], minimum: int) -> int:
     try:
         tree = parse(str(content["sql"]))
     except ProblemError:
-        return 1  # no query that was asked here
+        return None
     if tree.args.get("with_") is not None or not isinstance(tree.args["from_"].this, exp.Table):
-        return 0  # it may count groups that were released
-    counted = [place for place, item in enumerate(tree.expressions)
-               if isinstance(item.unalias(), exp.Count) and not item.find(exp.Distinct)]
-    return sum(1 for row in content["rows"] for place in counted if row[place] is not None and row[place] < minimum)
+        return []  # it may count groups that were released
+    return [place for place, item in enumerate(tree.expressions)
+            if isinstance(item.unalias(), exp.Count) and not item.find(exp.Distinct)]
 
 
 _COUNTED: Final = frozenset({"rows", "count", "counts", "cohort", "cohorts"})
