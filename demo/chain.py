@@ -133,13 +133,21 @@ class Chain:
             with step("账单预览与收益分成", "Invoice preview and revenue shares") as now:
                 now.note = self.preview(plan, order)
 
+        for trial in scene.trials:
+            title = t(trial.title_zh, trial.title_en)
+            with step("联邦计算与出域审核：{title}", "Federated job and egress review: {title}", title=title) as now:
+                job = self._once(f"{trial.key}.job", lambda trial=trial: self.market.connect(DEVELOPER).jobs.submit(
+                    grant, trial.app, trial.params, title=trial.title_zh, fresh=True).id)
+                self.wait_reviewed(job, now)
+                self.approve(job)
+
     def grant(self, scene: Scene) -> str:
         """The developer asks, the authority's own command signs. Returns the grant's id."""
         developer = self.market.connect(DEVELOPER)
         scenario = developer.scenarios.propose(scene.title, scene.purpose, scene.sector, public_benefit=scene.public_benefit)
         wanted = {r.id: scene.columns for r in self.resources() if r.name == scene.resource.name}
         demand = developer.demands.submit(
-            scenario.id, wanted, [*dict.fromkeys(plan.app for plan in scene.products)],
+            scenario.id, wanted, [*scenes.APPS],
             output_forms=["statistics", "model"], minimum_cohort=scene.minimum_cohort, minimum_participants=3, term_days=90)
         self.market.authority_command("issue", demand.id, "--yes")
         return next(g.id for g in developer.grants.list() if g.demand_id == demand.id)

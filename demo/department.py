@@ -45,8 +45,7 @@ def register(district: District, folder: Path, node: Path) -> None:
 
 def allow_apps(node: Path) -> None:
     """Let the apps that the scenes use run on a department's node."""
-    for app in sorted({plan.app for scene in scenes.SCENES for plan in scene.products}):
-        run("shuyan-node", "--dir", node, "app", "allow", app)
+    run("shuyan-node", "--dir", node, "app", "allow", *scenes.APPS)
 
 
 def _declaration(offer: ResourceOffer, district: District) -> list[str]:

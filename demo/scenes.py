@@ -60,6 +60,17 @@ class ProductPlan:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A job whose result is looked at and not sold."""
+
+    key: str
+    app: str
+    params: dict[str, Any]
+    title_zh: str
+    title_en: str
+
+
+@dataclass(frozen=True)
 class Scene:
     """One scenario with the data it asks for and the products made under its grant."""
 
@@ -72,6 +83,7 @@ class Scene:
     columns: tuple[str, ...]
     minimum_cohort: int
     products: tuple[ProductPlan, ...] = field(default_factory=tuple)
+    trials: tuple[Trial, ...] = field(default_factory=tuple)
 
 
 _MEASUREMENT_TITLES = ("半径均值", "纹理均值", "周长均值", "面积均值", "光滑度均值", "紧密度均值", "凹度均值", "凹点均值",
@@ -142,6 +154,20 @@ CREDIT = Scene(
         "逻辑回归，由四个区联合训练。", "A logistic regression trained by four districts together.",
         800_000, 300, 100, BANK,
         {"features": {"industry": "建筑业", "years_registered": 2.5, "employees": 12, "tax_paid": 8.4, "power_used": 11.0,
-                      "insurance_arrears": 4, "court_disputes": 3}})))
+                      "insurance_arrears": 4, "court_disputes": 3}})),
+    (Trial(
+        "credit-query", "query",
+        {"sql": "SELECT industry, count(*) AS enterprises, avg(tax_paid) AS tax, stddev_samp(tax_paid) AS spread, "
+                "avg(CAST(defaulted AS DOUBLE)) AS default_rate FROM enterprise_credit GROUP BY industry ORDER BY tax DESC"},
+        "各行业纳税与违约（联邦 SQL）", "Tax and defaults by industry, in SQL"),
+     Trial(
+        "credit-trees", "boosting",
+        {"resource": "enterprise_credit", "target": "defaulted", "features": ["industry", *_FIGURES], "rounds": 20,
+         "max_depth": 3},
+        "企业违约提升树模型", "Boosted trees for defaults")))
 
 SCENES = (HEALTH, CREDIT)
+
+APPS = ("boosting", "clustering", "components", "network", "query", "regression", "statistics")
+"""What the departments allow, and every grant names: the scenes use some of them, readers may try the others."""
+

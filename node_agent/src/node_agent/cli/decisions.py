@@ -114,12 +114,16 @@ def distrust_key(context: typer.Context, fingerprint: Annotated[str, typer.Argum
     typer.echo(t("已不再信任 {key}。", "{key} is no longer trusted.", key=fingerprint))
 
 
-@apps.command("allow", help=t("放行应用（按名称和摘要）。", "Allow an app, by name and digest."))
-def app_allow(context: typer.Context, name: Annotated[str, typer.Argument()], digest: Digest = "") -> None:
-    """Allow an app."""
+@apps.command("allow", help=t("放行应用（按名称和摘要，可一次放行多个）。", "Allow apps, by name and digest."))
+def app_allow(context: typer.Context, names: Annotated[list[str], typer.Argument(metavar="NAME…")],
+              digest: Digest = "") -> None:
+    """Allow apps; a digest goes with one app only."""
+    if digest and len(names) > 1:
+        raise typer.BadParameter(t("--digest 只能用于单个应用。", "--digest goes with one app only."))
     with problems_told(), reach(context.obj.node_dir) as node:
-        node.AllowApp(local_pb2.AllowAppRequest(name=name, digest=digest, allow=True))
-    typer.echo(t("已放行应用 {name}。", "The app {name} is allowed.", name=name))
+        for name in names:
+            node.AllowApp(local_pb2.AllowAppRequest(name=name, digest=digest, allow=True))
+            typer.echo(t("已放行应用 {name}。", "The app {name} is allowed.", name=name))
 
 
 @apps.command("disallow", help=t("取消放行。", "Take the permission back."))
