@@ -148,7 +148,8 @@ CREDIT = Scene(
      ProductPlan(
         "credit-score", "regression",
         {"resource": "enterprise_credit", "family": "logistic", "target": "defaulted",
-         "features": ["industry", *_FIGURES], "l2": 1.0},
+         "features": ["industry", *_FIGURES], "l2": 1.0,
+         "impute": {"numbers": "mean"}},
         "企业违约风险模型", "model", "企业违约风险评分", "Enterprise default score",
         "输入企业行业与经营指标，返回违约概率。", "Industry and figures in, the probability of default out.",
         "逻辑回归，由四个区联合训练。", "A logistic regression trained by four districts together.",

@@ -184,9 +184,10 @@ EXPOSURE_NOT_POSITIVE: Final = define("exposure_not_positive", 422, zh="风险�
 DIFFERENCING_REFUSED: Final = define(
     "differencing_refused", 409,
     zh="该问题涉及的记录与先前答复过的问题过于接近，两者相减会暴露少于 {minimum} 条记录的情况，故拒绝。"
-       "请沿用先前的筛选条件，或改用差别更大的条件。",
+       "请沿用先前的筛选条件，或改用差别更大的条件；训练模型时可填补缺失值，使全部记录参与。",
     en="The rows of this question are too close to those of earlier ones: the difference would tell about fewer than "
-       "{minimum} rows. Use an earlier condition again, or one that differs more.")
+       "{minimum} rows. Use an earlier condition again, or one that differs more; in training, have missing values filled in, so "
+       "that all rows take part.")
 GUARD_FULL: Final = define(
     "guard_full", 409,
     zh="部门节点为防差分推断而记住的筛选条件已满，不再答复新的筛选条件；先前答复过的条件仍可使用。如需继续，请联系该部门。",
