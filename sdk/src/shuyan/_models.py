@@ -77,6 +77,10 @@ class App(Record):
     content_schema: dict[str, Any] | None = None
     allowed_at: list[str] = Field(default_factory=list)
     """Departments whose node allows this version; empty unless signed in."""
+    developer: str = ""
+    """The organisation that submitted it; empty for an app that comes with the product."""
+    versions: list[dict[str, Any]] = Field(default_factory=list)
+    """Accepted versions of a developer's app, the highest first: ``{version, digest, allowed_at}``."""
 
 
 class Budget(Record):
@@ -185,13 +189,20 @@ class LogLine(Record):
 
 
 class Review(Record):
-    """The decision whether a job's output may leave the domain."""
+    """The decision whether a job's output may leave the domain.
+
+    Attributes:
+        report: findings with figures and sentences; None for outputs older than reports are.
+        override_reason: why it was approved against the report.
+    """
 
     id: str
     job_id: str
     status: str
     checks: list[dict[str, Any]] = Field(default_factory=list)
+    report: dict[str, Any] | None = None
     note: str = ""
+    override_reason: str = ""
 
 
 class Order(Record):

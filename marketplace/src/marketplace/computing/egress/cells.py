@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from marketplace.computing.egress.checks import counted_places
 from marketplace.computing.egress.texts import Finding
@@ -30,7 +30,9 @@ def cohorts(content: dict[str, Any], minimum: int) -> dict[str, Any]:
 def _sizes(content: dict[str, Any]) -> list[float]:
     if content.get("kind") == "table":
         places = counted_places(content) or []
-        return [row[place] for row in content.get("rows", []) for place in places if row[place] is not None]
+        listed = content.get("rows")
+        rows = [row for row in listed if isinstance(row, list)] if isinstance(listed, list) else []
+        return [row[place] for row in rows for place in places if place < len(row) and is_number(row[place])]
     if content.get("kind") == "statistics":
         return list(_counts({"tables": content.get("tables", []), "histograms": content.get("histograms", [])}))
     return list(_counts({key: content[key] for key in ("evaluation", "metrics", "clusters", "table") if key in content}))
@@ -43,8 +45,13 @@ def _counts(value: Any, name: str = "") -> Iterator[float]:
     elif isinstance(value, list):
         for item in value:
             yield from _counts(item, name)
-    elif name in _COUNTED and isinstance(value, int | float) and not isinstance(value, bool):
+    elif name in _COUNTED and is_number(value):
         yield value
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a JSON value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def findings(content: dict[str, Any], found: dict[str, Any], *, rows: int, noisy: bool) -> list[Finding]:
@@ -77,25 +84,35 @@ def findings(content: dict[str, Any], found: dict[str, Any], *, rows: int, noisy
 
 
 def _suppressed(content: dict[str, Any]) -> int:
-    parts = [content, *content.get("tables", []), *content.get("histograms", [])]
+    parts = [content, *(part for name in ("tables", "histograms") for part in content.get(name) or [])]
     return sum(part["suppressed"] for part in parts if isinstance(part, dict) and isinstance(part.get("suppressed"), int))
 
 
 def _moments(content: dict[str, Any]) -> Iterator[Finding]:
     alike: list[str] = []
     dominated = 0
-    for table in content.get("tables", []) if content.get("kind") == "statistics" else []:
-        for cell in table["cells"]:
-            for name, figures in cell["columns"].items():
-                count, mean, variance = figures.get("count"), figures.get("mean"), figures.get("variance")
-                if None in (count, mean, variance) or count < 2:
-                    continue
-                if variance == 0:
-                    alike.append(name)
-                elif mean and _DOMINANT <= (variance * (count - 1) + count * mean**2) / (count * mean) ** 2 <= 1:
-                    # The sum of the squares of the rows' shares, which the largest share is not below.
-                    dominated += 1
+    for name, figures in _described(content.get("tables") if content.get("kind") == "statistics" else None):
+        count, mean, variance = figures["count"], figures["mean"], figures["variance"]
+        if not (is_number(count) and is_number(mean) and is_number(variance)) or count < 2:
+            continue
+        if variance == 0:
+            alike.append(name)
+        elif mean and _DOMINANT <= (variance * (count - 1) + count * mean**2) / (count * mean) ** 2 <= 1:
+            # The sum of the squares of the rows' shares, which the largest share is not below.
+            dominated += 1
     if alike:
         yield Finding("cells_alike", "notice", {"cells": len(alike), "column": alike[0]})
     if dominated:
         yield Finding("cells_dominated", "notice", {"cells": dominated})
+
+
+def _described(value: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every column described by its moments, wherever an app puts it."""
+    if isinstance(value, dict):
+        if {"count", "mean", "variance"} <= value.keys():
+            yield name, value
+        for key, item in value.items():
+            yield from _described(item, str(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _described(item, name)

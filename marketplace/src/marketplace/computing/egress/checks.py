@@ -214,7 +214,8 @@ def _small_counts(content: dict[str, Any], minimum: int) -> int:
     counted = counted_places(content)
     if counted is None:
         return 1  # no query that was asked here
-    return sum(1 for row in content["rows"] for place in counted if row[place] is not None and row[place] < minimum)
+    shown = [row[place] for row in content["rows"] for place in counted if row[place] is not None]
+    return sum(1 for count in shown if not isinstance(count, int | float) or count < minimum)
 
 
 def counted_places(content: dict[str, Any]) -> list[int] | None:

@@ -60,6 +60,14 @@ def of_model(content: dict[str, Any], rows: int, minimum: int) -> Iterator[Findi
     yield from membership(content)
 
 
+def figures(content: dict[str, Any]) -> dict[str, Any] | None:
+    """A model's parameters and its smallest leaf; None where it is of a form of its own."""
+    try:
+        return {"parameters": count_parameters(content), "smallest_leaf": smallest_leaf(content)}
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return None
+
+
 def count_parameters(content: dict[str, Any]) -> int:
     """The numbers a model was fitted by; 0 where the family is not known."""
     if content.get("family") == "boosted_trees":

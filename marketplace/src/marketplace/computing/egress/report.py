@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -62,18 +62,20 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
     noisy = grant.release == "dp"
     size = memory.sizes(content, len(rfc8785.dumps(content)), rows)
     groups = cells.cohorts(content, grant.minimum_cohort)
-    found = [*identifiers.findings(content), *cells.findings(content, groups, rows=rows, noisy=noisy),
-             *memory.of_size(content, size)]
-    if form == "model":
-        found += memory.of_model(content, rows, grant.minimum_cohort)
-    found += _released(content, grant, len(origin.departments))
+    parts: dict[str, Callable[[], Iterable[Finding]]] = {
+        "identifiers": lambda: identifiers.findings(content),
+        "cohorts": lambda: cells.findings(content, groups, rows=rows, noisy=noisy),
+        "size": lambda: memory.of_size(content, size),
+        "memory": lambda: memory.of_model(content, rows, grant.minimum_cohort) if form == "model" else (),
+        "release": lambda: _released(content, grant, len(origin.departments)),
+    }
+    found = [one for part, make in parts.items() for one in _made(part, make)]
     found.sort(key=lambda one: _ORDER[one.severity])
     return {
         "v": VERSION, "severity": found[0].severity, "findings": [one.as_json() for one in found],
         "schema": {"form": form, **size},
         "cohorts": {**groups, "departments": len(origin.departments), "rows": rows, "noisy": noisy},
-        "memory": {"parameters": memory.count_parameters(content), "smallest_leaf": memory.smallest_leaf(content)}
-        if form == "model" else None,
+        "memory": memory.figures(content) if form == "model" else None,
         "membership": content.get("audit"), "privacy": content.get("privacy"),
         "lineage": {
             "job_id": origin.job_id, "run_id": origin.run_id,
@@ -84,6 +86,14 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
             "software": software(), "output_digest": origin.output_digest,
         },
     }
+
+
+def _made(part: str, make: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """A part of the report; who wrote the app decides what its content is like, but not whether there is a report."""
+    try:
+        return list(make())
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
+        return [Finding("not_understood", "fail", {"part": part})]
 
 
 def _released(content: dict[str, Any], grant: Grant, departments: int) -> list[Finding]:

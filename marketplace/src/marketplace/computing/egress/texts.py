@@ -117,6 +117,9 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
     "departments": (
         "每个数值均为 {departments} 家单位的合计，协调方和开发方看不到任何一家的数据。",
         "Every figure is a sum over {departments} departments; neither the operator nor the developer has seen that of any one."),
+    "not_understood": (
+        "结果的内容形式特殊，报告中的“{part}”无法生成，须人工核对。",
+        "The result has a form of its own, of which the part “{part}” of this report could not be made; look at it yourself."),
     "warnings": (
         "应用对结果给出 {count} 条提示：{codes}。",
         "The app attached {count} notices to the result: {codes}."),
