@@ -79,7 +79,7 @@ def test_a_lying_agent_s_random_words_void_the_result(city: City, monkeypatch: p
         with monkeypatch.context() as patch:
             federation = city()
             agent_says(patch, federation, lambda words, name=name: {  # type: ignore[misc]
-                **words, name: random.integers(0, 2**64, words[name].shape, dtype=np.uint64)})
+                **words, **({name: random.integers(0, 2**64, words[name].shape, dtype=np.uint64)} if name in words else {})})
             try:
                 federation.run("statistics", PARAMS)
             except ProblemError as problem:

@@ -185,19 +185,19 @@ def needles(stations: dict[str, Path]) -> Needles:
 
 
 def masked_answers(city: RecordedTown) -> dict[str, dict[str, np.ndarray]]:
-    """The masked vectors of the job's one round, by node."""
-    answers = {}
+    """The masked vectors of the job's second round, by node; the first asks who is in which group."""
+    messages: defaultdict[str, list[bytes]] = defaultdict(list)
     for node, frame in city.frames():
         if frame.WhichOneof("body") == "task_reply" and frame.task_reply.WhichOneof("outcome") == "flower_message":
-            answers[node] = read_masked(frame.task_reply.flower_message, segments())
-    return answers
+            messages[node].append(frame.task_reply.flower_message)
+    assert {len(found) for found in messages.values()} == {2}
+    return {node: read_masked(found[1], segments()) for node, found in messages.items()}
 
 
 def segments() -> tuple[Any, ...]:
     app = installed()["statistics"]
     cells = 1 + 5 + 16
-    lengths = {"rows": cells, **dict.fromkeys(("count", "sum", "square"), cells * len(COLUMNS)),
-               "present": cells * (1 + len(COLUMNS))}
+    lengths = {"rows": cells, **dict.fromkeys(("count", "sum", "square"), cells * len(COLUMNS))}
     return layout(app.manifest.actions["query.tally"], lengths)
 
 

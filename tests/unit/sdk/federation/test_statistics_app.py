@@ -13,6 +13,7 @@ from shuyan.federation.apps.statistics._app import app
 from shuyan.federation.local import LocalFederation
 from shuyan.federation.transport import NodeFailure
 from shuyan.problems import ProblemError
+from shuyan.trust.grants import SoleValues
 
 from .conftest import SCHEMA, department
 
@@ -202,3 +203,48 @@ def test_a_cell_cannot_be_worked_out_from_its_margins(federate: Federate) -> Non
     assert [table["suppressed"] for table in content["tables"][1:]] == [0, 0, 0]
     for cell in cells.values():
         assert list(cell["columns"]) == ["age"]
+
+
+def test_one_departments_group_is_not_even_summed(federate: Federate) -> None:
+    """The coordinator asks who is where first, and the second sum has nothing where one department is alone."""
+    tables = [department(seed, 60) for seed in (1, 2, 3)]
+    for table, district in zip(tables, ("east", "north", "north"), strict=True):
+        table["district"][:] = district
+    params = {"resource": "cases", "columns": ["age"], "group_by": [["district"], []],
+              "histograms": [{"column": "amount", "lower": 0, "upper": 2e6, "bins": 3}]}
+    tables[0]["amount"][:3] = 1.5e6  # a bin of its own
+    federation = federate(tables, minimum_cohort=1)
+    grid = federation.grid("statistics", params)
+    asked, ask = [], grid.secure_sum
+    grid.secure_sum = lambda *args, **options: asked.append(ask(*args, **options)) or asked[-1]  # type: ignore[method-assign]
+    content = app.run(grid)
+
+    presence, total = asked
+    assert presence.integers("present")[:4] == [1, 2, 0, 0]
+    assert set(presence.words) == {"present"}
+    assert total.integers("rows") == [0, 120, 0, 0, 180]
+    assert [total.integers(name)[0] for name in ("count", "sum", "square")] == [0, 0, 0]
+    assert total.integers("bins")[2] == 0
+    assert [cell["group"] for cell in content["tables"][0]["cells"]] == []  # with north shown, east would be the rest
+    assert content["histograms"][0]["counts"][2] is None
+
+
+def test_a_node_answers_nothing_about_values_that_are_its_own(federate: Federate) -> None:
+    """Whatever the coordinator asks for: the grant says which values one department alone declares."""
+    tables = [department(seed, 60) for seed in (1, 2, 3)]
+    params = {"resource": "cases", "columns": ["age"], "group_by": [["district"]], "domains": {
+        "district": ["east", "north", "south", "west"]}}
+    federation = federate(tables, sole_values=(SoleValues(resource="cases", column="district", values=("east",)),))
+    grid = federation.grid("statistics", params)
+    total = grid.secure_sum("query.tally", expect={"rows": 4}, arrays={"cells": np.ones(8)})
+    assert total.integers("rows")[0] == 0
+    assert all(total.integers("rows")[1:])
+    content = federation.run("statistics", params)
+    assert "east" not in [cell["group"]["district"] for cell in content["tables"][0]["cells"]]
+
+
+def test_one_table_of_everybody_is_one_question(federate: Federate) -> None:
+    rounds: list[str] = []
+    federate(TABLES).run("statistics", {"resource": "cases", "columns": ["age"]},
+                         progress=lambda round_, of, code, /, **_: rounds.append(code))
+    assert rounds.count("round_started") == 1

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+from shuyan.federation.release._estimate import estimated
 from shuyan.federation.release._single import withheld
 from shuyan.federation.release._suppress import Decision, Reason, decide, suppress
 from shuyan.federation.release._tables import Axis
 
-__all__ = ["Axis", "Decision", "Reason", "decide", "suppress", "withheld"]
+__all__ = ["Axis", "Decision", "Reason", "decide", "estimated", "suppress", "withheld"]

@@ -1,4 +1,4 @@
-"""Federated statistics: count, sum, mean, variance, by group, and histograms; one round for all of it."""
+"""Federated statistics: count, sum, mean, variance, by group, and histograms, in one question, or two where rows are divided."""
 
 from __future__ import annotations
 

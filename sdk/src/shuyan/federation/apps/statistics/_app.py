@@ -9,28 +9,33 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from shuyan.federation import _flower, moments, problems
-from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress
+from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress, Question
 from shuyan.federation.apps.statistics import _exact, _noisy
 from shuyan.federation.apps.statistics._content import StatisticsContent
 from shuyan.federation.apps.statistics._params import Histogram, StatisticsParams, needs
 from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs
+from shuyan.federation.own import OwnFigures
 from shuyan.federation.ring import Floats
 from shuyan.federation.schema import dimension_sql, double_sql, quote
+from shuyan.federation.sql.errors import DEPARTMENT_LEFT
 from shuyan.federation.vectors import VectorSpec
 from shuyan.problems import ProblemError
 
+PRESENCE = "query.presence"
 TALLY = "query.tally"
 PRESENT = VectorSpec(limbs=1, fraction_bits=0, bound=1.0)
 
 manifest = AppManifest(
     name="statistics", version="1.0.0", title_zh="联邦统计", title_en="Federated statistics", output_form="statistics",
     actions={
+        PRESENCE: {"present": PRESENT},
         TALLY: {"rows": moments.COUNT, "count": moments.COUNT, "sum": moments.SUM, "square": moments.SQUARE,
                 "bins": moments.COUNT, "present": PRESENT},
         _noisy.NOISY_TALLY: {"rows": _noisy.NOISY_COUNT, "count": _noisy.NOISY_COUNT, "sum": _noisy.UNIT_SUM,
                              "square": _noisy.UNIT_SUM, "bins": _noisy.NOISY_COUNT},
     },
+    questions={TALLY: Question(arrays=("cells",))},
 )
 
 client_app = ClientApp()
@@ -44,20 +49,49 @@ def expect(params: StatisticsParams) -> dict[str, int]:
     return {name: length for name, length in lengths.items() if length}
 
 
+def arrays(params: StatisticsParams, action: str) -> dict[str, int]:
+    """``cells``: 1 for each figure that may leave, in the order of :func:`_exact.presence`."""
+    return {"cells": _exact.presence_length(params)} if action == TALLY and params.split else {}
+
+
 # --- on a node ---------------------------------------------------------------------------------------------------
+
+
+@client_app.query("presence")  # type: ignore[untyped-decorator,unused-ignore]
+def presence(message: Message, context: Context) -> Message:
+    """In which cells and bins this department has anything at all."""
+    inputs, params = context.inputs, context.params
+    present = _exact.presence(_tallied(inputs, params)) * _permitted(params, context.own)
+    return _flower.reply(message, {"present": present}, inputs.row_count())
 
 
 @client_app.query("tally")  # type: ignore[untyped-decorator,unused-ignore]
 def tally(message: Message, context: Context) -> Message:
-    """One department's counts, sums and squares for all tables and histograms."""
+    """One department's counts, sums and squares for all tables and histograms, with nothing in cells not asked for."""
     inputs, params = context.inputs, context.params
-    vectors = _tables(inputs, params)
-    if params.histograms:
-        vectors["bins"] = np.concatenate([_bins(inputs, histogram) for histogram in params.histograms])
-    vectors = {name: vectors[name] for name in expect(params)}
-    vectors["present"] = _exact.presence(vectors)
+    permitted = _permitted(params, context.own)
+    if params.split:
+        permitted *= _flower.arrays_of(message)["cells"] == 1
+    vectors = _exact.only(_tallied(inputs, params), permitted, params)
     wanted = _flower.expected(message.content)
     return _flower.reply(message, {name: vector for name, vector in vectors.items() if name in wanted}, inputs.row_count())
+
+
+def _tallied(inputs: Inputs, params: StatisticsParams) -> dict[str, Floats]:
+    """Everything, worked out once a run."""
+    if "tallied" not in inputs.cache:
+        vectors = _tables(inputs, params)
+        if params.histograms:
+            vectors["bins"] = np.concatenate([_bins(inputs, histogram) for histogram in params.histograms])
+        inputs.cache["tallied"] = {name: vectors[name] for name in expect(params)}
+    result: dict[str, Floats] = inputs.cache["tallied"]
+    return result
+
+
+def _permitted(params: StatisticsParams, own: OwnFigures) -> Floats:
+    """1 for each figure that is not one department's own by the declared values it stands for."""
+    sole = {} if own.allowed else {name: own.sole.get((params.resource, name), frozenset()) for name in params.dimensions()}
+    return (~_exact.sole(params, sole)).astype(np.float64)
 
 
 @client_app.query("noisy_tally")  # type: ignore[untyped-decorator,unused-ignore]
@@ -164,15 +198,32 @@ def _bins(inputs: Inputs, histogram: Histogram) -> Floats:
 
 
 def serve(grid: SecureGrid, params: StatisticsParams, progress: Progress) -> dict[str, Any]:
-    """Ask once, and keep back what is about too few rows."""
-    grid.plan(1)
+    """Ask who is in which group, then for those of two departments and more, and keep back what is about too few rows.
+
+    Raises:
+        ProblemError: ``sum_implausible``, and ``department_left`` if a department was lost between the two questions.
+    """
     if grid.noisy:
+        grid.plan(1)
         return _noisy.released(grid.secure_sum(_noisy.NOISY_TALLY, expect=expect(params)), params, grid)
-    wanted = expect(params) | {"present": _exact.presence_length(params)}
-    return _exact.released(grid.secure_sum(TALLY, expect=wanted), params, grid)
+    length = _exact.presence_length(params)
+    if not params.split or grid.own_figures:
+        grid.plan(1)
+        cells = {"cells": np.ones(length)} if params.split else None
+        total = grid.secure_sum(TALLY, expect=expect(params) | {"present": length}, arrays=cells)
+        return _exact.released(total, total.integers("present"), params, grid)
+    grid.plan(2)
+    seen = grid.secure_sum(PRESENCE, expect={"present": length})
+    present = seen.integers("present")
+    cells = {"cells": np.array([float(departments >= 2) for departments in present])}
+    total = grid.secure_sum(TALLY, expect=expect(params), arrays=cells)
+    # With a department less, a cell may now be about one alone, and it cannot be asked again without telling the difference.
+    if total.participants != seen.participants:
+        raise ProblemError(DEPARTMENT_LEFT)
+    return _exact.released(total, present, params, grid)
 
 
 app = FederatedApp(
     manifest=manifest, client_app=client_app, serve=serve, params_model=StatisticsParams, needs=needs,
-    content_model=StatisticsContent, privacy=_noisy.sensitivities,
+    content_model=StatisticsContent, privacy=_noisy.sensitivities, arrays=arrays,
 )

@@ -79,6 +79,11 @@ class StatisticsParams(NoisyParams):
         """The tables' dimensions."""
         return self.group_by or [[]]
 
+    @property
+    def split(self) -> bool:
+        """Whether any figure is about a part of the rows: a group or a bin."""
+        return any(self.groupings()) or bool(self.histograms)
+
     def dimensions(self) -> list[str]:
         """All dimensions, each once, in order of appearance."""
         return list(dict.fromkeys(name for dims in self.groupings() for name in dims))
