@@ -10,6 +10,7 @@ import marketplace.metering.models
 import marketplace.parties.models
 import marketplace.pricing.models
 import marketplace.products.models
+import marketplace.programs.models
 import marketplace.settlement.models
 import marketplace.trust.models  # noqa: F401
 

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Review,
         Scenario,
     )
+    from shuyan._programs import AppSubmission
     from shuyan._results import Model, Result
     from shuyan.trust.bundle import Verified
 
@@ -54,6 +55,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "AppSubmission",
     "Budget",
     "Column",
     "ConfigurationError",
@@ -97,6 +99,7 @@ _HOMES = {
     "_audit": ("verify_evidence",),
     "_client": ("Job", "Market", "Product", "connect"),
     "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
+    "_programs": ("AppSubmission",),
     "_results": ("Model", "Result"),
     "_models": ("App", "Budget", "Column", "Demand", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Permission", "Record", "Resource", "Review", "Scenario"),
     "trust.bundle": ("Verified",),

@@ -32,6 +32,7 @@ from shuyan._models import (
     Review,
     Scenario,
 )
+from shuyan._programs import Programs
 from shuyan._results import Model, Result
 from shuyan._text import t
 
@@ -457,6 +458,7 @@ class Market:
         self.products = Products(api)
         self.orders = Orders(api)
         self.entitlements = Entitlements(api)
+        self.programs = Programs(api)
         self.audit = Audit(api)
 
     @property

@@ -58,6 +58,11 @@ class Api:
         """The text at ``path``."""
         return str(self.request("GET", path, as_text=True))
 
+    def get_bytes(self, path: str) -> bytes:
+        """The file at ``path``."""
+        content: bytes = self.request("GET", path, as_file=True)
+        return content
+
     def post(self, path: str, body: dict[str, Any] | None = None, *, key: str | None = None, once: bool = False) -> Any:
         """POST ``body``; ``once`` makes it repeatable under an idempotency key (``key``, or a new one)."""
         if once and key is None:
@@ -87,7 +92,7 @@ class Api:
                 return
 
     def request(self, method: str, path: str, *, repeatable: bool | None = None, headers: dict[str, str] | None = None,
-                as_text: bool = False, **options: Any) -> Any:
+                as_text: bool = False, as_file: bool = False, **options: Any) -> Any:
         """One request under the rules of this class.
 
         Raises:
@@ -109,7 +114,7 @@ class Api:
                     continue
                 raise self._connection_failed(error) from error
             if answer.is_success:
-                return answer.text if as_text else _decoded(answer)
+                return answer.content if as_file else answer.text if as_text else _decoded(answer)
             if answer.status_code == 401 and sent.get("Authorization") and not signed_in_again:
                 signed_in_again = True  # the token may have been revoked or the market restarted
                 self._forget_token(sent["Authorization"])

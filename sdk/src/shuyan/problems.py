@@ -68,12 +68,12 @@ ZH_TERMS: dict[str, dict[str, str]] = {
         "completed": "已完成", "failed": "失败", "interrupted": "已中断", "pending": "待审核", "approved": "已通过",
         "rejected": "已驳回", "submitted": "已提交", "granted": "已授权", "refused": "未批准", "proposed": "已申报",
         "authorised": "已授权", "active": "有效", "revoked": "已吊销", "expired": "已过期", "ended": "已结束",
-        "withdrawn": "已撤回", "connected": "在线", "offline": "离线",
+        "withdrawn": "已撤回", "returned": "已退回修改", "accepted": "已通过审核", "connected": "在线", "offline": "离线",
     },
     "action": {
         "cancel": "取消", "approve": "通过", "reject": "驳回", "list": "上架", "suspend": "暂停", "register": "登记",
         "record_payment": "登记收款", "submit_demand": "提交数据需求", "withdraw": "撤回", "revoke": "吊销", "grant": "授权",
-        "refuse": "不予批准", "edit": "编辑",
+        "refuse": "不予批准", "edit": "编辑", "return": "退回修改", "accept": "通过审核", "retire": "停用", "download": "下载",
     },
     "sector": {
         "manufacturing": "工业制造", "agriculture": "现代农业", "commerce": "商贸流通", "transport": "交通运输",

@@ -21,6 +21,7 @@ def register(app: OpenAPI) -> None:
         oauth,
         parties,
         products,
+        programs,
     )
 
     app.config.update(limits.HEADERS)
@@ -28,5 +29,5 @@ def register(app: OpenAPI) -> None:
     metrics.register(app)
     oauth.register(app)
     docs.register(app)
-    for module in (parties, nodes, catalogue, authorisation, computing, products, delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, authorisation, computing, programs, products, delivery, commerce, audit):
         app.register_api(module.api)

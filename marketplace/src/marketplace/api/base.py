@@ -14,6 +14,7 @@ TAGS = {
     "catalogue": Tag(name="catalogue", description="Data resources and federated apps."),
     "authorisation": Tag(name="authorisation", description="Scenario, demand, grant, revocation."),
     "computing": Tag(name="computing", description="Jobs and egress reviews."),
+    "programs": Tag(name="programs", description="Developers' apps: submission, review, packages."),
     "products": Tag(name="products", description="Products, versions, prices, delivery."),
     "commerce": Tag(name="commerce", description="Orders, entitlements, invoices."),
     "audit": Tag(name="audit", description="The public Merkle log."),

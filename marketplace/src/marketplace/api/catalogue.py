@@ -41,6 +41,12 @@ class ResourceOut(Out):
     updated_at: Time
 
 
+class AppVersionOut(Out):
+    version: str
+    digest: str
+    allowed_at: list[str]
+
+
 class AppOut(Out):
     name: str
     version: str
@@ -53,6 +59,8 @@ class AppOut(Out):
     params_schema: dict[str, Any] = Field(description="JSON Schema of a job's parameters.")
     content_schema: dict[str, Any] | None = Field(description="JSON Schema of the result's content, where the app says.")
     allowed_at: list[str] = Field(description="Departments whose node allows this version; empty unless signed in.")
+    developer: str = Field(description="The organisation that submitted it; empty for an app that comes with the product.")
+    versions: list[AppVersionOut] = Field(description="Accepted versions of a developer's app, the highest first.")
 
 
 class NamePath(PathIn):

@@ -33,6 +33,7 @@ from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.paging import Page, clamp, decode_cursor, make_page
 from marketplace.parties import service as parties
+from marketplace.programs import service as programs
 from marketplace.settings import settings
 from marketplace.trust import service as trust
 from shuyan.federation import problems as federation
@@ -125,7 +126,7 @@ def submit_demand(session: Session, actor: Actor, scenario_id: str, body: Mappin
         raise ProblemError("wrong_state", state=scenario.status, action="submit_demand")
     asked = rules.parse_body(body)
     facts = _facts(session, [item.resource_id for item in asked.resources])
-    rules.check_demand(asked, facts, _app_facts())
+    rules.check_demand(asked, facts, _app_facts(session))
     row = DataDemand(id=new_id("demand"), scenario_id=scenario.id, organisation_id=scenario.organisation_id,
                      body=asked.model_dump(mode="json"), status=rules.DEMAND.initial)
     session.add(row)
@@ -200,8 +201,8 @@ def grant_draft(session: Session, actor: Actor, demand_id: str) -> Grant:
 def _draft(session: Session, actor: Actor, row: DataDemand) -> Grant:
     asked = rules.parse_body(row.body)
     facts = _facts(session, [item.resource_id for item in asked.resources])
-    apps = _apps()
-    rules.check_demand(asked, facts, _app_facts())
+    apps = programs.installed(session)
+    rules.check_demand(asked, facts, _app_facts(session))
     scenario = session.get_one(Scenario, row.scenario_id)
     nodes = nodes_by_id(session, {item.node_id for item in facts.values()})
     for node in nodes.values():
@@ -382,15 +383,9 @@ def _authority_key() -> Ed25519PublicKey:
     return load_public_key(path)
 
 
-def _apps() -> dict[str, Any]:
-    # Flower costs a quarter of a second and 30 MB, so the first demand loads it and not every process.
-    from shuyan.federation import apps
-
-    return dict(apps.installed())
-
-
-def _app_facts() -> dict[str, rules.AppFacts]:
-    return {name: rules.AppFacts(app.manifest.output_form, app.load().privacy is not None) for name, app in _apps().items()}
+def _app_facts(session: Session) -> dict[str, rules.AppFacts]:
+    return {name: rules.AppFacts(app.manifest.output_form, app.load().privacy is not None)
+            for name, app in programs.installed(session).items()}
 
 
 def _facts(session: Session, ids: Iterable[str]) -> dict[str, rules.ResourceFacts]:

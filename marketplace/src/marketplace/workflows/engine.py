@@ -7,6 +7,7 @@ is never continued: departments may have answered it already. It is closed as in
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbos import DBOS, SetWorkflowID
 from dbos import error as dbos_error
+from sqlalchemy.exc import SQLAlchemyError
 
 from marketplace.computing import approvals, runs
 from marketplace.db import reading, transaction
@@ -198,10 +200,12 @@ class Engine:
 
 
 def _load_apps() -> None:
-    """Import Flower and the apps while nobody waits, so that the first job does not have to."""
-    from shuyan.federation import apps, grid  # noqa: F401
+    """Import Flower and the apps while nobody waits, and verify developers' packages, so that the first job need not."""
+    from marketplace.programs import service as programs
+    from shuyan.federation import grid  # noqa: F401
 
-    apps.installed()
+    with contextlib.suppress(SQLAlchemyError), reading() as session:  # a job looks again
+        programs.installed(session)
 
 
 def start_attempt(job_id: str, attempt: int) -> None:

@@ -15,6 +15,7 @@ from marketplace.computing import approvals, rounds, runs
 from marketplace.computing.errors import APP_NOT_GRANTED, APP_NOT_INSTALLED, NODES_MISSING, RUN_FAILED
 from marketplace.db import reading, transaction
 from marketplace.logging import get_logger
+from marketplace.programs import service as programs
 from shuyan.federation.transport import NodeFailure, Transport
 from shuyan.problems import ProblemError
 
@@ -187,17 +188,15 @@ def execute(transport: RunTransport, watched: Watched, run_id: str, *, wait_seco
 
 
 def _attempt(transport: RunTransport, watched: Watched, run_id: str, wait_seconds: float) -> str:
-    from shuyan.federation import apps
     from shuyan.federation.grid import SecureGrid
 
     with reading() as session:
         order = runs.order(session, watched.job_id, run_id)
+        app = programs.find(session, order.app_name, order.app_digest)
+        known = app is not None or order.app_name in programs.installed(session)
     watched.names = order.departments
-    app = apps.installed().get(order.app_name)
-    if app is None:
-        raise ProblemError(APP_NOT_INSTALLED, app=order.app_name)
-    if app.digest != order.app_digest:  # upgraded since the job was submitted
-        raise ProblemError(APP_NOT_GRANTED, app=order.app_name)
+    if app is None:  # upgraded or retired since the job was submitted
+        raise ProblemError(APP_NOT_GRANTED if known else APP_NOT_INSTALLED, app=order.app_name)
     participants = _gather(transport, watched, order, wait_seconds)
     with transaction() as session:
         runs.set_participants(session, run_id, participants)

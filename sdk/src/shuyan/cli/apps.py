@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shuyan._text import language, t
+from shuyan.cli import submissions
 from shuyan.cli._common import REFUSED, AsJson, console, print_fields, print_json
 from shuyan.problems import ProblemError
 
@@ -156,6 +157,23 @@ def sign(
     target = file.with_name(file.name + ".sig")
     target.write_text(sign_package(package, load_signing_key(key), issuer=issuer, at=int(time.time())) + "\n", encoding="ascii")
     print_fields([(t("签名", "signature"), target), (t("摘要", "digest"), package.digest)])
+
+
+@app.command("new-key", help=t("运营机构：生成应用签名密钥；私钥须与市场分开离线保管。",
+                               "For the operator: make the key that signs apps; keep the private half offline, apart from the market."))
+def new_key(
+    key: Annotated[Path, typer.Argument(help=t("私钥文件。", "File for the private key."), dir_okay=False)],
+    public: Annotated[Path, typer.Argument(help=t("公钥文件。", "File for the public key."), dir_okay=False)],
+) -> None:
+    from shuyan.trust.keys import fingerprint, generate_signing_key, save_private_key, save_public_key
+
+    made = generate_signing_key()
+    save_private_key(key, made)
+    save_public_key(public, made.public_key())
+    print_fields([(t("公钥", "public key"), public), (t("指纹", "fingerprint"), fingerprint(made.public_key()))])
+
+
+submissions.add_to(app)
 
 
 def _checked(folder: Path) -> tuple[Project, Report]:
