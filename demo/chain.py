@@ -301,6 +301,10 @@ class Chain:
             f".venv/bin/shuyan --url {layout.url} resources",
             f".venv/bin/shuyan login {layout.url} --client-id client_insurer --secret-file {relative}/clients/insurer.secret",
             f".venv/bin/shuyan products show {product}",
+            f".venv/bin/shuyan --profile developer login {layout.url} --client-id {DEVELOPER.client_id} "
+            f"--secret-file {relative}/clients/developer.secret",
+            f'.venv/bin/shuyan --profile developer sql --grant {self.made[f"{scenes.CREDIT.key}.grant"]} --explain '
+            '"SELECT industry, count(*) AS n, avg(tax_paid) AS tax FROM enterprise_credit GROUP BY industry"',  # noqa: S608
             f".venv/bin/shuyan verify {relative}/evidence/{scenes.HEALTH.products[0].key}.json",
             f".venv/bin/shuyan-node --dir {node} status",
             f".venv/bin/shuyan-node --dir {node} journal --verify",
