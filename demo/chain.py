@@ -294,6 +294,7 @@ class Chain:
         layout = self.market.layout
         relative = Path(".demo") if layout.root == Path.cwd() / ".demo" else layout.root
         product = self.made[f"{scenes.HEALTH.products[1].key}.product"]
+        grant = self.made[f"{scenes.CREDIT.key}.grant"]
         node = relative / "departments" / self.market.districts[0].slug / "node"
         asking = relative / "departments" / scenes.HEALTH.resource.manual[0] / "node"
         return [
@@ -303,8 +304,7 @@ class Chain:
             f".venv/bin/shuyan products show {product}",
             f".venv/bin/shuyan --profile developer login {layout.url} --client-id {DEVELOPER.client_id} "
             f"--secret-file {relative}/clients/developer.secret",
-            f'.venv/bin/shuyan --profile developer sql --grant {self.made[f"{scenes.CREDIT.key}.grant"]} --explain '
-            '"SELECT industry, count(*) AS n, avg(tax_paid) AS tax FROM enterprise_credit GROUP BY industry"',  # noqa: S608
+            f'.venv/bin/shuyan --profile developer sql --grant {grant} --explain "{scenes.QUESTION}"',
             f".venv/bin/shuyan verify {relative}/evidence/{scenes.HEALTH.products[0].key}.json",
             f".venv/bin/shuyan-node --dir {node} status",
             f".venv/bin/shuyan-node --dir {node} journal --verify",

@@ -172,3 +172,6 @@ SCENES = (HEALTH, CREDIT)
 APPS = ("boosting", "clustering", "components", "network", "query", "regression", "statistics")
 """What the departments allow, and every grant names: the scenes use some of them, readers may try the others."""
 
+
+QUESTION = "SELECT industry, count(*) AS n, avg(tax_paid) AS tax FROM enterprise_credit GROUP BY industry"
+"""A question for readers to begin with."""
