@@ -40,9 +40,9 @@ class Site:
     environment: dict[str, str]
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def play(self, name: str) -> None:
-        """Run a queued job in the background, round after round."""
-        self.started.append(subprocess.Popen([sys.executable, "-m", "tests.browser.server", "play", name], cwd=ROOT,
+    def play(self, name: str, result: str = "statistics") -> None:
+        """Run a queued job in the background, round after round, to the result of that name in the scene."""
+        self.started.append(subprocess.Popen([sys.executable, "-m", "tests.browser.server", "play", name, result], cwd=ROOT,
                                              env=self.environment))
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import Session
+from tests.browser import played
 
 from marketplace.actor import SYSTEM, Actor
 from marketplace.authorisation import service as authorisation
 from marketplace.catalogue import service as catalogue
 from marketplace.commerce import service as commerce
-from marketplace.computing import nodes, runs
+from marketplace.computing import budgets, nodes, runs
 from marketplace.computing import service as computing
 from marketplace.db import transaction
 from marketplace.parties import service as parties
@@ -56,11 +57,14 @@ RESOURCE: dict[str, Any] = {
         _column("systolic", "收缩压", unit="mmHg", lower=80.0, upper=220.0),
         _column("cholesterol", "总胆固醇", unit="mmol/L", lower=1.0, upper=12.0),
         _column("cost", "住院费用", unit="元", lower=0.0, upper=80000.0),
+        _column("days", "住院天数", "integer", unit="天", lower=0.0, upper=60.0, resolution=1.0),
+        _column("month", "入院月份", "integer", [str(month) for month in range(1, 13)], lower=1.0, upper=12.0),
         _column("readmitted", "三十天内再入院", "boolean"),
         _column("district", "居住区域", "string", DISTRICTS),
         _column("age_group", "年龄段", "string", AGES),
     ],
 }
+APPS = ["query", "statistics", "regression", "boosting", "network", "clustering", "components", "survival"]
 GRANTED = [column["name"] for column in RESOURCE["columns"] if not column["identifier"]]
 
 
@@ -72,6 +76,7 @@ class Scene:
     nodes: list[str] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
     grant: str = ""
+    noisy_grant: str = ""
     open_demand: str = ""
     jobs: dict[str, str] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
@@ -141,7 +146,7 @@ def _grant(scene: Scene) -> None:
     keys.save_public_key(settings().keys_dir / "authority.pub", authority_key.public_key())
     developer, authority = scene.actors["developer"], scene.actors["authority"]
     body = {"resources": [{"resource_id": item, "columns": GRANTED} for item in scene.resources],
-            "apps": ["statistics", "regression"], "output_forms": ["statistics", "model"], "minimum_cohort": 10,
+            "apps": APPS, "output_forms": ["statistics", "model"], "minimum_cohort": 10,
             "minimum_participants": 3, "term_days": 180}
     with transaction() as session:
         scenario = authorisation.propose_scenario(
@@ -151,16 +156,29 @@ def _grant(scene: Scene) -> None:
         other = authorisation.propose_scenario(session, developer, title="区域医疗资源配置", sector="urban_governance",
                                                purpose="评估各区域住院需求，辅助床位配置。", public_benefit=True)
         scene.open_demand = authorisation.submit_demand(session, developer, other.id, {**body, "term_days": 90}).id
+        noisy = authorisation.propose_scenario(session, developer, title="住院费用公开统计", sector="health",
+                                               purpose="面向社会公布住院费用水平，结果加噪，任何个人均不可识别。")
+        private = authorisation.submit_demand(session, developer, noisy.id, {
+            **body, "apps": ["query", "statistics", "network"], "release": "dp", "privacy": PRIVACY})
     with transaction() as session:
         grant = authorisation.grant_draft(session, authority, demand.id)
         scene.grant = authorisation.accept_grant(session, authority, demand.id, sign_grant(grant, authority_key)).id
+        grant = authorisation.grant_draft(session, authority, private.id)
+        scene.noisy_grant = authorisation.accept_grant(session, authority, private.id, sign_grant(grant, authority_key)).id
+        for place, node_id in enumerate(scene.nodes):
+            shared = {"delta": 1e-6, "renewal": "never", "renews_at_ms": 0}
+            budgets.sync(session, node_id, [
+                {**shared, "scope": "grant", "resource": "", "grantee": "org_developer", "grant_id": scene.noisy_grant,
+                 "cap_nano": 500_000_000, "spent_nano": (5_000_000, 120_000_000, 470_000_000, 500_000_000)[place]},
+                {**shared, "scope": "resource", "resource": "inpatients", "grantee": "", "grant_id": "", "cap_nano": 2_000_000_000,
+                 "spent_nano": 640_000_000, "renewal": "yearly", "renews_at_ms": 1_798_732_800_000}])
 
 
 STATISTICS_PARAMS: dict[str, Any] = {
     "resource": "inpatients", "columns": ["cost", "systolic"], "group_by": [[], ["district"], ["district", "age_group"]],
     "histograms": [{"column": "systolic", "lower": 80.0, "upper": 220.0, "bins": 14}]}
 MODEL_PARAMS: dict[str, Any] = {
-    "resource": "inpatients", "family": "logistic", "target": "readmitted",
+    "resource": "inpatients", "family": "logistic", "target": "readmitted", "l2": 0.0, "split": {"fraction": 0.3},
     "features": ["age", "systolic", "cholesterol", "district"]}
 
 
@@ -188,21 +206,35 @@ def statistics_content() -> dict[str, Any]:
                             "suppressed": sum(count < 10 for count in counts)}]}
 
 
-def model_content() -> dict[str, Any]:
-    """A plausible result of :data:`MODEL_PARAMS`."""
-    numbers = [("age", 54.2, 17.3), ("systolic", 131.6, 17.9), ("cholesterol", 4.91, 1.02)]
-    return {"kind": "model", "family": "logistic", "target": "readmitted",
-            "features": [{"name": name, "type": "number", "levels": [], "mean": mean, "sd": sd} for name, mean, sd in numbers]
-            + [{"name": "district", "type": "category", "levels": DISTRICTS,
-                  "mean": [0.24, 0.26, 0.28], "sd": [0.427, 0.4386, 0.449]}],
-            "terms": ["age", "systolic", "cholesterol", *(f"district={name}" for name in DISTRICTS[1:])],
-            "coefficients": [0.8125, 0.4411, 0.1932, -0.1204, 0.0877, 0.2519], "intercept": -1.9034, "l2": 1.0,
-            "rows": 9540, "departments": 4, "rounds": 7, "converged": True,
-            "metrics": {"accuracy": 0.8127, "log_loss": 0.4312}, "standardise": "pooled"}
+QUERY = """SELECT month, district, count(*) AS n, avg(cost) AS mean_cost, stddev_samp(cost) AS sd_cost
+FROM inpatients
+WHERE age >= 18
+GROUP BY month, district
+ORDER BY month, district"""
+NOISY_QUERY = "SELECT district, count(*) AS n, avg(cost) AS mean_cost FROM inpatients GROUP BY district ORDER BY district"
+NUMBERS = ["age", "systolic", "cholesterol", "days"]
+PARAMS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "query": ("query", {"sql": QUERY}, "各区域逐月住院费用"),
+    "trees": ("boosting", {"resource": "inpatients", "target": "readmitted", "features": [*NUMBERS, "district"], "rounds": 12,
+                           "max_depth": 3, "validation": 0.2, "early_stopping_rounds": 5}, "再入院风险（提升树）"),
+    "network": ("network", {"resource": "inpatients", "target": "readmitted", "features": NUMBERS, "hidden": [4], "rounds": 6,
+                            "validation": 0.2}, "再入院风险（神经网络）"),
+    "clusters": ("clustering", {"resource": "inpatients", "features": NUMBERS, "clusters": 3, "starts": 3, "max_rounds": 15}, "患者分群"),
+    "components": ("components", {"resource": "inpatients", "features": NUMBERS}, "检查指标主成分"),
+    "survival": ("survival", {"resource": "inpatients", "time": "days", "event": "readmitted", "features": ["age", "systolic"],
+                              "times": {"upper": 60.0, "step": 1.0}}, "住院时长与再入院"),
+}
+PRIVACY: dict[str, Any] = {"unit": "person", "unit_columns": {"inpatients": "id_number"}, "max_rows_per_unit": 1, "max_groups_per_unit": 1,
+                           "delta": 1e-6, "rho_nano": 500_000_000, "honest_fraction": 0.5}
 
 
-def _submit(session: Session, scene: Scene, name: str, app: str, params: dict[str, Any], title: str) -> None:
-    job = computing.submit_job(session, scene.actors["developer"], grant_id=scene.grant, app=app, params=params,
+def computed(app: str, params: dict[str, Any], *, noisy: bool = False) -> tuple[dict[str, Any], list[Any]]:
+    """What an app really gives over four hospitals' made-up rows, and what it tells meanwhile."""
+    return played.computed(RESOURCE["columns"], app, params, PRIVACY if noisy else None)
+
+
+def _submit(session: Session, scene: Scene, name: str, app: str, params: dict[str, Any], title: str, grant: str = "") -> None:
+    job = computing.submit_job(session, scene.actors["developer"], grant_id=grant or scene.grant, app=app, params=params,
                                title=title, idempotency_key=f"scene-{name}")
     scene.jobs[name] = job.id
 
@@ -215,17 +247,19 @@ def begin(session: Session, scene: Scene, name: str) -> None:
     scene.runs[name] = run
 
 
-def advance(session: Session, scene: Scene, name: str, round_: int, rounds: int) -> None:
+def advance(session: Session, scene: Scene, name: str, round_: int, rounds: int, code: str = "round_finished", /,
+            **args: Any) -> None:
     """One round of a job is done."""
     runs.record_progress(session, scene.jobs[name], [
-        runs.ProgressLine(round=round_, rounds=rounds, code="round_finished", level="info",
-                          args={"round": round_, "rounds": rounds, "departments": 4})])
+        runs.ProgressLine(round=round_, rounds=rounds, code=code, level="info",
+                          args={"round": round_, "rounds": rounds, "departments": 4, **args})])
 
 
 def finish(session: Session, scene: Scene, name: str, content: dict[str, Any]) -> None:
     """A job's computation is done; its result goes to review."""
-    assert runs.finish(session, scene.runs[name], form=content["kind"], content=content, participants=scene.nodes,
-                       rows=content["rows"]), computing.get_job(session, SYSTEM, scene.jobs[name]).error_code
+    app = apps.installed()[computing.get_job(session, SYSTEM, scene.jobs[name]).app_name].load()
+    assert runs.finish(session, scene.runs[name], form={"table": "statistics"}.get(content["kind"], content["kind"]), content=content,
+                       participants=scene.nodes, rows=content["rows_used" if content["kind"] == "table" else "rows"], content_model=app.content_model), computing.get_job(session, SYSTEM, scene.jobs[name]).error_code
     review = computing.review_of_job(session, scene.jobs[name])
     assert review is not None
     scene.reviews[name] = review.id
@@ -251,14 +285,25 @@ def _jobs(session: Session, scene: Scene) -> None:
     for name in ("table", "waiting", "refused"):
         advance(session, scene, name, 1, 1)
         finish(session, scene, name, statistics_content())
-    for round_ in range(1, 8):
-        advance(session, scene, "model", round_, 7)
-    finish(session, scene, "model", model_content())
-    for name in ("table", "model"):
+    content, told = computed("regression", MODEL_PARAMS)
+    for round_, rounds, code, args in told:
+        advance(session, scene, "model", round_, rounds, code, **args)
+    finish(session, scene, "model", content)
+    for name, (app, params, title) in PARAMS.items():
+        _submit(session, scene, name, app, params, title)
+        begin(session, scene, name)
+        content, told = computed(app, params)
+        for round_, rounds, code, args in told:
+            advance(session, scene, name, round_, rounds, code, **args)
+        finish(session, scene, name, content)
+    _submit(session, scene, "noisy", "query", {"sql": NOISY_QUERY}, "各区域住院费用（加噪）", scene.noisy_grant)
+    begin(session, scene, "noisy")
+    finish(session, scene, "noisy", computed("query", {"sql": NOISY_QUERY}, noisy=True)[0])
+    for name in ("table", "model", "noisy", *PARAMS):
         approve(session, scene, name)
     computing.decide_review(session, scene.actors["authority"], scene.reviews["refused"], False, "分组过细，请减少维度。")
-    for round_ in range(1, 4):
-        advance(session, scene, "running", round_, 25)
+    for round_ in range(1, 6):
+        advance(session, scene, "running", round_, 25, "round_loss", loss=0.42 + 0.25 / round_)
     runs.fail(session, scene.runs["failed"], "nodes_missing", {"connected": 2, "minimum": 3, "missing": "城西医院"})
 
 
@@ -293,15 +338,15 @@ def _products(session: Session, scene: Scene) -> None:
                             amount_fen=1_280_000)
 
 
-def play(scene: Scene, name: str, rounds: int, content: dict[str, Any], pause: float = 0.4) -> None:
+def play(scene: Scene, name: str, content: dict[str, Any], told: list[Any], pause: float = 0.4) -> None:
     """Carry a queued job, by its name in the scene or its id, through its rounds while somebody watches."""
     scene.jobs.setdefault(name, name)
     with transaction() as session:
         begin(session, scene, name)
-    for round_ in range(1, rounds + 1):
+    for round_, rounds, code, args in told:
         time.sleep(pause)
         with transaction() as session:
-            advance(session, scene, name, round_, rounds)
+            advance(session, scene, name, round_, rounds, code, **args)
     with transaction() as session:
         finish(session, scene, name, content)
 

@@ -1,4 +1,4 @@
-"""The process behind the browser tests: ``serve`` builds the scene and serves it, ``play NAME`` runs one of its jobs."""
+"""The process behind the browser tests: ``serve`` builds the scene and serves it, ``play NAME [RESULT]`` runs one of its jobs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ def main(arguments: list[str]) -> None:
         kept.write_bytes(pickle.dumps(scene.build()))
         market("serve")
     else:
-        name = arguments[1]
-        scene.play(pickle.loads(kept.read_bytes()), name, 6, scene.statistics_content())
+        name, what = arguments[1], arguments[2] if len(arguments) > 2 else "statistics"
+        if what == "statistics":
+            content, told = scene.statistics_content(), [(round_, 6, "round_finished", {}) for round_ in range(1, 7)]
+        else:
+            content, told = scene.computed(*scene.PARAMS[what][:2])
+        scene.play(pickle.loads(kept.read_bytes()), name, content, told)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ _CODED = {"state": "state", "action": "action", "what": "what", "form": "form"}
 def say(problem: ProblemError) -> str:
     """The public sentence of ``problem`` in the reader's language, with codes in it spelled out."""
     args = {name: label(_CODED[name], value) if name in _CODED else value for name, value in problem.args_.items()}
-    return describe(problem.code, args, language())
+    return describe(problem.code, {"field": problem.field, **args}, language())
 
 
 def back(default: str) -> str:

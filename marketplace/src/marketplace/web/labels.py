@@ -6,7 +6,10 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _l
 
+from marketplace.web.applabels import APP_LABELS
+
 _LABELS: dict[str, dict[str, Any]] = {
+    **APP_LABELS,
     "party": {
         "data_authority": _l("Data authority"),
         "source_department": _l("Source department"),
@@ -124,14 +127,6 @@ _LABELS: dict[str, dict[str, Any]] = {
         "date": _l("Date"),
         "timestamp": _l("Date and time"),
     },
-    "app": {
-        "statistics": _l("Federated statistics"),
-        "regression": _l("Federated regression"),
-    },
-    "family": {
-        "logistic": _l("Logistic regression"),
-        "linear": _l("Linear regression"),
-    },
     "share": {
         "treasury": _l("Treasury"),
         "operator": _l("Operator"),
@@ -148,19 +143,6 @@ _LABELS: dict[str, dict[str, Any]] = {
         "mean": _l("Mean"),
         "variance": _l("Variance"),
         "sd": _l("Standard deviation"),
-        "rows": _l("Records"),
-    },
-    "metric": {
-        "accuracy": _l("Accuracy"),
-        "log_loss": _l("Log loss"),
-        "deviance": _l("Deviance"),
-        "auc": _l("AUC"),
-        "rmse": _l("Root mean squared error"),
-        "mse": _l("Mean squared error"),
-        "mae": _l("Mean absolute error"),
-        "r2": _l("R²"),
-        "loss": _l("Loss"),
-        "residual_variance": _l("Residual variance"),
         "rows": _l("Records"),
     },
     "event": {
@@ -189,8 +171,15 @@ _LABELS: dict[str, dict[str, Any]] = {
         "computing:use:approved": _l("Use approved by the department"),
         "computing:use:rejected": _l("Use rejected by the department"),
         "computing:egress:checked": _l("Egress checked automatically"),
+        "computing:egress:overridden": _l("Findings of the egress report overridden"),
         "computing:egress:approved": _l("Egress approved"),
         "computing:egress:rejected": _l("Egress rejected"),
+        "programs:app:submitted": _l("App submitted for review"),
+        "programs:app:withdrawn": _l("App withdrawn from review"),
+        "programs:app:returned": _l("App returned to its developer"),
+        "programs:app:rejected": _l("App rejected"),
+        "programs:app:accepted": _l("App accepted and signed"),
+        "programs:app:retired": _l("App retired"),
         "products:product:drafted": _l("Product drafted"),
         "products:version:created": _l("Product version created"),
         "products:version:registered": _l("Product version registered"),
@@ -211,7 +200,7 @@ TONES = {
     "granted": "good", "active": "good", "connected": "good", "registered": "info", "running": "info",
     "queued": "wait", "awaiting_approval": "wait", "awaiting_payment": "wait", "pending": "wait", "reviewing": "wait",
     "submitted": "wait", "proposed": "wait", "failed": "bad", "rejected": "bad", "refused": "bad", "revoked": "bad",
-    "suspended": "bad", "interrupted": "bad", "expired": "bad",
+    "suspended": "bad", "interrupted": "bad", "expired": "bad", "lost": "bad",
 }
 
 

@@ -102,7 +102,7 @@ def menu() -> list[dict[str, Any]]:
     party = current_actor().party
     items: list[tuple[str, str]] = [("store", _("Products"))]
     if party in ("developer", "operator"):
-        items += [("jobs", _("Jobs")), ("my_products", _("My products"))]
+        items += [("jobs", _("Jobs")), ("sql", _("SQL")), ("my_products", _("My products"))]
     if party == "operator":
         items += [("desk_orders", _("Payments")), ("desk_products", _("Registration"))]
     if party in ("data_authority", "security_supervisor"):
@@ -111,8 +111,10 @@ def menu() -> list[dict[str, Any]]:
         items += [("demands", _("Data demands")), ("grants", _("Grants"))]
     if party in ("data_authority", "source_department", "operator", "security_supervisor"):
         items += [("nodes", _("Nodes"))]
+    if party in ("source_department", "developer", "data_authority", "security_supervisor"):
+        items += [("budgets", _("Privacy budgets"))]
     if party not in ("public", "consumer"):
-        items += [("resources", _("Data resources"))]
+        items += [("resources", _("Data resources")), ("app_gallery", _("Apps"))]
     if party in ("consumer", "developer"):
         items += [("orders", _("My orders"))]
     items += [("audit", _("Audit log"))]
@@ -125,7 +127,8 @@ _SECTIONS = {
     "web.product": "store", "web.order": "orders", "web.job": "jobs", "web.new_job": "jobs",
     "web.my_product": "my_products", "web.new_product": "my_products", "web.review": "reviews",
     "web.demand": "demands", "web.grant": "grants", "web.node": "nodes", "web.resource": "resources",
-    "web.audit_subject": "audit",
+    "web.audit_subject": "audit", "web.run_sql": "sql", "web.explain_sql": "sql", "web.submit_job": "jobs", "web.explain_job": "jobs",
+    "web.app": "app_gallery",
 }
 
 

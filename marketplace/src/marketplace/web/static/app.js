@@ -39,7 +39,29 @@
   function toggleAll(event) {
     var box = event.target.closest("[data-toggle-all]");
     if (!box) return;
-    document.querySelectorAll(box.dataset.toggleAll).forEach(function (other) { other.checked = box.checked; });
+    document.querySelectorAll(box.dataset.toggleAll).forEach(function (other) {
+      if (!other.closest("[hidden]")) other.checked = box.checked;
+    });
+  }
+
+  // narrows a list of boxes to those whose text holds what is typed
+  function narrow(event) {
+    var field = event.target.closest("[data-filter]");
+    if (!field) return;
+    var wanted = field.value.trim().toLowerCase();
+    document.querySelectorAll(field.dataset.filter).forEach(function (item) {
+      item.hidden = wanted !== "" && item.textContent.toLowerCase().indexOf(wanted) < 0;
+    });
+  }
+
+  // details that somebody opened stay open when a poll brings the same part again
+  var opened = [];
+  function remember(event) {
+    opened = Array.prototype.map.call((event.detail.target || document).querySelectorAll("details[id][open]"), function (one) { return one.id; });
+  }
+  function restore() {
+    opened.forEach(function (id) { var one = document.getElementById(id); if (one) one.open = true; });
+    opened = [];
   }
 
   function everything(root) {
@@ -51,6 +73,12 @@
 
   document.addEventListener("submit", submitOnce);
   document.addEventListener("click", copy);
+  document.addEventListener("input", narrow);
+  document.addEventListener("keydown", function (event) {
+    if (event.key === "Enter" && event.target.closest("[data-filter]")) event.preventDefault();
+  });
+  document.addEventListener("htmx:beforeSwap", remember);
+  document.addEventListener("htmx:afterSwap", restore);
   document.addEventListener("change", function (event) {
     toggleAll(event);
     if (event.target.matches("[data-submit-on-change]")) event.target.form.requestSubmit();

@@ -35,6 +35,22 @@
     return option;
   }
 
+  function lines(element, spec) {
+    var option = base(element, spec), colour = ink(element), narrow = element.clientWidth < 480;
+    option.animation = false;
+    option.grid.bottom = spec.x ? 26 : 8;
+    option.tooltip.axisPointer = { type: "line" };
+    option.xAxis = { type: "category", data: spec.categories, boundaryGap: false, name: spec.x || "", nameLocation: "middle", nameGap: 26,
+      nameTextStyle: { color: colour }, axisLabel: { color: colour, hideOverlap: true } };
+    option.yAxis = { type: "value", scale: !!spec.scale, axisLabel: { color: colour }, splitNumber: narrow ? 3 : 5, splitLine: { lineStyle: { opacity: .5 } } };
+    option.series = spec.series.map(function (series, place) {
+      return { type: "line", name: series.name, data: series.values, showSymbol: spec.categories.length < 40, connectNulls: true,
+        // told apart by their stroke as well as by colour
+        lineStyle: { width: 2, type: ["solid", "dashed", "dotted"][place % 3] } };
+    });
+    return option;
+  }
+
   function pie(element, spec) {
     var option = base(element, spec);
     var colour = ink(element);
@@ -52,10 +68,26 @@
       var spec = JSON.parse(element.dataset.chart);
       if (spec.horizontal) element.style.height = Math.max(160, 60 + 26 * spec.categories.length) + "px";
       var chart = window.echarts.init(element, null, { renderer: "canvas" });
-      chart.setOption(spec.kind === "pie" ? pie(element, spec) : bars(element, spec));
+      chart.setOption(option(element, spec));
       element.dataset.drawn = "1";
       new ResizeObserver(function () { chart.resize(); }).observe(element);
     });
+    // a chart that stays while a poll brings its numbers anew
+    root.querySelectorAll(".chart[data-from]").forEach(function (element) {
+      var source = document.getElementById(element.dataset.from);
+      if (!source || !window.echarts || element.dataset.shown === source.dataset.spec) return;
+      var chart = window.echarts.getInstanceByDom(element);
+      if (!chart) {
+        chart = window.echarts.init(element, null, { renderer: "canvas" });
+        new ResizeObserver(function () { chart.resize(); }).observe(element);
+      }
+      chart.setOption(option(element, JSON.parse(source.dataset.spec)), true);
+      element.dataset.shown = source.dataset.spec;
+    });
   };
+
+  function option(element, spec) {
+    return { pie: pie, line: lines }[spec.kind] ? { pie: pie, line: lines }[spec.kind](element, spec) : bars(element, spec);
+  }
   window.shuyanCharts(document);
 })();

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
-from marketplace.web.views import account, audit, grants, jobs, nodes, orders, reviews, selling, store
+from marketplace.web.views import (
+    account,
+    apps,
+    audit,
+    budgets,
+    grants,
+    jobs,
+    nodes,
+    orders,
+    reviews,
+    selling,
+    sql,
+    store,
+)
 
-__all__ = ["account", "audit", "grants", "jobs", "nodes", "orders", "reviews", "selling", "store"]
+__all__ = ["account", "apps", "audit", "budgets", "grants", "jobs", "nodes", "orders", "reviews", "selling", "sql", "store"]

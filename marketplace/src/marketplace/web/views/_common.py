@@ -10,13 +10,17 @@ from flask_babel import gettext as _
 from sqlmodel import Session
 
 from marketplace.catalogue import service as catalogue
+from marketplace.computing.submission import FILLED
 from marketplace.ids import new_id
 from marketplace.parties import service as parties
 from marketplace.web.i18n import both, language, number, title_of
-from marketplace.web.labels import label
+from marketplace.web.labels import known, label
 from shuyan.problems import ProblemError
 
 PAGE = 20
+
+COLUMNS = ("target", "time", "event", "offset", "exposure")
+"""Parameters that name one column."""
 
 
 def cursor() -> str | None:
@@ -84,22 +88,20 @@ def yuan_to_fen(name: str, *, text: str) -> int:
 
 def app_titles() -> dict[str, str]:
     """App name → title, for the apps that come with the product."""
-    return {name: label("app", name) for name in ("statistics", "regression")}
+    return {name: label("app", name) for name in known("app")}
 
 
-def param_lines(params: dict[str, Any]) -> list[tuple[str, str]]:
-    """A job's parameters as lines for people; the declared domains are left out, they are long and follow from the data."""
-    names = {
-        "resource": _("Data resource"), "columns": _("Columns"), "group_by": _("Grouped by"),
-        "histograms": _("Histograms"), "family": _("Model"), "target": _("Target"), "features": _("Features"),
-        "l2": _("Ridge penalty"), "max_rounds": _("Rounds at most"), "tolerance": _("Tolerance"),
-        "standardise": _("Standardised"),
-    }
-    out = []
+def param_lines(params: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A job's parameters as lines for people; what departments declare is left out, it is long and follows from the data."""
+    out: list[tuple[str, str]] = []
     for name, value in params.items():
-        if name == "domains" or value in (None, [], {}):
+        path = f"{prefix}{name}"
+        if path in (*FILLED, "sql") or value in (None, [], {}, ""):
             continue
-        out.append((names.get(name, name), _shown(name, value)))
+        if isinstance(value, dict) and path in ("impute", "split", "times", "audit"):
+            out += param_lines(value, f"{path}.")
+        else:
+            out.append((label("param", path), _shown(path, value)))
     return out
 
 
@@ -111,24 +113,34 @@ def _shown(name: str, value: Any) -> str:
         return comma.join(str(item.get("column")) for item in value)
     if name == "family":
         return label("family", value)
-    if name == "standardise":
-        return str({"pooled": _("over all departments"), "department": _("in each department")}.get(value, value))
+    if name == "rho_nano":
+        return f"{value / 1e9:g}"
+    if isinstance(value, bool):
+        return str(_("Yes") if value else _("No"))
     if isinstance(value, list):
         return comma.join(str(item) for item in value)
+    if isinstance(value, dict):
+        return comma.join(f"{key}: {item}" for key, item in value.items())
     if isinstance(value, float):
         return f"{value:g}"
-    return number(value) if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return number(value)
+    return label("option", value) if value in known("option") and name not in COLUMNS and name != "resource" else str(value)
 
 
-def column_titles(db: Session, node_ids: Iterable[str], resource: object) -> dict[str, str]:
-    """What the departments call the columns of a resource; they do so in Chinese, so in English names stay as they are."""
+def column_titles(db: Session, node_ids: Iterable[str], resources: Iterable[str]) -> dict[str, str]:
+    """What the departments call the columns of resources; they do so in Chinese, so in English names stay as they are."""
     if language() != "zh":
         return {}
+    wanted, found = set(resources), dict[str, str]()
     for node_id in node_ids:
         for row in catalogue.resources_of_node(db, node_id):
-            if row.name == resource:
-                return {column["name"]: column["title"] for column in row.columns if column.get("title")}
-    return {}
+            if row.name in wanted:
+                wanted.discard(row.name)
+                found |= {column["name"]: column["title"] for column in row.columns if column.get("title")}
+        if not wanted:
+            break
+    return found
 
 
 def resource_rows(db: Session, items: Iterable[Any], node_names: dict[str, str] | None = None) -> list[dict[str, Any]]:

@@ -8,10 +8,12 @@ from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from marketplace.authorisation import service as authorisation
+from marketplace.computing import service as computing
 from marketplace.db import reading, transaction, utc_now
 from marketplace.web.blueprint import web
 from marketplace.web.labels import label
 from marketplace.web.session import current_actor, signed_in
+from marketplace.web.views import budgets, release
 from marketplace.web.views._common import PAGE, app_titles, cursor, organisation_names, resource_rows
 
 
@@ -49,6 +51,10 @@ def _conditions(body: dict[str, Any]) -> list[tuple[str, str]]:
         (_("Fewest departments"), str(body.get("minimum_participants", ""))),
         (_("Output forms"), comma.join(label("form", form) for form in body.get("output_forms", []))),
         (_("Term"), _("%(days)d days", days=body.get("term_days") or 0)),
+        (_("Answers"), label("release", body.get("release", "exact"))),
+        *release.demanded(body.get("privacy")),
+        (_("Single departments' figures"), _("asked to be shown") if body.get("own_figures") else _("not shown")),
+        (_("Reason given for it"), str(body.get("own_figures_reason", "")) if body.get("own_figures") else ""),
     ]
     return [(name, value) for name, value in out if value]
 
@@ -89,12 +95,22 @@ def grants() -> Any:
     return render_template("web/grants.html", items=items, next=page.next, first_page=cursor() is None)
 
 
+def _reason(db: Any, record: Any) -> str:
+    """Why single departments' figures may show, as the demand said."""
+    demand = authorisation.get_demand(db, current_actor(), record.demand_id)
+    return str(demand.body.get("own_figures_reason", ""))
+
+
 @web.get("/grants/<grant_id>")
 @signed_in()
 def grant(grant_id: str) -> Any:
     with reading() as db:
         record = authorisation.get_grant(db, current_actor(), grant_id)
         claims = authorisation.read_grant(record)
+        left = budgets.told(db, computing.grant_budgets(db, current_actor(), grant_id)) if claims.privacy else []
+        reason = _reason(db, record) if claims.own_figures else ""
         resources = resource_rows(db, claims.resources, {node.node_id: node.name for node in claims.nodes})
     return render_template("web/grant.html", record=record, grant=claims, resources=resources, state=_state(record),
-                           apps=app_titles())
+                           apps=app_titles(), privacy=release.terms(claims.privacy), own_figures_reason=reason,
+                           sole=[(entry.resource, entry.column, list(entry.values)) for entry in claims.sole_values],
+                           left=left)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from flask_babel import gettext as _
 
 from marketplace.authorisation import service as authorisation
-from marketplace.catalogue import service as catalogue
-from marketplace.catalogue.rules import NUMERIC
+from marketplace.computing import service as computing
 from marketplace.db import utc_now
-from marketplace.web.i18n import title_of
-from marketplace.web.views._common import app_titles
+from marketplace.web.i18n import both
+from marketplace.web.session import current_actor
+from marketplace.web.views import appform, granted
+from marketplace.web.views.sql import rho
 from shuyan.problems import ProblemError
 
 MAXIMUM_BINS = 200
@@ -20,96 +21,75 @@ MAXIMUM_BINS = 200
 
 @dataclass
 class JobForm:
-    """One form: a grant, one of its apps and one of its resources, and the columns that every department offers."""
+    """One form: a grant, one of its apps and one of its tables."""
 
     grant: Any
     record: Any
-    app: str
-    app_title: str
-    output_form: str
-    resource: str
-    resource_title: str
-    resources: list[tuple[str, str]] = field(default_factory=list)
-    numbers: list[dict[str, Any]] = field(default_factory=list)
-    dimensions: list[dict[str, Any]] = field(default_factory=list)
+    card: Any
+    table: granted.GrantedTable
+    tables: list[granted.GrantedTable]
+    fields: appform.AppForm
 
     @property
-    def features(self) -> list[dict[str, Any]]:
-        """Columns a model may use: numbers, and text with a declared domain."""
-        names = {column["name"] for column in self.numbers}
-        return self.numbers + [column for column in self.dimensions if column["name"] not in names]
+    def app(self) -> str:
+        """The app's name."""
+        return str(self.card.name)
 
+    @property
+    def app_title(self) -> str:
+        """The app's title in the reader's language."""
+        return both(self.card, "title")
 
-def output_form_of(app: str) -> str:
-    """``statistics`` or ``model``: what an installed app puts out; unknown apps read as statistics."""
-    # Flower is loaded by the first reader who makes a job, not with the web tier
-    from shuyan.federation import apps
+    @property
+    def departments(self) -> list[str]:
+        """Names of the departments that have the table."""
+        return self.table.departments
 
-    found = apps.installed().get(app)
-    return found.manifest.output_form if found else "statistics"
+    @property
+    def noisy(self) -> bool:
+        """Whether an answer costs privacy budget."""
+        return bool(self.grant.release == "dp")
 
 
 def choices(db: Any, actor: Any) -> list[dict[str, Any]]:
-    """The grants this actor may use now, each with its apps and resources."""
+    """The grants this actor may use now, each with its tables and the apps that can run under it."""
+    cards = {card.name: card for card in computing.list_apps(db, actor)}
     out = []
-    for record in authorisation.list_grants(db, actor, limit=100).items:
-        if record.organisation_id != actor.organisation_id:
-            continue
-        try:
-            _record, grant = authorisation.usable_grant(db, record.id, utc_now())
-        except ProblemError:
-            continue
-        titles = app_titles()
-        out.append({"record": record, "grant": grant, "resources": _resources(db, grant),
-                    "apps": [(app.name, titles.get(app.name, app.name)) for app in grant.apps]})
+    for record, grant in granted.usable(db, actor):
+        names = [app.name for app in grant.apps if app.name in cards and (grant.release == "exact" or cards[app.name].noisy)]
+        out.append({"record": record, "grant": grant, "tables": granted.tables(db, grant), "query": "query" in names,
+                    "apps": [(name, both(cards[name], "title")) for name in names if name != "query"]})
     return out
-
-
-def _resources(db: Any, grant: Any) -> list[tuple[str, str]]:
-    rows = catalogue.resources_by_id(db, [item.resource_id for item in grant.resources])
-    out: dict[str, str] = {}
-    for item in grant.resources:
-        row = rows.get(item.resource_id)
-        out.setdefault(item.name, title_of(row) if row else item.name)
-    return list(out.items())
 
 
 def read(db: Any, record: Any, app: str, resource: str) -> JobForm:
     """The form for ``app`` on ``resource`` under a grant; the first of each where the reader named none.
 
     Raises:
-        ProblemError: what :func:`authorisation.service.usable_grant` raises for a grant that cannot be used now.
+        ProblemError: what :func:`authorisation.service.usable_grant` raises for a grant that cannot be used now;
+            ``not_found`` where it covers nothing that can be run.
     """
     _record, grant = authorisation.usable_grant(db, record.id, utc_now())
-    app = app if app in {item.name for item in grant.apps} else grant.apps[0].name
-    resources = _resources(db, grant)
-    names = dict(resources)
-    resource = resource if resource in names else resources[0][0]
-    form = JobForm(grant, record, app, app_titles().get(app, app), output_form_of(app), resource, names[resource], resources)
-    granted = [item for item in grant.resources if item.name == resource]
-    common = set.intersection(*(set(item.columns) for item in granted))
-    rows = catalogue.resources_by_id(db, [item.resource_id for item in granted])
-    first = next(iter(rows.values()), None)
-    for column in first.columns if first else []:
-        if column["name"] not in common or column.get("identifier"):
-            continue
-        if column["type"] in NUMERIC:
-            form.numbers.append(column)
-        if column.get("domain"):
-            form.dimensions.append(column)
-    return form
+    tables = granted.tables(db, grant)
+    if not tables:
+        raise ProblemError("not_found", what="resource")
+    names = [item.name for item in grant.apps if item.name != "query"] or [item.name for item in grant.apps]
+    card = computing.get_app(db, current_actor(), app if app in names else names[0])
+    table = granted.find(tables, resource) or tables[0]
+    return JobForm(grant, record, card, table, tables, appform.make(card.name, card.params_schema, table))
 
 
 def defaults(form: JobForm) -> dict[str, list[str]]:
     """What a fresh form shows, as a multi-value mapping like a submitted one."""
-    out: dict[str, list[str]] = {"family": ["logistic"], "l2": ["1"], "max_rounds": ["25"], "standardise": ["pooled"],
-                                 "overall": ["1"]}
-    for column in form.numbers:
-        name = column["name"]
-        out[f"lower-{name}"] = [_plain(column.get("lower"))]
-        out[f"upper-{name}"] = [_plain(column.get("upper"))]
+    if form.app != "statistics":
+        return form.fields.defaults()
+    out: dict[str, list[str]] = {"overall": ["1"]}
+    for column in form.table.numbers:
+        name = column.name
+        out[f"lower-{name}"] = [_plain(column.lower)]
+        out[f"upper-{name}"] = [_plain(column.upper)]
         out[f"bins-{name}"] = ["10"]
-        if column["type"] == "boolean":
+        if column.type == "boolean":
             out[f"lower-{name}"], out[f"upper-{name}"], out[f"bins-{name}"] = ["0"], ["1"], ["2"]
     return out
 
@@ -124,12 +104,16 @@ def params(form: JobForm, data: Any) -> dict[str, Any]:
     Raises:
         ProblemError: ``invalid_input`` naming the field at fault.
     """
-    return _model(form, data) if form.output_form == "model" else _statistics(form, data)
+    found = _statistics(form, data) if form.app == "statistics" else appform.params(form.fields, data)
+    epsilon = data.get("epsilon", "").strip()
+    if epsilon and form.grant.privacy is not None:
+        found["rho_nano"] = rho(epsilon, form.grant.privacy.delta)
+    return found
 
 
 def _statistics(form: JobForm, data: Any) -> dict[str, Any]:
-    columns = [column["name"] for column in form.numbers if column["name"] in data.getlist("columns")]
-    dimensions = [column["name"] for column in form.dimensions]
+    columns = [column.name for column in form.table.numbers if column.name in data.getlist("columns")]
+    dimensions = [column.name for column in form.table.dimensions]
     groups: list[list[str]] = [[]] if data.get("overall") else []
     groups += [[name] for name in dimensions if name in data.getlist("group")]
     cross = [data.get("cross_a", ""), data.get("cross_b", "")]
@@ -138,8 +122,8 @@ def _statistics(form: JobForm, data: Any) -> dict[str, Any]:
             raise ProblemError("invalid_input", field=_("Cross table"), reason=_("choose two different dimensions"))
         groups.append(cross)
     histograms = []
-    for column in form.numbers:
-        name = column["name"]
+    for column in form.table.numbers:
+        name = column.name
         if name in data.getlist("histogram"):
             lower, upper = _real(data, f"lower-{name}", name), _real(data, f"upper-{name}", name)
             if not lower < upper:
@@ -148,21 +132,7 @@ def _statistics(form: JobForm, data: Any) -> dict[str, Any]:
                                "bins": _whole(data, f"bins-{name}", name, MAXIMUM_BINS)})
     if not groups and not histograms:
         raise ProblemError("invalid_input", field=_("Tables"), reason=_("choose at least one table or histogram"))
-    return {"resource": form.resource, "columns": columns, "group_by": groups, "histograms": histograms}
-
-
-def _model(form: JobForm, data: Any) -> dict[str, Any]:
-    target = data.get("target", "")
-    chosen = data.getlist("features")
-    features = [column["name"] for column in form.features if column["name"] in chosen and column["name"] != target]
-    if not target:
-        raise ProblemError("invalid_input", field=_("Target"), reason=_("choose one column"))
-    if not features:
-        raise ProblemError("invalid_input", field=_("Features"), reason=_("choose at least one column"))
-    return {"resource": form.resource, "family": data.get("family", "logistic"), "target": target,
-            "features": features, "l2": _real(data, "l2", _("Ridge penalty")),
-            "max_rounds": _whole(data, "max_rounds", _("Rounds at most"), 1000),
-            "standardise": data.get("standardise", "pooled")}
+    return {"resource": form.table.name, "columns": columns, "group_by": groups, "histograms": histograms}
 
 
 def _real(data: Any, name: str, text: str) -> float:

@@ -11,8 +11,11 @@ from marketplace.computing import service as computing
 from marketplace.db import reading, transaction
 from marketplace.web import present
 from marketplace.web.blueprint import web
+from marketplace.web.errors import say
+from marketplace.web.i18n import language
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views._common import PAGE, column_titles, cursor, organisation_names, param_lines
+from shuyan.problems import ProblemError
 
 
 @web.get("/reviews")
@@ -36,26 +39,38 @@ def reviews() -> Any:
 @web.get("/reviews/<review_id>")
 @signed_in()
 def review(review_id: str) -> Any:
-    actor = current_actor()
+    return _page(review_id)
+
+
+def _page(review_id: str, problem: ProblemError | None = None) -> str:
+    actor, tongue = current_actor(), language()
     with reading() as db:
         detail = computing.get_review(db, actor, review_id)
         names = organisation_names(db, [detail.job.organisation_id])
-        titles = column_titles(db, detail.output.participants, detail.job.params.get("resource"))
-    content = detail.output.content
+        titles = column_titles(db, detail.output.participants, computing.resources_of(detail.job))
+    content, report = detail.output.content, detail.review.report or {}
     return render_template(
         "web/review.html", review=detail.review, job=detail.job, title=detail.job.title or detail.job.id,
         organisation=names.get(detail.job.organisation_id, "–"), digest=detail.output.digest,
-        checks=[{"text": present.check_sentence(check), "passed": bool(check.get("passed"))}
+        checks=[{"text": present.check_sentence(check), "figures": present.check_figures(check), "passed": bool(check.get("passed"))}
                 for check in detail.review.checks],
-        actions=computing.review_actions(actor, detail), params=param_lines(detail.job.params),
-        parts=present.sections(content, titles), figures=present.facts(content, titles) if content else [])
+        findings=[{"severity": one["severity"], "text": one[tongue]} for one in report.get("findings", ())],
+        costs=[one[tongue] for one in detail.cost.get("sentences", ())], blocking=detail.blocking,
+        problem=say(problem) if problem else None, note=request.form.get("note", ""), override=request.form.get("override", ""),
+        warnings=present.notes(content), actions=computing.review_actions(actor, detail), params=param_lines(detail.job.params),
+        pretty=present.pretty, parts=present.sections(content, titles), figures=present.facts(content, titles) if content else [])
 
 
 @web.post("/reviews/<review_id>")
 @signed_in()
 def decide_review(review_id: str) -> Any:
     approve = request.form.get("decision") == "approve"
-    with transaction() as db:
-        computing.decide_review(db, current_actor(), review_id, approve, request.form.get("note", ""))
+    try:
+        with transaction() as db:
+            computing.decide_review(db, current_actor(), review_id, approve, request.form.get("note", ""), request.form.get("override", ""))
+    except ProblemError as problem:
+        if problem.problem.status != 422:
+            raise
+        return _page(review_id, problem), 422  # with what was typed
     flash(_("Approved: the result may leave the domain.") if approve else _("Rejected: the result is deleted."), "success")
     return redirect(url_for("web.review", review_id=review_id), 303)

@@ -76,7 +76,7 @@ def version_titles(db: Any, version: Any) -> dict[str, str]:
     job = computing.find_job(db, version.job_id) if version else None
     if job is None:
         return {}
-    return column_titles(db, [item["node_id"] for item in version.manifest["participants"]], job.params.get("resource"))
+    return column_titles(db, [item["node_id"] for item in version.manifest["participants"]], computing.resources_of(job))
 
 
 def input_fields(version: Any, titles: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
