@@ -61,7 +61,7 @@ def told() -> Iterator[None]:
         _fail(t("{detail}请核对后运行 shuyan login。", "{detail} Check them, then run shuyan login.", detail=error.detail),
               NOT_SIGNED_IN)
     except ProblemResponse as error:
-        fields = "".join(f"\n  {item.field}: {item.detail}" for item in error.errors)
+        fields = "".join(f"\n  {item.field}: {item.detail}" for item in error.errors if item.detail != error.detail)
         _fail(f"{error.detail}{fields}", REFUSED)
     except ConnectionFailed as error:
         _fail(str(error), CANNOT_CONNECT)
