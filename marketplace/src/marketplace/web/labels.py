@@ -73,6 +73,8 @@ _LABELS: dict[str, dict[str, Any]] = {
         "expired": _l("Expired"),
         "ended": _l("Ended"),
         "withdrawn": _l("Withdrawn"),
+        "returned": _l("Returned for changes"),
+        "accepted": _l("Accepted"),
         "connected": _l("Connected"),
         "offline": _l("Offline"),
     },
@@ -90,6 +92,9 @@ _LABELS: dict[str, dict[str, Any]] = {
         "grant": _l("Grant access"),
         "refuse": _l("Refuse"),
         "edit": _l("Edit"),
+        "return": _l("Return for changes"),
+        "accept": _l("Accept"),
+        "retire": _l("Retire"),
     },
     "what": {
         "job": _l("job"),
@@ -197,9 +202,9 @@ _LABELS: dict[str, dict[str, Any]] = {
 # which colour the dot before a state has; the text itself always keeps the page's own contrast
 TONES = {
     "listed": "good", "paid": "good", "finished": "good", "completed": "good", "approved": "good",
-    "granted": "good", "active": "good", "connected": "good", "registered": "info", "running": "info",
+    "granted": "good", "accepted": "good", "active": "good", "connected": "good", "registered": "info", "running": "info",
     "queued": "wait", "awaiting_approval": "wait", "awaiting_payment": "wait", "pending": "wait", "reviewing": "wait",
-    "submitted": "wait", "proposed": "wait", "failed": "bad", "rejected": "bad", "refused": "bad", "revoked": "bad",
+    "submitted": "wait", "returned": "wait", "proposed": "wait", "failed": "bad", "rejected": "bad", "refused": "bad", "revoked": "bad",
     "suspended": "bad", "interrupted": "bad", "expired": "bad", "lost": "bad",
 }
 

@@ -115,6 +115,8 @@ def menu() -> list[dict[str, Any]]:
         items += [("budgets", _("Privacy budgets"))]
     if party not in ("public", "consumer"):
         items += [("resources", _("Data resources")), ("app_gallery", _("Apps"))]
+    if party in ("developer", "operator", "source_department", "data_authority", "security_supervisor"):
+        items += [("submissions", _("App reviews"))]
     if party in ("consumer", "developer"):
         items += [("orders", _("My orders"))]
     items += [("audit", _("Audit log"))]
@@ -128,7 +130,7 @@ _SECTIONS = {
     "web.my_product": "my_products", "web.new_product": "my_products", "web.review": "reviews",
     "web.demand": "demands", "web.grant": "grants", "web.node": "nodes", "web.resource": "resources",
     "web.audit_subject": "audit", "web.run_sql": "sql", "web.explain_sql": "sql", "web.submit_job": "jobs", "web.explain_job": "jobs",
-    "web.app": "app_gallery",
+    "web.app": "app_gallery", "web.submission": "submissions",
 }
 
 

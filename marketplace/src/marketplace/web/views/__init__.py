@@ -11,10 +11,11 @@ from marketplace.web.views import (
     jobs,
     nodes,
     orders,
+    programs,
     reviews,
     selling,
     sql,
     store,
 )
 
-__all__ = ["account", "apps", "audit", "budgets", "grants", "jobs", "nodes", "orders", "reviews", "selling", "sql", "store"]
+__all__ = ["account", "apps", "audit", "budgets", "grants", "jobs", "nodes", "orders", "programs", "reviews", "selling", "sql", "store"]
