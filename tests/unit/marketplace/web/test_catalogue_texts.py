@@ -14,9 +14,10 @@ from marketplace.computing.rules import JOB, NODE, REVIEW
 from marketplace.lifecycle import Lifecycle
 from marketplace.parties.rules import KINDS
 from marketplace.products.rules import FORMS, PRODUCT, VERSION
+from marketplace.programs.rules import SUBMISSION
 from marketplace.web import catalogues, labels
 
-LIVES = [JOB, NODE, REVIEW, ORDER, PRODUCT, VERSION, authorisation.SCENARIO, authorisation.DEMAND, authorisation.GRANT]
+LIVES = [JOB, NODE, REVIEW, ORDER, PRODUCT, VERSION, authorisation.SCENARIO, authorisation.DEMAND, authorisation.GRANT, SUBMISSION]
 
 
 def test_the_chinese_catalogue_has_every_message_and_no_guess() -> None:
