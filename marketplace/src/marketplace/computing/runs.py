@@ -30,6 +30,8 @@ from shuyan.federation.apps.base import installed
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
 
+_EARLIER = 50  # released results that a new one is compared with
+
 
 @dataclass(frozen=True)
 class Order:
@@ -221,7 +223,26 @@ def _report(session: Session, job: Job, run: Run, output: JobOutput, grant: Gran
         departments=[{"node_id": node_id, "name": nodes[node_id].name if node_id in nodes else node_id,
                       "software_version": nodes[node_id].software_version if node_id in nodes else ""}
                      for node_id in output.participants],
-        resources=[{"name": name, "columns": sorted(columns[name])} for name in read]), rows=output.rows)
+        resources=[{"name": name, "columns": sorted(columns[name])} for name in read]), rows=output.rows,
+        **_released_before(session, job, output))
+
+
+def _released_before(session: Session, job: Job, output: JobOutput) -> dict[str, Any]:
+    """The statistics of the same resource that the same organisation was let have, the latest first, and their dimensions."""
+    if output.content.get("kind") != "statistics":
+        return {}
+    rows = session.exec(
+        select(JobOutput, Job).join(Job, col(Job.id) == col(JobOutput.job_id)).join(
+            EgressReview, col(EgressReview.output_id) == col(JobOutput.id))
+        .where(Job.organisation_id == job.organisation_id, Job.app_name == job.app_name, Job.id != job.id,
+               EgressReview.status == "approved")
+        .order_by(col(JobOutput.created_at).desc()).limit(_EARLIER))
+    earlier, domains = [], dict(job.params.get("domains") or {})
+    for before, asked in rows:
+        if before.content.get("resource") == output.content.get("resource"):
+            earlier.append(before.content)
+            domains = {**(asked.params.get("domains") or {}), **domains}
+    return {"earlier": earlier, "domains": domains}
 
 
 def fail(session: Session, run_id: str, code: str, args: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import rfc8785
 
-from marketplace.computing.egress import cells, identifiers, memory
+from marketplace.computing.egress import cells, combined, identifiers, memory
 from marketplace.computing.egress.texts import Finding, Severity, number
 from shuyan.trust.grants import Grant
 
@@ -50,7 +50,8 @@ def software() -> dict[str, str]:
     return found
 
 
-def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, rows: int) -> dict[str, Any]:
+def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, rows: int,
+          earlier: Sequence[Mapping[str, Any]] = (), domains: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
     """The report, as JSON: ``{v, severity, findings, schema, cohorts, memory, membership, privacy, lineage}``.
 
     ``findings`` are ``{code, severity, zh, en, args}``, the gravest first; ``severity`` is the gravest of all. Nothing in it is a
@@ -58,6 +59,8 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
 
     Args:
         rows: the fewest rows any sum of the run was about, as the nodes counted them.
+        earlier: contents released to the same grantee about the same resource.
+        domains: the values of the dimensions that they are grouped by.
     """
     noisy = grant.release == "dp"
     size = memory.sizes(content, len(rfc8785.dumps(content)), rows)
@@ -65,6 +68,7 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
     parts: dict[str, Callable[[], Iterable[Finding]]] = {
         "identifiers": lambda: identifiers.findings(content),
         "cohorts": lambda: cells.findings(content, groups, rows=rows, noisy=noisy),
+        "combined": lambda: () if noisy else _combined(content, earlier, domains or {}),
         "size": lambda: memory.of_size(content, size),
         "memory": lambda: memory.of_model(content, rows, grant.minimum_cohort) if form == "model" else (),
         "release": lambda: _released(content, grant, len(origin.departments)),
@@ -94,6 +98,17 @@ def _made(part: str, make: Callable[[], Iterable[Finding]]) -> list[Finding]:
         return list(make())
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):
         return [Finding("not_understood", "fail", {"part": part})]
+
+
+def _combined(
+    content: dict[str, Any], earlier: Sequence[Mapping[str, Any]], domains: Mapping[str, Sequence[str]],
+) -> list[Finding]:
+    if content.get("kind") != "statistics" or not earlier:
+        return []
+    told = combined.newly_told(content, earlier, domains)
+    if told is None:
+        return [Finding("cells_uncombined", "notice", {})]
+    return [Finding("cells_combined", "fail", {"cells": told})] if told else []
 
 
 def _released(content: dict[str, Any], grant: Grant, departments: int) -> list[Finding]:
