@@ -12,12 +12,14 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from statsmodels.duration.hazard_regression import PHReg
 
+from shuyan.federation import problems
 from shuyan.federation.apps.clustering import ClusteringParams
 from shuyan.federation.apps.clustering._app import first_centres
 from shuyan.federation.apps.components._app import ComponentsContent
 from shuyan.federation.apps.survival._params import SurvivalContent, TimeGrid
 from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.schema import Column
+from shuyan.federation.transport import NodeFailure
 from shuyan.problems import ProblemError
 from shuyan.scoring import score
 
@@ -154,3 +156,17 @@ def test_a_time_that_ends_a_step_belongs_to_it(step: float, place: int) -> None:
     grid = TimeGrid(lower=0.0, upper=401 * step, step=step)
     assert places(grid, np.array([(place + 1) * step])).tolist() == [place]
     assert grid.steps == 401
+
+
+@pytest.mark.parametrize(("app", "more"), [
+    ("components", {}), ("clustering", {"clusters": 2, "starts": 1, "max_rounds": 2}),
+    ("survival", {"time": "time", "event": "event", "times": {"upper": 60.0, "step": 1.0}})])
+def test_rows_left_out_for_a_missing_value_are_the_guard_s_affair(app: str, more: dict[str, Any]) -> None:
+    """A second model without the three rows that lack a value is the first one's difference."""
+    rows = table()
+    rows["c"] = [None if at < 3 else value for at, value in enumerate(rows["c"].tolist())]
+    with federation(rows, [100, 200, 300]) as departments:
+        departments.run(app, {"resource": "t", "features": ["a", "b"], **more})
+        with pytest.raises(NodeFailure) as caught:
+            departments.run(app, {"resource": "t", "features": ["a", "b", "c"], **more})
+    assert caught.value.code == problems.DIFFERENCING_REFUSED

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shuyan.federation import moments
+from shuyan.federation import moments, rowsets
 from shuyan.federation.grid import Sum
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.ring import Floats
+from shuyan.federation.rowsets import RowSet
 from shuyan.federation.schema import dimension_sql, quote
 from shuyan.federation.vectors import VectorSpec
 
@@ -27,10 +28,13 @@ class Rows:
     Attributes:
         matrix: shape (n, p): each numeric feature a column, each category one a level but the first.
         extra: further numeric columns by name, shape (n,) each.
+        sets: which rows of the resource these are, for the differencing guard: a row left out for a missing value is left
+            out as by a condition.
     """
 
     matrix: Floats = field(repr=False)
     extra: Mapping[str, Floats] = field(repr=False)
+    sets: bytes = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -54,7 +58,7 @@ def read(inputs: Inputs, features: Sequence[str], domains: Mapping[str, Sequence
     cached = inputs.cache.get(_CACHE)
     if isinstance(cached, Rows):
         return cached
-    selected, complete = [], []
+    selected, complete = [f"{inputs.row_number('data')} AS r"], []
     arguments: list[list[str]] = []
     for place, name in enumerate([*features, *extra]):
         if name in domains:
@@ -65,14 +69,17 @@ def read(inputs: Inputs, features: Sequence[str], domains: Mapping[str, Sequence
             selected.append(f"CAST({quote(name)} AS DOUBLE) AS f{place}")
             complete.append(f"isfinite(f{place})")
     sql = f"SELECT * FROM (SELECT {', '.join(selected)} FROM data) WHERE {' AND '.join(complete)}"  # noqa: S608
-    found = [_plain(column) for column in inputs.connection.execute(sql, arguments).fetchnumpy().values()]
+    numbers, *found = [_plain(column) for column in inputs.connection.execute(sql, arguments).fetchnumpy().values()]
     place_of = {name: place for place, name in enumerate([*features, *extra])}
     named = terms(features, domains)
     matrix = np.empty((len(found[0]), len(named)))
     for at, (name, level) in enumerate(named):
         values = found[place_of[name]]
         matrix[:, at] = values if level is None else values == 1 + list(domains[name]).index(level)
-    rows = Rows(matrix, {name: found[place_of[name]] for name in extra})
+    universe = max(inputs.row_count(), int(numbers.max(initial=-1)) + 1)
+    (resource,) = inputs.schemas
+    sets = rowsets.encode({resource: {rowsets.BASE: RowSet.of(numbers, universe)}})
+    rows = Rows(matrix, {name: found[place_of[name]] for name in extra}, sets)
     inputs.cache[_CACHE] = rows
     return rows
 

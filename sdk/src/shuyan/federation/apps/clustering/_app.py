@@ -113,7 +113,7 @@ manifest = AppManifest(
 def query_moments(message: Message, context: Context) -> Message:
     """Sums and squares of every feature over complete rows."""
     rows = plain.read(context.inputs, context.params.features, {})
-    return _flower.reply(message, plain.describe(rows.matrix), len(rows))
+    return _flower.reply(message, plain.describe(rows.matrix), len(rows), rows.sets)
 
 
 @client_app.query("products")  # type: ignore[untyped-decorator,unused-ignore]
@@ -122,7 +122,7 @@ def query_products(message: Message, context: Context) -> Message:
     rows = plain.read(context.inputs, context.params.features, {})
     matrix = plain.scaled(rows.matrix, _flower.arrays_of(message))
     products = matrix.T @ matrix
-    return _flower.reply(message, {"products": products[np.triu_indices(len(products))]}, len(rows))
+    return _flower.reply(message, {"products": products[np.triu_indices(len(products))]}, len(rows), rows.sets)
 
 
 @client_app.train("assign")  # type: ignore[untyped-decorator,unused-ignore]
@@ -144,7 +144,7 @@ def train_assign(message: Message, context: Context) -> Message:
         inertia[start] = float(squares.sum() - 2 * np.sum(sums[start] * own)
                                + rows[start] @ np.einsum("kj,kj->k", own, own))
     vectors = {"rows": rows.ravel(), "present": (rows > 0).ravel().astype(np.float64), "sum": sums.ravel(), "inertia": inertia}
-    return _flower.reply(message, vectors, len(matrix))
+    return _flower.reply(message, vectors, len(matrix), plain.read(context.inputs, params.features, {}).sets)
 
 
 def _standardised(context: Context, given: dict[str, Floats]) -> Floats:

@@ -102,7 +102,7 @@ manifest = AppManifest(
 def query_moments(message: Message, context: Context) -> Message:
     """Sums and squares of every feature over complete rows."""
     rows = plain.read(context.inputs, context.params.features, {})
-    return _flower.reply(message, plain.describe(rows.matrix), len(rows))
+    return _flower.reply(message, plain.describe(rows.matrix), len(rows), rows.sets)
 
 
 @client_app.query("products")  # type: ignore[untyped-decorator,unused-ignore]
@@ -111,7 +111,7 @@ def query_products(message: Message, context: Context) -> Message:
     rows = plain.read(context.inputs, context.params.features, {})
     matrix = plain.scaled(rows.matrix, _flower.arrays_of(message))
     products = matrix.T @ matrix
-    return _flower.reply(message, {"products": products[np.triu_indices(len(products))]}, len(rows))
+    return _flower.reply(message, {"products": products[np.triu_indices(len(products))]}, len(rows), rows.sets)
 
 
 def serve(grid: SecureGrid, params: ComponentsParams, progress: Progress) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def query_moments(message: Message, context: Context) -> Message:
         "events": np.bincount(place[event], minlength=steps).astype(np.float64),
         "tied": matrix[event].sum(axis=0),
     }
-    return _flower.reply(message, vectors, len(matrix))
+    return _flower.reply(message, vectors, len(matrix), _read(context).sets)
 
 
 @client_app.train("newton")  # type: ignore[untyped-decorator,unused-ignore]
@@ -74,7 +74,7 @@ def train_newton(message: Message, context: Context) -> Message:
     vectors = _by_step("risk", matrix, hazard, place, params.times.steps)
     if params.ties == "efron":
         vectors |= _by_step("event", matrix[event], hazard[event], place[event], params.times.steps)
-    return _flower.reply(message, vectors, len(matrix))
+    return _flower.reply(message, vectors, len(matrix), _read(context).sets)
 
 
 def _by_step(name: str, matrix: Floats, hazard: Floats, place: np.ndarray, steps: int) -> dict[str, Floats]:
@@ -94,7 +94,7 @@ def _rows(context: Context) -> tuple[Floats, np.ndarray, np.ndarray]:
     params: SurvivalParams = context.params
     cached = context.inputs.cache.get("survival")
     if cached is None:
-        rows = plain.read(context.inputs, params.features, params.domains, [params.time, params.event])
+        rows = _read(context)
         event = rows.extra[params.event]
         cached = (rows.matrix, places(params.times, rows.extra[params.time]), event == 1)
         if not np.isin(event, (0.0, 1.0)).all():
@@ -102,6 +102,11 @@ def _rows(context: Context) -> tuple[Floats, np.ndarray, np.ndarray]:
         context.inputs.cache["survival"] = cached
     found: tuple[Floats, np.ndarray, np.ndarray] = cached
     return found
+
+
+def _read(context: Context) -> plain.Rows:
+    params: SurvivalParams = context.params
+    return plain.read(context.inputs, params.features, params.domains, [params.time, params.event])
 
 
 def places(times: TimeGrid, values: Floats) -> np.ndarray:
