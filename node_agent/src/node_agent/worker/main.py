@@ -91,6 +91,9 @@ class _Worker:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.nice(int(settings["nice"]))
+        from shuyan.federation.inputs import WarmDatabases
+
+        self._warm = WarmDatabases(self._memory_mb * 3 // 4, self._threads, self._spill, self._spill_mb)
         # New machine code: an extension that reads a database is loaded when the database is first read.
         self.layers += sandbox.seal(confinement, new_code=True)
 
@@ -107,6 +110,7 @@ class _Worker:
             code = problem.code if problem.code in problems.APP_CODES else problems.APP_FAILED
         except Exception as error:
             self.forget(header["run_id"])
+            self._warm.close()
             out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryException"
             code = problems.WORKER_MEMORY if out_of_memory else problems.APP_FAILED
             # The text stays in this department's own log.
@@ -114,13 +118,11 @@ class _Worker:
         return {"status": "failed", "code": code}, b""
 
     def _run(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
-        import json
-
         from shuyan.federation.own import OwnFigures
 
         app = self._app(header["app"])
         inputs = self._inputs(header["run_id"], header["tables"], app.in_place)
-        plain = self._answer(app, body, app.params(json.loads(header["params"])), inputs,
+        plain = self._answer(app, body, app.params(header["params"]), inputs,
                              OwnFigures.from_wire(header.get("own", {})))
         return {"status": "ok"}, plain.to_bytes()
 
@@ -144,7 +146,7 @@ class _Worker:
             started = time.monotonic()
             inputs = Inputs.from_tables([table_source(table) for table in tables], in_place=in_place,
                                         memory_mb=self._memory_mb * 3 // 4, threads=self._threads, spill=self._spill,
-                                        spill_mb=self._spill_mb)
+                                        spill_mb=self._spill_mb, warm=self._warm)
             _log.info("read %s in %.3f s", ", ".join(table["name"] for table in tables), time.monotonic() - started)
         self._runs[key] = inputs  # the most recently used last
         while len(self._runs) > _KEPT_RUNS:

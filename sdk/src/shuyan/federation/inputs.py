@@ -86,6 +86,45 @@ class TableSource:
         return cls(name, relation, schema, tuple(columns), frame=frame, bounding=bounding)
 
 
+class WarmDatabases:
+    """Locked databases that may read certain Parquet files and hold nothing, kept from run to run.
+
+    Making a database takes several times as long as a small query. Each run gets a connection of its own, and what it
+    defines there, temporary views only, no other connection sees and goes with it.
+
+    Args:
+        memory_mb, threads, spill, spill_mb: as in :meth:`Inputs.from_tables`.
+        kept: how many, each for other files.
+    """
+
+    def __init__(self, memory_mb: int, threads: int = 1, spill: str = "", spill_mb: int = 0, *, kept: int = 2) -> None:
+        self._settings = (memory_mb, threads, spill, spill_mb)
+        self._kept = kept
+        self._databases: dict[tuple[str, ...], duckdb.DuckDBPyConnection] = {}
+
+    def connection(self, files: Sequence[str]) -> duckdb.DuckDBPyConnection:
+        """A new connection to the database that may read these files and no others."""
+        key = tuple(sorted(set(files)))
+        database = self._databases.pop(key, None)
+        if database is None:
+            # Between runs nothing of a file is to be kept in memory.
+            database = _connect(*self._settings, enable_external_file_cache="false")
+            try:
+                _lock(database, key)
+            except BaseException:
+                database.close()
+                raise
+        self._databases[key] = database  # the most recently used last
+        while len(self._databases) > self._kept:
+            self._databases.pop(next(iter(self._databases))).close()
+        return database.cursor()
+
+    def close(self) -> None:
+        """Let go of all; connections handed out end by themselves. After an error nobody knows what is left behind."""
+        while self._databases:
+            self._databases.popitem()[1].close()
+
+
 class Inputs:
     """An app's view of the data.
 
@@ -126,19 +165,25 @@ class Inputs:
     @classmethod
     def from_tables(
         cls, tables: Sequence[TableSource], *, in_place: bool = False, memory_mb: int = 1024, threads: int = 1,
-        spill: str = "", spill_mb: int = 0,
+        spill: str = "", spill_mb: int = 0, warm: WarmDatabases | None = None,
     ) -> Inputs:
         """Read several resources, or make views over them where that is asked for and can be, and lock the database.
 
         Args:
             spill: a directory that DuckDB may spill to, at most ``spill_mb``; empty: too much data is an error instead.
+            warm: take the database from here where everything is read in place; there is no ``data`` then.
 
         Raises:
             ProblemError: ``unknown_column``, ``wrong_type`` where values cannot be cast, or ``source_unavailable``.
         """
-        connection = _connect(memory_mb, threads, spill, spill_mb)
         rows: dict[str, str] = {}
         files: list[str] = []
+        shared = warm if in_place and all(
+            table.files and table.bounding is None and not table.load and not table.unload for table in tables) else None
+        if shared is not None:
+            connection = shared.connection([file for table in tables for file in table.files])
+        else:
+            connection = _connect(memory_mb, threads, spill, spill_mb)
         try:
             for table in tables:
                 for statement in table.load:
@@ -153,20 +198,19 @@ class Inputs:
                     files += table.files
                     names = ", ".join("'" + path.replace("'", "''") + "'" for path in table.files)
                     connection.execute(
-                        f"CREATE VIEW {target} AS SELECT {selected}, file_index * {1 << 40} + file_row_number AS __row "  # noqa: S608
+                        f"CREATE {'TEMP ' if shared is not None else ''}VIEW {target} AS SELECT {selected}, file_index * {1 << 40} + file_row_number AS __row "  # noqa: S608
                         f"FROM read_parquet([{names}])")
                     rows[table.name] = "__row"
                 else:
                     connection.execute(f"CREATE TABLE {target} AS SELECT {selected} FROM {table.relation}")  # noqa: S608
                 for statement in table.unload:
                     connection.execute(statement)
-            if len(tables) == 1 and tables[0].name != "data":
+            if len(tables) == 1 and tables[0].name != "data" and shared is None:
                 extra = ", rowid AS __row" if tables[0].name not in rows else ""
                 connection.execute(f"CREATE VIEW data AS SELECT *{extra} FROM {quote(tables[0].name)}")  # noqa: S608
                 rows["data"] = "__row"
-            if files:
-                connection.execute("SET allowed_paths = [" + ", ".join(
-                    "'" + path.replace("'", "''") + "'" for path in files) + "]")
+            if shared is None:
+                _lock(connection, files)
         except (duckdb.IOException, duckdb.CatalogException, duckdb.BinderException) as error:
             connection.close()
             # Its words may hold where the data are and how they are reached.
@@ -179,7 +223,7 @@ class Inputs:
         except BaseException:
             connection.close()
             raise
-        return cls._locked(connection, {
+        return cls(connection, {
             table.name: {name: table.schema[name] for name in table.columns} for table in tables}, rows,
             {table.name: table.bounding for table in tables if table.bounding is not None})
 
@@ -209,14 +253,6 @@ class Inputs:
         table = TableSource.of_arrays("data", arrays, schema, columns)
         return cls.from_tables([table], memory_mb=memory_mb, threads=threads)
 
-    @classmethod
-    def _locked(cls, connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, Schema],
-                rows: Mapping[str, str] | None = None, bounded: Mapping[str, Bounding] | None = None) -> Inputs:
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        return cls(connection, schemas, rows, bounded)
-
     def column(self, name: str) -> Column:
         """A column's declaration.
 
@@ -231,7 +267,8 @@ class Inputs:
     def row_count(self) -> int:
         """Rows of ``data``, counted once: every round asks, and the rows stay the same."""
         if self._rows is None:
-            row = self.connection.execute("SELECT count(*) FROM data").fetchone()
+            (name,) = self.schemas
+            row = self.connection.execute(f"SELECT count(*) FROM {quote(name)}").fetchone()  # noqa: S608
             self._rows = int(row[0]) if row else 0
         return self._rows
 
@@ -241,14 +278,25 @@ class Inputs:
         self.connection.close()
 
 
-def _connect(memory_mb: int, threads: int, spill: str = "", spill_mb: int = 0) -> duckdb.DuckDBPyConnection:
+def _connect(memory_mb: int, threads: int, spill: str = "", spill_mb: int = 0, **more: str) -> duckdb.DuckDBPyConnection:
     # DuckDB fills a whole disk unless it is told how much of it to take.
     capped = {"max_temp_directory_size": f"{spill_mb}MB"} if spill else {}
-    return duckdb.connect(":memory:", config=capped | {
+    return duckdb.connect(":memory:", config=capped | more | {
         "threads": threads, "memory_limit": f"{memory_mb}MB", "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false", "allow_community_extensions": "false",
         "temp_directory": spill,
     })
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    """Nothing but these files can be read from now on, and no setting changed back, by any of its connections."""
+    if files:
+        connection.execute("SET allowed_paths = [" + ", ".join("'" + path.replace("'", "''") + "'" for path in files) + "]")
+    connection.execute("SET GLOBAL python_enable_replacements = false")  # by itself it would hold for this one only
+    connection.execute("SET enable_external_access = false")
+    # What two expressions share would be worked out once, before and outside of the TRY around either: one row could fail it.
+    connection.execute("SET disabled_optimizers = 'common_subexpressions'")
+    connection.execute("SET lock_configuration = true")
 
 
 def _projection(schema: Schema, columns: Sequence[str]) -> str:

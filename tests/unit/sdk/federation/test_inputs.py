@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shuyan.federation import problems
-from shuyan.federation.inputs import Inputs
+from shuyan.federation.inputs import Inputs, TableSource, WarmDatabases
 from shuyan.federation.schema import Column, dimension_sql
 from shuyan.problems import ProblemError
 
@@ -100,3 +100,45 @@ def test_dimension_values_have_one_spelling(kind: str, values: list[object], exp
     found = inputs.connection.execute(f"SELECT {dimension_sql(column)} FROM data").fetchall()
 
     assert [row[0] for row in found] == expected
+
+
+@pytest.fixture
+def parquet(tmp_path: Path) -> list[str]:
+    files = [str(tmp_path / f"{name}.parquet") for name in "xy"]
+    for number, file in enumerate(files):
+        duckdb.sql(f"COPY (SELECT i AS a, 'b' AS b, {number} + 0.5 AS c FROM range({number + 2}) t(i)) TO '{file}' (FORMAT parquet)")
+    return files
+
+
+def test_a_warm_database_keeps_nothing_from_run_to_run(parquet: list[str]) -> None:
+    warm = WarmDatabases(256)
+    table = TableSource.of_files("t", parquet[:1], "parquet", SCHEMA, ["a"])
+    first = Inputs.from_tables([table], in_place=True, warm=warm)
+    first.connection.execute("CREATE TEMP TABLE kept AS SELECT 1")
+    second = Inputs.from_tables([table], in_place=True, warm=warm)
+
+    assert first.row_count() == second.row_count() == 2
+    assert [row[0] for row in second.connection.execute("DESCRIBE t").fetchall()] == ["a", "__row"]
+    with pytest.raises(duckdb.CatalogException):
+        second.connection.execute("FROM kept")
+    first.close()
+    third = Inputs.from_tables([table], in_place=True, warm=warm)
+    assert [row[0] for row in third.connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()] == ["t"]
+
+
+def test_a_warm_database_reads_its_files_as_they_are_now_and_no_others(parquet: list[str]) -> None:
+    warm = WarmDatabases(256, kept=1)
+    tables = [TableSource.of_files("t", [file], "parquet", SCHEMA, ["a"]) for file in parquet]
+    assert Inputs.from_tables(tables[:1], in_place=True, warm=warm).row_count() == 2
+    Path(parquet[1]).replace(parquet[0])
+    inputs = Inputs.from_tables(tables[:1], in_place=True, warm=warm)
+    assert inputs.row_count() == 3
+    duckdb.sql(f"COPY (SELECT 1 AS a) TO '{parquet[1]}' (FORMAT parquet)")
+    with pytest.raises(duckdb.PermissionException):
+        inputs.connection.execute(f"FROM read_parquet('{parquet[1]}')")
+    there = 5  # noqa: F841
+    for statement in ("FROM there", "SET threads = 2", "SET python_enable_replacements = true", "INSTALL httpfs"):
+        with pytest.raises(duckdb.Error):
+            inputs.connection.execute(statement)
+    assert Inputs.from_tables(tables[1:], in_place=True, warm=warm).row_count() == 1
+    assert inputs.row_count() == 3  # its own connection outlives its place among the kept ones
