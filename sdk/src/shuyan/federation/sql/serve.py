@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -280,10 +282,7 @@ def run_released(
     Raises:
         ProblemError: ``sql_released_failed``.
     """
-    connection = duckdb.connect(":memory:", config={
-        "threads": 1, "memory_limit": "512MB", "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false", "allow_community_extensions": "false", "temp_directory": ""})
-    try:
+    with _database() as connection:
         for number, (core, columns) in enumerate(zip(plan.cores, tables, strict=True)):
             names = [*((f"k{place}", key.type) for place, key in enumerate(core.keys)),
                      *((f"a{place}", aggregate.type) for place, aggregate in enumerate(core.aggregates))]
@@ -291,19 +290,45 @@ def run_released(
             if not names:
                 names, columns = [("one", "INTEGER")], [[1]]
             listed = ", ".join(f"unnest($p{place}::{type_}[]) AS {name}" for place, (name, type_) in enumerate(names))
-            connection.execute(f"CREATE TABLE core_{number} AS SELECT {listed}",
+            connection.execute(f"CREATE TEMP TABLE core_{number} AS SELECT {listed}",
                                {f"p{place}": list(column) for place, column in enumerate(columns)})
-        connection.execute("SET python_enable_replacements = false")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
         found = connection.execute(final or plan.final)
         types = [str(column[1]) for column in found.description or []]
         rows = found.fetchmany(100_000)
-    except duckdb.Error as error:
-        raise ProblemError(errors.RELEASED_FAILED, reason=str(error).split("\n")[0][:200]) from None
-    finally:
-        connection.close()
     return [[_plain(value) for value in row] for row in rows], types
+
+
+_idle: Final[deque[duckdb.DuckDBPyConnection]] = deque(maxlen=2)
+
+
+@contextmanager
+def _database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A locked, empty database for one caller. Making one takes longer than a small query, so it is used again; what is
+    temporary goes with the connection.
+
+    Raises:
+        ProblemError: ``sql_released_failed`` where DuckDB refuses anything; that database is not used again.
+    """
+    try:
+        database = _idle.pop()
+    except IndexError:
+        database = duckdb.connect(":memory:", config={
+            "threads": 1, "memory_limit": "512MB", "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false", "allow_community_extensions": "false", "temp_directory": ""})
+        database.execute("SET GLOBAL python_enable_replacements = false")  # for its other connections as well
+        database.execute("SET enable_external_access = false")
+        database.execute("SET lock_configuration = true")
+    connection = database.cursor()
+    try:
+        yield connection
+    except BaseException as error:
+        connection.close()
+        database.close()
+        if isinstance(error, duckdb.Error):
+            raise ProblemError(errors.RELEASED_FAILED, reason=str(error).split("\n")[0][:200]) from None
+        raise
+    connection.close()
+    _idle.append(database)
 
 
 def _plain(value: Any) -> Any:
