@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import rfc8785
@@ -418,6 +419,7 @@ class Opening:
             return link_pb2.OpenReply(task_id=request.task_id, failure=_as_failure(problem))
 
 
+@lru_cache(maxsize=16)  # of those that pass; every round of a run brings the same
 def _check_canonical(params_json: str) -> None:
     """One question has one spelling: other white space must not make it a new one."""
     try:

@@ -39,6 +39,7 @@ _SALT: Final = b"shuyan-pairwise-mask-v1"
 _NONCE: Final = bytes(16)  # each key is used for one stream, so the counter may start at nought
 # Part of the format: a vector consumes the stream in blocks of this many elements, each (limbs, block) words.
 _BLOCK: Final = 16_384
+_SHORT: Final = 4096  # words; so few are never more than one block of any vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,8 @@ class _Stream:
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
+        total = sum(segment.limbs * segment.length for segment in segments)
+        self._short = bytes(8 * total) if total <= _SHORT else None
         largest = max((segment.limbs * min(segment.length, _BLOCK) for segment in segments), default=0) * 8
         self._zeros = memoryview(bytes(largest))
         self._buffer = bytearray(largest + 15)  # update_into wants room for a block more than it writes
@@ -208,6 +211,14 @@ class _Stream:
     def apply(self, key: bytes, words: Mapping[str, Words], *, add: bool) -> None:
         encryptor = Cipher(AES256(key), CTR(_NONCE)).encryptor()
         combine = ring.add if add else ring.subtract
+        if self._short is not None:
+            # The same stream, taken at once.
+            stream, at = np.frombuffer(encryptor.update(self._short), dtype="<u8"), 0
+            for segment in self._segments:
+                size = segment.limbs * segment.length
+                combine(words[segment.name], stream[at : at + size].reshape(segment.limbs, segment.length))
+                at += size
+            return
         for segment in self._segments:
             target = words[segment.name]
             for start in range(0, segment.length, _BLOCK):

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shuyan.trust.grants import PrivacyTerms
 
 GROUP: Final = "shuyan.apps"
+_KEPT_PARAMS: Final = 8
 _log = logging.getLogger(__name__)
 
 Need = Literal["number", "dimension", "category", "any"]
@@ -132,6 +133,7 @@ class FederatedApp:
     in_place: bool = False
     prepare: Callable[..., dict[str, Any]] | None = None
     _server_app: list[ServerApp] = field(default_factory=list, repr=False, compare=False)
+    _parsed: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def tables(self, params: Any) -> dict[str, tuple[tuple[str, Need], ...]]:
         """The resources that given parameters touch, with the columns of each."""
@@ -162,16 +164,25 @@ class FederatedApp:
     def params(self, raw: Mapping[str, Any] | str) -> Any:
         """Validate job parameters: a mapping, or JSON text as it crossed the link.
 
+        Of the same text as one of the last ones, the same object is returned: every round of a run brings it.
+
         Raises:
             ProblemError: ``bad_params``, naming the field.
         """
+        if isinstance(raw, str) and (known := self._parsed.get(raw)) is not None:
+            return known
         try:
-            return self.params_model.model_validate_json(raw if isinstance(raw, str) else json.dumps(raw, allow_nan=False))
+            parsed = self.params_model.model_validate_json(raw if isinstance(raw, str) else json.dumps(raw, allow_nan=False))
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "params"
             raise ProblemError(problems.BAD_PARAMS, field=where, where=where) from None
         except (ValueError, TypeError, RecursionError):
             raise ProblemError(problems.BAD_PARAMS, field="params", where="params") from None
+        if isinstance(raw, str):
+            if len(self._parsed) >= _KEPT_PARAMS:
+                self._parsed.clear()
+            self._parsed[raw] = parsed
+        return parsed
 
 
 @dataclass(frozen=True)
