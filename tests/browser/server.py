@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> None:
             content, told = scene.statistics_content(), [(round_, 6, "round_finished", {}) for round_ in range(1, 7)]
         else:
             content, told = scene.computed(*scene.PARAMS[what][:2])
+            told = [one for one in told if one[2] == "round_loss"]  # the rest would only take time
         scene.play(pickle.loads(kept.read_bytes()), name, content, told)
 
 

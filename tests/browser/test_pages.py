@@ -141,11 +141,15 @@ PAGES: dict[str | None, list[str]] = {
            "/audit", "/audit/{model}"],
     "consumer": ["/orders", "/orders/{order_open}", "/orders/{order_paid}"],
     "developer": ["/jobs", "/jobs/{job_table}", "/jobs/{job_model}", "/jobs/{job_running}", "/jobs/{job_failed}", "/jobs/new",
-                  "/jobs/new?grant={grant}&app=statistics", "/jobs/new?grant={grant}&app=regression", "/my/products",
+                  "/jobs/new?grant={grant}&app=statistics", "/jobs/new?grant={grant}&app=regression",
+                  "/jobs/new?grant={grant}&app=boosting", "/jobs/new?grant={noisy}&app=network", "/jobs/new?grant={grant}&app=survival",
+                  "/sql?grant={grant}", "/sql?grant={noisy}", "/sql?job={job_query}", "/jobs/{job_query}", "/jobs/{job_noisy}",
+                  "/jobs/{job_trees}", "/jobs/{job_network}", "/jobs/{job_clusters}", "/jobs/{job_components}", "/jobs/{job_survival}",
+                  "/budgets", "/apps", "/apps/boosting", "/apps/query", "/grants/{noisy}", "/my/products",
                   "/my/products/new", "/my/products/{draft}", "/demands/{demand}", "/grants/{grant}"],
-    "authority": ["/reviews", "/reviews/{review}", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
+    "authority": ["/reviews", "/reviews/{review}", "/reviews/{review_query}", "/reviews/{review_trees}", "/budgets", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
     "operator": ["/desk/orders?status=", "/desk/products", "/my/products/{draft}", "/nodes", "/nodes/{node}"],
-    "first": ["/nodes", "/resources"],
+    "first": ["/nodes", "/resources", "/budgets", "/apps"],
 }
 
 
@@ -153,8 +157,9 @@ PAGES: dict[str | None, list[str]] = {
 def test_every_page_fits_every_width_and_is_clean(visitor: Visitor, role: str | None) -> None:
     page, scene = visitor.page, visitor.site.scene
     ids = {**scene.products, "resource": scene.resources[0], "order_open": scene.orders["table"],
-           "order_paid": scene.orders["model"], "grant": scene.grant, "demand": scene.open_demand,
+           "order_paid": scene.orders["model"], "grant": scene.grant, "noisy": scene.noisy_grant, "demand": scene.open_demand,
            "review": scene.reviews["waiting"], "node": scene.nodes[0],
+           **{f"review_{name}": review for name, review in scene.reviews.items()},
            **{f"job_{name}": job for name, job in scene.jobs.items()}}
     if role:
         visitor.sign_in(role)

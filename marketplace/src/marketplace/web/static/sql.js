@@ -80,7 +80,10 @@
   }
 
   editor.on("inputRead", function (cm, change) {
-    if (change.origin === "+input" && /^[\w.']$/.test(change.text[0]) && !cm.state.completionActive) cm.showHint();
+    if (change.origin !== "+input" || !/^[\w.']$/.test(change.text[0]) || cm.state.completionActive) return;
+    var cursor = cm.getCursor();
+    if (change.text[0] === "'" && !values(cm.getRange({ line: cursor.line, ch: 0 }, cursor))) return; // a quote that closes
+    cm.showHint();
   });
   editor.on("change", function () { editor.save(); clear(); });
 

@@ -99,7 +99,8 @@ def param_lines(params: dict[str, Any], prefix: str = "") -> list[tuple[str, str
         if path in (*FILLED, "sql") or value in (None, [], {}, ""):
             continue
         if isinstance(value, dict) and path in ("impute", "split", "times", "audit"):
-            out += param_lines(value, f"{path}.")
+            kept = {key: item for key, item in value.items() if key != "test" or value.get("column")}
+            out += param_lines(kept, f"{path}.")
         else:
             out.append((label("param", path), _shown(path, value)))
     return out
