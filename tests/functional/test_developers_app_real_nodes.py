@@ -167,7 +167,8 @@ def test_the_whole_way(place: Place) -> None:
     # a job: bad parameters are refused by the declared schema, good ones end in a reviewed result
     with pytest.raises(shuyan.InvalidInput):
         developer.jobs.submit(grant, "visit_costs", {"resource": "visits", "column": "cost", "by": "district", "more": 1})
-    for params, code in (({"column": "none", "by": "district"}, "unknown_column"), ({"column": "cost", "by": "cost"}, "not_a_dimension")):
+    for params, code in (({"column": "none", "by": "district"}, "unknown_column"), ({"column": "cost", "by": "cost"}, "not_a_dimension"),
+                         ({"column": "district", "by": "district"}, "wrong_type")):
         with pytest.raises(shuyan.ProblemResponse) as wrong_params:
             developer.jobs.submit(grant, "visit_costs", {"resource": "visits", **params})
         assert wrong_params.value.code == code

@@ -143,7 +143,12 @@ def departments_of(grant: Grant, resources: Iterable[str]) -> dict[str, str]:
 
 
 def touched(app: FederatedApp, params: dict[str, Any]) -> dict[str, dict[str, Need]]:
-    """The resources that given parameters touch, and how they use each column.
+    """The resources that given parameters touch, and how they use each column; see :func:`uses`."""
+    return {name: dict(columns) for name, columns in uses(app, params).items()}
+
+
+def uses(app: FederatedApp, params: dict[str, Any]) -> dict[str, tuple[tuple[str, Need], ...]]:
+    """The resources that given parameters touch, and every use of every column.
 
     Raises:
         ProblemError: the app's own, with ``field`` naming where in the parameters.
@@ -156,7 +161,7 @@ def touched(app: FederatedApp, params: dict[str, Any]) -> dict[str, dict[str, Ne
         where = problem.field or ""
         problem.field = where if where.startswith("params") else f"params.{where}" if where else "params"
         raise
-    return {name: dict(columns) for name, columns in found.items()}
+    return found
 
 
 def with_declarations(app: FederatedApp, params: dict[str, Any], tables: Tables) -> dict[str, Any]:
@@ -179,8 +184,8 @@ def with_declarations(app: FederatedApp, params: dict[str, Any], tables: Tables)
         params = params | {"domains": wordy}
     domains: dict[str, list[list[str]]] = {}
     bounds: dict[str, list[float]] = {}
-    for resource, needs in touched(app, params).items():
-        for name, need in needs.items():
+    for resource, used in uses(app, params).items():
+        for name, need in used:
             field = field_of(params, name)
             column = found.get((resource, name)) or check_column(name, tables[resource], field)
             if need == "number" and column["type"] not in NUMERIC:
