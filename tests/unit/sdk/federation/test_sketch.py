@@ -106,4 +106,4 @@ def test_what_few_rows_have_is_not_looked_into(seed: int, least: int) -> None:
     assert np.float32(87_654_321.0) not in edges
     assert made.rank_error(0) < max(least / len(column), 1 / 513)
     for value in range(1, 20):  # what many have is exact
-        assert np.float32(value) in edges
+        assert np.float32(value) in edges or (column == value).sum() < least
