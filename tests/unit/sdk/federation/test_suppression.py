@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from shuyan.federation.release import Axis, Reason, decide, suppress
+from shuyan.federation.release import Axis, Reason, _cover, decide, suppress
 
 
 def tables_of(joint: np.ndarray, sets: list[tuple[int, ...]]) -> tuple[np.ndarray, list[list[Axis]]]:
@@ -62,14 +62,20 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, list[tuple[int, ...]], int, n
     return joint, sets, draw(st.integers(3, 11)), contributors
 
 
+@pytest.mark.parametrize("at_once", [1, 256])
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-@given(problems())
-def test_no_hidden_cell_can_be_narrowed_below_the_stated_width(problem: tuple[np.ndarray, list[tuple[int, ...]], int, np.ndarray]) -> None:
+@given(problem=problems())
+def test_no_hidden_cell_can_be_narrowed_below_the_stated_width(
+    at_once: int, problem: tuple[np.ndarray, list[tuple[int, ...]], int, np.ndarray],
+) -> None:
+    """``at_once``: from how many hidden cells on certificates are looked for among them all at once."""
     joint, sets, minimum, contributors = problem
     counts, axes = tables_of(joint, sets)
     if joint.sum() < minimum:
         return
-    decision = decide(counts, contributors, axes, minimum, total=int(joint.sum()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_cover, "_AT_ONCE", at_once)
+        decision = decide(counts, contributors, axes, minimum, total=int(joint.sum()))
 
     shown = decision.released
     assert (counts[shown] >= minimum).all()

@@ -26,23 +26,21 @@ dimensions without one of them having all, the shift is made in a joint table th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from shuyan.federation.release._cover import Cover
 from shuyan.federation.release._tables import MAX_JOINT, Axis, Joint, Mask, Table, joint_size
 from shuyan.federation.ring import Floats
 
 _SHARE: Final = 0.1  # of one department's own count: the least width of the interval around it
 _UNASKED: Final = 1000.0  # how much rather a cell that was asked for is hidden than one of a margin that was not
-_SEARCHED: Final = 512  # candidates looked at first
-_SEARCHED_AT_MOST: Final = 262_144
-_INF: Final = math.inf
 
 
 class Reason(IntEnum):
@@ -227,7 +225,7 @@ class _Problem:
         tables = {index: self._table(index, joint, *declared[index]) for index in members if self.places[index]}
         unasked = self._unasked(joint, {dims for dims, _, _ in declared.values()}) if self.all_margins else []
         needs = [*self._needs(tables), *(np.full(table.counts.shape, float(self.minimum)) for table in unasked)]
-        _Cover(joint, [*tables.values(), *unasked], self.minimum, self.protect_empty, needs).run()
+        Cover(joint, [*tables.values(), *unasked], self.minimum, self.protect_empty, needs).run()
         for index, table in tables.items():
             self._take(index, table, widths)
 
@@ -274,202 +272,3 @@ class _Problem:
         part = slice(self.starts[index], self.starts[index + 1])
         self.reasons[part] = np.where(hidden & (self.reasons[part] == 0), Reason.COMPLEMENT, self.reasons[part])
         widths[part] = np.where(hidden, table.certified[inside].transpose(back).ravel(), 0.0)
-
-
-@dataclass(frozen=True)
-class _Move:
-    """A shift: flips of some dimensions, the sign of each corner, and the tables it changes."""
-
-    dims: tuple[int, ...]
-    corners: tuple[tuple[tuple[int, ...], int], ...]
-    tables: tuple[int, ...]
-
-
-class _Cover:
-    """Hides cells until every hidden one has its certificate."""
-
-    def __init__(self, joint: Joint, tables: list[Table], minimum: int, protect_empty: bool, needs: list[Floats]) -> None:
-        self.joint, self.tables, self.minimum, self.needs = joint, tables, float(minimum), needs
-        # What cannot be hidden: what is known to be empty, and rows without a value where they are many.
-        self.fixed = []
-        for table in tables:
-            outside = np.ones(table.counts.shape, dtype=bool)
-            outside[tuple(slice(0, -1) for _ in table.dims)] = False
-            known = (table.counts <= 0) & ~table.hidden if not protect_empty else np.zeros_like(outside)
-            self.fixed.append((outside | known) & ~table.hidden)
-        self.loss = [(np.log2(1 + np.maximum(table.counts, 0)) + 1) * table.weight for table in tables]
-        self.moves = [list(self._moves(index)) for index in range(len(tables))]
-        self.last = [list(self._last_moves(index)) for index in range(len(tables))]
-
-    def run(self) -> None:
-        while True:
-            again = False
-            for index in sorted(range(len(self.tables)), key=lambda index: len(self.tables[index].dims)):
-                table = self.tables[index]
-                open_ = np.argwhere(table.hidden & (table.certified < self.needs[index]))
-                order = [int(at) for at in np.argsort(-table.counts[tuple(open_.T)], kind="stable")]
-                for at in order:
-                    cell = tuple(int(level) for level in open_[at])
-                    if table.certified[cell] < self.needs[index][cell]:
-                        again = True
-                        self._protect(index, cell)
-            if not again:
-                return
-
-    def _moves(self, index: int) -> Iterator[_Move]:
-        """Cubes in every choice of a table's dimensions."""
-        for size in range(len(self.tables[index].dims), 0, -1):
-            for dims in combinations(self.tables[index].dims, size):
-                changed = tuple(at for at, table in enumerate(self.tables) if set(dims) <= set(table.dims))
-                yield _Move(dims, tuple((flips, sum(flips) % 2) for flips in product((0, 1), repeat=size)), changed)
-
-    def _last_moves(self, index: int) -> Iterator[_Move]:
-        """From one cell straight to another, whatever lies between: hides more."""
-        for size in range(1, len(self.tables[index].dims) + 1):
-            for dims in combinations(self.tables[index].dims, size):
-                changed = tuple(at for at, table in enumerate(self.tables) if set(dims) & set(table.dims))
-                yield _Move(dims, (((0,) * size, 0), ((1,) * size, 1)), changed)
-
-    def _at_least(self, index: int, cell: tuple[int, ...], move: _Move) -> float:
-        """What a move costs at least: hiding the cell's own margins."""
-        level = dict(zip(self.tables[index].dims, cell, strict=True))
-        cost = 0.0
-        for at in move.tables:
-            dims = self.tables[at].dims
-            if all(dim in level for dim in dims):
-                place = tuple(level[dim] for dim in dims)
-                cost += 0.0 if self.tables[at].hidden[place] else float(self.loss[at][place])
-        return cost
-
-    def _protect(self, index: int, cell: tuple[int, ...]) -> None:
-        need = float(self.needs[index][cell])
-        for moves in (self.moves[index], self.last[index]):
-            for limit in (_SEARCHED, _SEARCHED_AT_MOST):
-                best: tuple[float, _Move, _Search, tuple[int, ...]] | None = None
-                for move in moves:
-                    if best is not None and self._at_least(index, cell, move) >= best[0]:
-                        continue
-                    search = _Search(self, index, cell, move, limit)
-                    found = search.best(need)
-                    if found is not None and (best is None or found[0] < best[0]):
-                        best = (found[0], move, search, found[1])
-                        if found[0] == 0:
-                            break
-                if best is not None:
-                    best[2].apply(best[3])
-                    return
-        # Nothing is left but to show none of these tables.
-        for table in self.tables:
-            table.hidden[tuple(slice(0, -1) for _ in table.dims)] |= table.counts[tuple(slice(0, -1) for _ in table.dims)] > 0
-            table.certified[table.hidden] = _INF
-
-
-class _Search:
-    """All places of one move for one cell, or the most promising of them."""
-
-    def __init__(self, cover: _Cover, index: int, cell: tuple[int, ...], move: _Move, limit: int) -> None:
-        self.cover, self.move = cover, move
-        table = cover.tables[index]
-        self.level = dict(zip(table.dims, cell, strict=True))
-        changed = {dim for at in move.tables for dim in cover.tables[at].dims}
-        self.extra = tuple(sorted(changed - set(table.dims)))
-        self.free = tuple(dim for dim in range(len(cover.joint.sizes)) if dim not in self.level and dim not in self.extra)
-        self.axes = (*move.dims, *self.extra)
-        per_axis = max(4, int(limit ** (1 / max(len(self.axes), 1)) + 1e-9))
-        self.levels = [self._levels(index, dim, per_axis) for dim in self.axes]
-
-    def _levels(self, index: int, dim: int, at_most: int) -> npt.NDArray[np.intp]:
-        """Levels worth trying along one axis, the most promising first."""
-        cover, table = self.cover, self.cover.tables[index]
-        if dim in self.level:
-            line = tuple(slice(None) if place == dim else self.level[place] for place in table.dims)
-            counts, hidden, fixed = table.counts[line], table.hidden[line], cover.fixed[index][line]
-            usable = ~fixed
-            usable[self.level[dim]] = False
-            levels = np.flatnonzero(usable)
-            if len(levels) <= at_most:
-                return levels
-            enough = counts >= cover.minimum
-            rank = np.where(enough & hidden, 0, np.where(enough, 1, np.where(hidden, 2, 3)))
-            order = np.lexsort((levels, np.where(rank[levels] == 1, counts[levels], -counts[levels]), rank[levels]))
-            return np.sort(levels[order[:at_most]])
-        sizes = cover.joint.shape[dim]
-        if sizes <= at_most:
-            return np.arange(sizes)
-        line = tuple(slice(None) if place == dim else self.level.get(place, slice(None))
-                     for place in range(len(cover.joint.shape)))
-        part = cover.joint.cells[line]
-        kept = [place for place in range(len(cover.joint.shape)) if place == dim or place not in self.level]
-        mass = part.sum(axis=tuple(at for at, place in enumerate(kept) if place != dim))
-        return np.sort(np.argsort(-mass, kind="stable")[:at_most])
-
-    def _index(self, dims: Sequence[int], flips: tuple[int, ...]) -> Any:
-        """Open mesh over ``dims`` for one corner; every searched axis keeps its place, of length 1 where it is fixed."""
-        flipped = dict(zip(self.move.dims, flips, strict=True))
-        total = len(self.axes) + len(self.free)
-        parts = []
-        for dim in dims:
-            if dim in flipped and not flipped[dim]:
-                values, at = np.array([self.level[dim]]), self.axes.index(dim)
-            elif dim in self.axes:
-                at = self.axes.index(dim)
-                values = self.levels[at]
-            elif dim in self.level:
-                values, at = np.array([self.level[dim]]), 0
-            else:
-                values, at = np.arange(self.cover.joint.shape[dim]), len(self.axes) + self.free.index(dim)
-            shape = [1] * total
-            shape[at] = len(values)
-            parts.append(values.reshape(shape))
-        return tuple(parts)
-
-    def best(self, need: float) -> tuple[float, tuple[int, ...]] | None:
-        """The cheapest place that is wide enough: what hiding costs, and its index along the searched axes."""
-        if any(len(levels) == 0 for levels in self.levels):
-            return None
-        cover, shape = self.cover, tuple(len(levels) for levels in self.levels)
-        sides: list[Any] = [None, None]
-        for flips, sign in self.move.corners:
-            mass = cover.joint.cells[self._index(range(len(cover.joint.shape)), flips)]
-            sides[sign] = mass if sides[sign] is None else np.minimum(sides[sign], mass)
-        free = tuple(range(len(self.axes), len(self.axes) + len(self.free)))
-        self.width = np.broadcast_to(sum(np.asarray(side.sum(axis=free) if free else side) for side in sides), shape)
-        cost = np.zeros(shape)
-        possible = self.width >= need - 1e-9
-        if not possible.any():
-            return None
-        self.changed = list(self._cells())
-        for at, place in self.changed:
-            table = cover.tables[at]
-            hidden = table.hidden[place]
-            cost = cost + np.where(hidden, 0.0, cover.loss[at][place])
-            possible = possible & ~cover.fixed[at][place]
-        if not possible.any():
-            return None
-        cost = np.where(possible, cost, _INF)
-        chosen = int(np.argmin(cost))
-        where = tuple(int(level) for level in np.unravel_index(chosen, shape))
-        return float(cost[where]), where
-
-    def _cells(self) -> Iterator[tuple[int, Any]]:
-        """The cells of every changed table at every corner, as meshes over the searched axes."""
-        free = tuple(range(len(self.axes), len(self.axes) + len(self.free)))
-        for at in self.move.tables:
-            seen = set()
-            dims = self.cover.tables[at].dims
-            for flips, _ in self.move.corners:
-                own = tuple(flip for dim, flip in zip(self.move.dims, flips, strict=True) if dim in dims)
-                if own in seen:
-                    continue
-                seen.add(own)
-                yield at, tuple(part.squeeze(axis=free) if free else part for part in self._index(dims, flips))
-
-    def apply(self, where: tuple[int, ...]) -> None:
-        """Hide the corners and note how wide they are now."""
-        width = float(self.width[where])
-        for at, place in self.changed:
-            table = self.cover.tables[at]
-            # Each part runs along one axis at most.
-            cell = tuple(int(part.ravel()[where[part.shape.index(part.size)] if part.size > 1 else 0]) for part in place)
-            table.hidden[cell] = True
-            table.certified[cell] = max(float(table.certified[cell]), width)
