@@ -30,6 +30,7 @@ MOST_ROWS: Final = 10_000
 """Rows of either kind that are looked at; more would only make the bounds tighter than any limit."""
 _SMALLEST: Final = 1e-9
 _ALMOST: Final = 0.995
+_SURELY: Final = 0.99
 _DEVIATIONS: Final = 2.6
 
 
@@ -109,8 +110,8 @@ def judge(found: dict[str, Floats], members: Mask, audit: MembershipAudit) -> Ve
     A threshold that at least one in a hundred of all rows not trained on exceed is put where the rows held out say so with
     the audit's confidence; the rows trained on that exceed it have a Clopper-Pearson upper bound of the same confidence.
     A model passes where no attack's bound exceeds the limit. It fails where rows trained on are surely recognised more
-    often than others by more than the limit, or where a model that tells nothing would almost surely have passed.
-    In between the rows are too few to say.
+    often than others, and by more than the limit as far as the rows tell; or where a model that tells nothing would almost
+    surely have passed. In between the rows are too few to say.
     """
     outside, inside = int((~members).sum()), int(members.sum())
     place = rates.threshold_place(outside, FALSE_POSITIVE_RATE, audit.confidence) if inside else None
@@ -118,8 +119,9 @@ def judge(found: dict[str, Floats], members: Mask, audit: MembershipAudit) -> Ve
     for name, values in found.items():
         above = _above(values, members)
         for at in {1, place or 1} if inside and outside else ():
-            surely = rates.lower_bound(int(above[at - 1]), inside, _ALMOST)
-            caught |= surely - rates.exceeded_at_most(at, outside, _ALMOST) > audit.limit
+            hits = int(above[at - 1])
+            surely = rates.lower_bound(hits, inside, _SURELY) - rates.exceeded_at_most(at, outside, _SURELY)
+            caught |= surely > 0 and hits / inside - at / (outside + 1) > audit.limit
         if place is not None:
             share[name] = float(above[place - 1] / inside)
             bound[name] = rates.upper_bound(int(above[place - 1]), inside, audit.confidence)

@@ -76,7 +76,7 @@ def test_regularised_models_pass(federations: dict[int, LocalFederation], app: s
 
 @pytest.mark.parametrize(("app", "params"), [
     ("regression", {"family": "multinomial", "target": "kind", "domains": {"kind": ["a", "b", "c"]}}),
-    ("boosting", {"objective": "multi:softprob", "target": "kind", "domains": {"kind": ["a", "b", "c"]}, "rounds": 3}),
+    ("boosting", {"objective": "multi:softprob", "target": "kind", "domains": {"kind": ["a", "b", "c"]}, "rounds": 2, "max_depth": 1}),
     ("boosting", {"objective": "count:poisson", "target": "visits", "rounds": 3}),
     ("network", {"target": "value", "task": "number", "rounds": 2}),
     ("network", {"rounds": 2, "update": "gradient"}),

@@ -23,6 +23,8 @@ from shuyan.federation.ring import Floats
 
 _WORK: Final = 1e10
 """Values that all shadow models together may look at."""
+_NODES: Final = 500_000
+"""Nodes that all shadow models together may have."""
 _VALUES: Final = 10**9
 
 
@@ -36,8 +38,11 @@ def evaluate_membership(message: Message, context: Context) -> Message:
     arrays = _flower.arrays_of(message)
     rows = rows_of(context.inputs, params)
     rounds = _rounds(params, arrays["trees"])
-    levels = params.audit.models * max(rounds, 1) * params.groups() * params.max_depth
-    most = min(max(int(_WORK / (levels * len(params.features))), 500), MOST_ROWS)
+    trees = params.audit.models * max(rounds, 1) * params.groups()
+    most = int(_WORK / (trees * params.max_depth * len(params.features)))
+    if trees << params.max_depth > _NODES:  # deep trees have as many nodes as there are rows for
+        most = min(most, _NODES * least // trees)
+    most = min(max(most, 500), MOST_ROWS)
     tried = audit.sample(np.arange(len(rows.target)) < rows.trained, params.audit, most)
     local = _Local(params, _part(rows, tried.places), arrays, least, rounds)
     verdict = audit.audited(local.scores(arrays["trees"]), tried.members, params.audit, local.shadow)
