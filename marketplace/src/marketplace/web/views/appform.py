@@ -100,7 +100,7 @@ class AppForm:
 
     def defaults(self) -> dict[str, list[str]]:
         """What a fresh form shows, as a multi-value mapping like a submitted one."""
-        return {one.name: [_SUGGESTED.get(one.name, "") or one.default] for one in self.fields
+        return {one.name: [_SUGGESTED.get(one.name, "") or one.default or (one.options[0] if one.options else "")] for one in self.fields
                 if one.kind not in ("columns", "categories")} | {
             "split": ["none"], "split.fraction": ["0.2"], "split.folds": ["5"], "split.test": ["1"]}
 
