@@ -185,6 +185,6 @@ def test_the_whole_way(place: Place) -> None:
     place.shuyan(OPERATOR.slug, "app", "review", number, "suspend", "--note", "发现缺陷")
     with pytest.raises(shuyan.ProblemResponse) as gone:
         developer.jobs.submit(grant, "visit_costs", params, fresh=True)
-    assert gone.value.code == "app_not_installed"
+    assert gone.value.code == "app_not_offered"
     refused("", place.shuyan, "east", "app", "download", "visit_costs")
     assert "visit_costs" not in {app.name for app in developer.apps()}

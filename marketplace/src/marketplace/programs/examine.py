@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from marketplace.db import storable
 from marketplace.programs import errors
@@ -11,6 +11,10 @@ from shuyan.problems import ProblemError
 
 if TYPE_CHECKING:
     from shuyan.appkit.package import Package
+
+
+MAX_SOURCE: Final = 512 * 1024
+"""Characters of source that a person is asked to read, and this process to parse."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,14 @@ def examine(data: bytes) -> Examined:
                                                                       "a title is empty, too long or holds characters it may not"))
     if is_built_in(package.name):
         raise ProblemError(errors.APP_NAME_BUILT_IN, field="package", name=package.name)
-    findings = [asdict(finding) for finding in check_sources(package.name, package.sources)]
-    if list(package.manifest.modules) != imports_of(package.name, package.sources):
+    if sum(map(len, package.sources.values())) > MAX_SOURCE:
+        raise ProblemError(PACKAGE_INVALID, field="package", **invalid("源码过长，无法审读", "it has more source than a person can review"))
+    try:
+        findings = [asdict(finding) for finding in check_sources(package.name, package.sources)]
+        imported = imports_of(package.name, package.sources)
+    except (RecursionError, MemoryError):
+        raise ProblemError(PACKAGE_INVALID, field="package", **invalid("源码嵌套过深", "its source is nested too deeply")) from None
+    if list(package.manifest.modules) != imported:
         findings.append({
             "path": "manifest.json", "line": 0, "rule": "import", "zh": "清单所列的模块与源码实际导入的不一致",
             "en": "the modules that the manifest lists are not those that the source imports"})

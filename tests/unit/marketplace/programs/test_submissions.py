@@ -19,6 +19,7 @@ from marketplace.computing import service as computing
 from marketplace.computing.models import Node
 from marketplace.programs import rules
 from marketplace.programs import service as programs
+from marketplace.programs.examine import examine
 from marketplace.programs.models import AppPackage, AppSubmission
 from marketplace.settings import settings
 from marketplace.trust import service as trust
@@ -222,6 +223,11 @@ def test_a_package_changed_in_the_database_is_neither_run_nor_given_out(session:
 def test_no_package(session: Session, city: City, spoil: Any) -> None:
     refused("package_invalid", programs.submit, session, city["developer"], spoil(make_package().data))
     assert session.exec(select(AppSubmission)).all() == []
+
+
+@pytest.mark.parametrize("more", ["\nx = a" + ".b" * 10_000, "\nx = " + "+".join("1" * 10_000), "\n#" + "x" * 600_000])
+def test_source_that_nobody_can_read(more: str) -> None:
+    refused("package_invalid", lambda: examine(make_package(more=more).data))
 
 
 def test_a_developer_retires(session: Session, city: City, signer: Signer) -> None:
