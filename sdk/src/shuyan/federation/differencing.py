@@ -144,8 +144,10 @@ def check_rows(sets: Mapping[str, RowSet], earlier: Sequence[RowSet], minimum: i
     """
     known, new = list(earlier), list[RowSet]()
     digests = {rows.digest() for rows in known}
-    for _, rows in sorted(sets.items()):
+    for label, rows in sorted(sets.items()):
         digest = rows.digest()
+        if label.startswith(rowsets.GROUP) and rows.count < minimum:
+            continue
         if digest in digests or rows.count == 0 < rows.universe:
             continue
         if too_close(rows, known, minimum, rules.depth):

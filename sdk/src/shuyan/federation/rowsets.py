@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 BASE: Final = "rows"
 """The usual name of the set of rows that a question's filter leaves."""
+GROUP: Final = "group-"
+"""Labels of the rows of one group of a table begin so: where few, they are for suppression to hide, not for the guard to refuse."""
 MAX_SETS: Final = 256
 MAX_ROWS: Final = 1 << 32
 _MAGIC: Final = b"RWS1"

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from shuyan.federation.schema import double_sql
 from shuyan.federation.sql import errors, grammar
+from shuyan.federation.sql.apart import NotToldError, left_out, rows_apart
 from shuyan.federation.sql.compile import guarded
 from shuyan.federation.sql.cores import Aggregate, BinState, Core, Grid, ProductState, RankState, SumState
 from shuyan.federation.sql.domains import Domains
@@ -29,6 +30,8 @@ _MOMENTS: Final = {
     exp.Variance: "var_samp", exp.VariancePop: "var_pop", exp.Stddev: "stddev_samp", exp.StddevSamp: "stddev_samp",
     exp.StddevPop: "stddev_pop",
 }
+SUMMED: Final = (exp.Sum, exp.Avg, *_MOMENTS, exp.CovarPop, exp.CovarSamp, exp.Corr)
+_MATRICES: Final = ("covariance_matrix", "correlation_matrix")
 _PAIRS: Final = {exp.CovarPop: "covar_pop", exp.CovarSamp: "covar_samp", exp.Corr: "corr"}
 
 
@@ -68,9 +71,36 @@ class Splitter:
         for place, known in enumerate(self.core.aggregates):
             if known.text == to_sql(whole):
                 return place
+        if isinstance(node, SUMMED) or (isinstance(node, exp.Anonymous) and node.name.lower() in _MATRICES):
+            self._apart(node, where)
         found = self._aggregate(node, where, order)
         return self.core.add(self.core.aggregates, Aggregate(
             found.kind, found.type, found.support, found.states, found.options, to_sql(whole)))
+
+    def _apart(self, node: exp.Expr, where: str) -> None:
+        """Remember which rows the summed expressions tell apart, and hide groups in which those, or the others, are few."""
+        each: list[list[str]] = []
+        arguments = node.expressions if isinstance(node, exp.Anonymous) else [
+            part for part in (node.this, node.args.get("expression")) if part is not None]
+        for argument in arguments:
+            try:
+                each.append(rows_apart(argument, self.scope, self.domains))
+            except NotToldError as found:
+                raise refuse(self.source, found.node, errors.MAY_ISOLATE) from None
+            out = left_out(argument, self.scope)
+            if out and out not in self.core.conditional:
+                self.core.conditional.append(f"{where} AND {out}" if where else out)
+            if each[-1]:
+                self.core.told_apart |= {one for column in argument.find_all(exp.Column) for one in behind(column, self.scope)}
+        both = [f"({one}) AND ({other})" for place, first in enumerate(each) for second in each[place + 1:]
+                for one in first for other in second]
+        for condition in dict.fromkeys([*(one for found in each for one in found), *both]):
+            told = f"{where} AND ({condition})" if where else condition
+            if told not in self.core.conditional:
+                self.core.conditional.append(told)
+            kept = f"{where} AND " if where else ""
+            self.core.support(f"count(*) FILTER (WHERE {told})")
+            self.core.support(f"count(*) FILTER (WHERE {kept}coalesce(NOT ({condition}), true))")
 
     def _aggregate(self, node: exp.Expr, where: str, order: exp.Expr | None) -> Aggregate:
         if isinstance(node, exp.Anonymous):
@@ -289,7 +319,8 @@ class Splitter:
         return self.core.support(f"count(*) FILTER (WHERE {inner}({value}) <> 0)")
 
     def _note_condition(self, argument: exp.Expr) -> None:
-        if any(isinstance(node, _CONDITIONS) for node in argument.walk()):
+        tree = _bare(argument)
+        if not (isinstance(tree, exp.Column) and self.scope.field(tree).resource):
             self._condition(argument, f"({self._sql(argument)}) IS NOT NULL")
 
     def _condition(self, tree: exp.Expr, sql: str) -> None:

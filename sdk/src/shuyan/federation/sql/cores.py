@@ -88,7 +88,7 @@ class Grid:
     def index_sql(self, value: str) -> str:
         """SQL for the place of a value; one beyond the bounds counts at the bound."""
         if self.values:
-            listed = ", ".join(_literal(one) for one in self.values)
+            listed = ", ".join(literal(one) for one in self.values)
             return f"nullif(list_position([{listed}], {value}), 0) - 1"
         if self.type == "date":
             number = f"datediff('day', DATE '1970-01-01', {value})"
@@ -101,7 +101,8 @@ class Grid:
         return f"CAST(CASE WHEN {place} < 0 THEN 0 WHEN {place} > {self.count - 1} THEN {self.count - 1} ELSE {place} END AS BIGINT)"
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """A value of a domain, as SQL."""
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, (datetime.date, datetime.datetime)):
@@ -197,6 +198,7 @@ class Core:
         supports: places among the measures of the counts that states rest on; the first counts the rows.
         conditional: expressions with conditions in aggregates' arguments, for the differencing guard.
         tables: the resources it reads, each with the columns and their types.
+        groups: conditions of groups by something else than a column, for the guard too.
         told_apart: granted columns that conditions inside aggregates look at.
         filtered: whether a WHERE or an inner join leaves rows out.
     """
@@ -211,6 +213,7 @@ class Core:
     ranks: list[RankState] = field(default_factory=list)
     aggregates: list[Aggregate] = field(default_factory=list)
     conditional: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
     told_apart: set[tuple[str, str]] = field(default_factory=set)
     tables: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     filtered: bool = False

@@ -65,6 +65,11 @@ TYPE: Final = _define("sql_type", "不支持转换为此类型。", "casts to th
 NO_BOUNDS: Final = _define("sql_no_bounds", "求最值或分位数的字段须登记上下界，且须直接引用字段。",
                            "extremes and quantiles need a column with declared bounds, named directly.")
 ARGUMENT: Final = _define("sql_argument", "函数参数有误：{reason}。", "wrong arguments: {reason}.")
+MAY_ISOLATE: Final = _define(
+    "sql_may_isolate",
+    "求和、平均等聚合的表达式可能只反映个别记录，不能执行；请仅使用列的加减乘（不超过二次）、以单独一列为自变量的函数，或在聚合函数内直接写条件。",
+    "what is summed could pick out single rows. Use sums and products of two columns, functions of a column as it is, or conditions "
+    "written inside the aggregate.")
 PATTERN: Final = _define("sql_pattern", "匹配模式须为不超过 {maximum} 个字符的常量。",
                          "a pattern must be a constant of at most {maximum} characters.")
 TYPES: Final = _define("sql_wrong_types", "类型不匹配（{reason}）。", "the types do not fit ({reason}).")

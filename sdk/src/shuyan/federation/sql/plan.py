@@ -13,7 +13,8 @@ from sqlglot import exp
 
 from shuyan.federation.schema import SQL_TYPES, quote
 from shuyan.federation.sql import errors, grammar
-from shuyan.federation.sql.aggregates import Splitter
+from shuyan.federation.sql.aggregates import SUMMED, Splitter
+from shuyan.federation.sql.apart import NotToldError, levels, one_to_one, rows_apart
 from shuyan.federation.sql.cores import Core, Key
 from shuyan.federation.sql.domains import Domains
 from shuyan.federation.sql.errors import refuse
@@ -214,6 +215,7 @@ class _Planner:
                 if node.name.lower() in grammar.NAMED_AGGREGATES:
                     raise refuse(self._source, node, errors.UNKNOWN_FUNCTION, name=node.name)
             self._check_grouped(select)
+            self._check_local(select, scope)
             return _Level(select, self._fields(select, scope), True)
         return self._core(select, scope, tables)
 
@@ -439,6 +441,22 @@ class _Planner:
         for tree in [*(item.this for item in select.expressions), *([having.this] if having is not None else [])]:
             self._over(tree, keys, lambda node: None)
 
+    def _check_local(self, select: exp.Select, scope: Scope) -> None:
+        """Aggregates within a department rest on all rows of their group: which others they picked could not be told."""
+        for tree in [*(item.this for item in select.expressions), *([select.args["having"].this] if select.args.get("having") else [])]:
+            for node in (one for found in aggregates(tree) for one in found.walk()):
+                if isinstance(node, (exp.Filter, exp.CountIf)):
+                    raise refuse(self._source, node, errors.MAY_ISOLATE)
+                for argument in (node.this, node.args.get("expression")) if isinstance(node, SUMMED) else ():
+                    if argument is None:
+                        continue
+                    try:
+                        apart = bool(rows_apart(argument, scope, self._domains))
+                    except NotToldError:
+                        apart = True
+                    if apart:
+                        raise refuse(self._source, argument, errors.MAY_ISOLATE)
+
     def _over(self, tree: exp.Expr, keys: list[exp.Expr], found: object) -> None:
         if any(tree == key for key in keys) or is_aggregate(tree) or isinstance(tree, (exp.Filter, exp.WithinGroup)):
             return
@@ -463,6 +481,8 @@ class _Planner:
                 raise refuse(self._source, tree, errors.NO_DOMAIN)
             title = tree.name if isinstance(tree, exp.Column) else tree.sql(dialect="duckdb")
             core.keys.append(Key(tree, domain, types(tree), title))
+            if not (isinstance(tree, exp.Column) and scope.field(tree).resource) and not one_to_one(domain):
+                core.groups += levels(tree, scope, self._domains)
         if core.cells > grammar.MAX_CELLS:
             raise refuse(self._source, group or select, errors.TOO_MANY_CELLS, cells=core.cells, maximum=grammar.MAX_CELLS)
         splitter = Splitter(self._source, core, scope, self._domains, types)
@@ -479,7 +499,7 @@ class _Planner:
             if select.args.get(name) is not None:
                 result.set(name, select.args[name].copy())
         # A node keeps each condition's rows, for its guard against differencing.
-        if (len(core.conditional) + 1) * sum(1 for _ in relation.find_all(exp.Table)) > grammar.MAX_ROW_SETS:
+        if (len(core.conditional) + len(core.groups) + 1) * sum(1 for _ in relation.find_all(exp.Table)) > grammar.MAX_ROW_SETS:
             raise refuse(self._source, select, errors.TOO_COMPLEX)
         number = self._register(core)
         for table in relation.find_all(exp.Table):

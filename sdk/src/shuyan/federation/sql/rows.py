@@ -48,8 +48,7 @@ def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
     shell = exp.Select(expressions=[], from_=relation.args["from_"], joins=relation.args.get("joins"))
     source = to_sql(shell)[len("SELECT "):]
     where = [to_sql(relation.args["where"].this)] if relation.args.get("where") is not None else []
-    for place, condition in enumerate(["", *core.conditional]):
-        label = rowsets.BASE if not condition else f"c{place - 1}"
+    for label, condition in {rowsets.BASE: "", **_labelled(core)}.items():
         conditions = [*where, *([condition] if condition else [])]
         filtered = f" WHERE {' AND '.join(f'({one})' for one in conditions)}" if conditions else ""
         for resource, number, listed in numbers:
@@ -64,8 +63,8 @@ def _of_table(inputs: Inputs, core: Core, relation: exp.Select, table: exp.Expr)
     """One resource: its rows are read in their order."""
     where = to_sql(relation.args["where"].this) if relation.args.get("where") is not None else ""
     conditions = {rowsets.BASE: where}
-    for place, condition in enumerate(core.conditional):
-        conditions[f"c{place}"] = f"({where}) AND ({condition})" if where else condition
+    for label, condition in _labelled(core).items():
+        conditions[label] = f"({where}) AND ({condition})" if where else condition
     found = [(table.name, label, RowSet.everything()) for label, condition in conditions.items() if not condition]
     asked = {label: condition for label, condition in conditions.items() if condition}
     if asked:
@@ -77,6 +76,11 @@ def _of_table(inputs: Inputs, core: Core, relation: exp.Select, table: exp.Expr)
         found += [(table.name, label, RowSet.where(np.asarray(columns[f"c{at}"], dtype=bool)))
                   for at, label in enumerate(asked)]
     return found
+
+
+def _labelled(core: Core) -> dict[str, str]:
+    return {f"c{place}": condition for place, condition in enumerate(core.conditional)} | {
+        f"{rowsets.GROUP}{place}": condition for place, condition in enumerate(core.groups)}
 
 
 class _Numbered:
