@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 import structlog
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from shuyan.federation.checks import CheckedTask
     from shuyan.federation.masking import AgreementKey
     from shuyan.federation.ring import Words
+    from shuyan.federation.schema import Column
 
 FORBIDDEN_GRADE = 4  # core data: no grant makes it available
 
@@ -396,7 +397,7 @@ class TaskPipeline:
         if terms is not None:
             unit = {"column": asdict(verified.task.units[name]), "max_rows": terms.max_rows_per_unit, "salt": self._salt()}
         return Table(name=name, kind=item.kind, location=item.location, unit=unit,
-                     columns=tuple(asdict(item.schema[column]) for column in verified.task.tables[name]))
+                     columns=tuple(_described(item.schema[column]) for column in verified.task.tables[name]))
 
 
 class Opening:
@@ -417,6 +418,11 @@ class Opening:
             return link_pb2.OpenReply(task_id=request.task_id, self_mask_seed=seed)
         except ProblemError as problem:
             return link_pb2.OpenReply(task_id=request.task_id, failure=_as_failure(problem))
+
+
+@lru_cache(maxsize=1024)  # shared: only ever written out
+def _described(column: Column) -> dict[str, Any]:
+    return asdict(column)
 
 
 @lru_cache(maxsize=16)  # of those that pass; every round of a run brings the same
