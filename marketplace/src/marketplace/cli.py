@@ -155,13 +155,14 @@ def audit_check() -> None:
         from marketplace.metering import service as metering
         from marketplace.pricing import service as pricing
         from marketplace.products import service as products
+        from marketplace.programs import service as programs
         from marketplace.trust import service as trust
 
         _need_database()
         with db.reading() as session:
             report = trust.check_database(session)
             broken = metering.broken_seals(session)
-            altered = [one for domain in (products, pricing, commerce) for one in domain.altered_records(session)] \
+            altered = [one for domain in (products, pricing, commerce, programs) for one in domain.altered_records(session)] \
                 if report.ok else []  # a broken log says nothing about the rest
         typer.echo(report.statement(language()))
         if broken:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from hashlib import sha256
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,6 +22,7 @@ from marketplace.paging import Page, clamp, decode_cursor, make_page
 from marketplace.programs import believed, errors, rules
 from marketplace.programs.examine import Examined, examine, is_built_in
 from marketplace.programs.models import AppPackage, AppSubmission, DeveloperApp
+from marketplace.trust import records
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from shuyan.federation.apps import InstalledApp
 
 __all__ = [
-    "Examined", "SubmissionDetail", "Version", "accept", "accepted_versions", "check_package", "detail_facts", "download", "find", "forget", "get_submission",
+    "Examined", "SubmissionDetail", "Version", "accept", "accepted_versions", "altered_records", "check_package", "detail_facts", "download", "find", "forget", "get_submission",
     "installed", "is_built_in", "list_submissions", "possible_actions", "reject", "retire", "return_", "submit", "withdraw",
 ]
 
@@ -339,6 +342,16 @@ def accepted_versions(session: Session) -> dict[str, list[Version]]:
     for row in sorted(_accepted(session), key=lambda row: rules.version_key(row.version), reverse=True):
         found.setdefault(row.name, []).append(Version(row.version, row.digest, row.id, row.organisation_id))
     return found
+
+
+def altered_records(session: Session) -> list[str]:
+    """Submissions that are not what the audit log says, or whose package is another one; see :func:`.records.altered`."""
+    found = set(records.altered(session, Tag.APP_SUBMITTED, AppSubmission, {
+        name: attrgetter(name) for name in ("digest", "version")}))
+    for row in session.exec(select(AppSubmission).order_by(col(AppSubmission.id))):
+        if f"sha256:{sha256(_data(session, row)).hexdigest()}" != row.digest:
+            found.add(row.id)
+    return sorted(found)
 
 
 def _accepted(session: Session, name: str | None = None) -> list[AppSubmission]:

@@ -203,11 +203,13 @@ def test_keys_are_replaced_one_by_the_other(session: Session, city: City, signer
 def test_a_package_changed_in_the_database_is_neither_run_nor_given_out(session: Session, city: City, signer: Signer) -> None:
     row = accepted(session, city, signer)
     evil = make_package(more="\n# evil\n")
+    assert programs.altered_records(session) == []
     session.execute(update(AppPackage).where(col(AppPackage.submission_id) == row.id).values(data=evil.data))
     session.expire_all()
     for actor in (department(city), city["developer"]):
         refused("app_package_altered", programs.download, session, actor, row.id)
     refused("app_package_altered", programs.get_submission, session, city["operator"], row.id)
+    assert programs.altered_records(session) == [row.id]
     programs.forget()  # another process, or the same after a start
     assert "visit_costs" not in programs.installed(session)
     # with the digest in the table changed as well, it is the signature that does not hold
