@@ -34,6 +34,9 @@ _PLAIN: Final = (exp.Sqrt, exp.Ln, exp.Log, exp.Exp, exp.Pow, exp.Round, exp.Flo
                  exp.DayOfYear, exp.Hour, exp.Minute, exp.Second, exp.Cast, exp.TryCast)
 
 
+_CHOOSING: Final = (*_TRUTH, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Least, exp.Greatest, exp.Abs, exp.Sign)
+
+
 class NotToldError(Exception):
     """A part of an expression whose rows cannot be told.
 
@@ -77,6 +80,27 @@ def levels(tree: exp.Expr, scope: Scope, domains: Domains) -> list[str]:
     if known is None or len(known.values) > MAX_LEVELS:
         return []
     return [f"({to_sql(guarded(tree))}) = {literal(value)}" for value in known.values]
+
+
+def conditions_within(tree: exp.Expr, scope: Scope, domains: Domains) -> list[str]:
+    """The conditions inside a key that has too many values to tell one by one.
+
+    Raises:
+        NotToldError: they cannot be told.
+    """
+    return rows_apart(tree, scope, domains) if _has_conditions(tree, scope) else []
+
+
+def _has_conditions(tree: exp.Expr, scope: Scope) -> bool:
+    for node in tree.walk():
+        if isinstance(node, _CHOOSING):
+            return True
+        if isinstance(node, exp.Column):
+            field = scope.field(node)
+            if not field.resource and field.expression is not None and field.scope is not None and _has_conditions(
+                    field.expression, field.scope):
+                return True
+    return False
 
 
 def one_to_one(domain: Domain) -> bool:

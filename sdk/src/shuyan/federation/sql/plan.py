@@ -14,7 +14,7 @@ from sqlglot import exp
 from shuyan.federation.schema import SQL_TYPES, quote
 from shuyan.federation.sql import errors, grammar
 from shuyan.federation.sql.aggregates import SUMMED, Splitter
-from shuyan.federation.sql.apart import NotToldError, levels, one_to_one, rows_apart
+from shuyan.federation.sql.apart import NotToldError, conditions_within, levels, one_to_one, rows_apart
 from shuyan.federation.sql.cores import Core, Key
 from shuyan.federation.sql.domains import Domains
 from shuyan.federation.sql.errors import refuse
@@ -482,7 +482,12 @@ class _Planner:
             title = tree.name if isinstance(tree, exp.Column) else tree.sql(dialect="duckdb")
             core.keys.append(Key(tree, domain, types(tree), title))
             if not (isinstance(tree, exp.Column) and scope.field(tree).resource) and not one_to_one(domain):
-                core.groups += levels(tree, scope, self._domains)
+                few = levels(tree, scope, self._domains)
+                core.groups += few
+                try:
+                    core.conditional += [] if few else conditions_within(tree, scope, self._domains)
+                except NotToldError as found:
+                    raise refuse(self._source, found.node, errors.MAY_ISOLATE) from None
         if core.cells > grammar.MAX_CELLS:
             raise refuse(self._source, group or select, errors.TOO_MANY_CELLS, cells=core.cells, maximum=grammar.MAX_CELLS)
         splitter = Splitter(self._source, core, scope, self._domains, types)

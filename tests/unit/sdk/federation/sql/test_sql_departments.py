@@ -266,6 +266,17 @@ def test_the_guard_hears_of_groups_made_by_a_condition() -> None:
             assert refused.value.code == "differencing_refused"
 
 
+@pytest.mark.parametrize(("key", "code"), [
+    ("CASE WHEN x = 117 THEN 50 ELSE x END", "differencing_refused"), ("CASE WHEN x = 117 THEN 50 ELSE x END // 2", "sql_may_isolate")])
+def test_nor_of_many_groups(key: str, code: str) -> None:
+    schema = {"x": Column("x", "integer", lower=0, upper=120)}
+    table = {"x": [*(value % 60 for value in range(600)), 117]}
+    with LocalFederation({f"d{place}": {"t": LocalResource.arrays(table, schema)} for place in range(3)}, grant={"minimum_cohort": 3}) as federation:
+        with pytest.raises((NodeFailure, ProblemError)) as refused:
+            federation.run("query", {"sql": f"SELECT {key} AS k, count(*) FROM t GROUP BY 1"})
+        assert refused.value.code == code
+
+
 def test_two_expressions_with_a_part_in_common_do_not_fail_on_a_row() -> None:
     """DuckDB would work the part out once, outside of what makes it null."""
     tables = [_rows(20, "east", 1, 1.0), _rows(20, "east", 1, 1.0), _joined(_rows(20, "east", 1, 1.0), _rows(5, "east", 1, 99.0))]
