@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +32,13 @@ class Entry:
     hash: str
 
 
-def entry_hash(previous: bytes, sequence: int, at_ms: int, event: str, data: Mapping[str, Any]) -> bytes:
-    """The hash of one entry, chained to the one before it."""
-    body = rfc8785.dumps({"sequence": sequence, "at_ms": at_ms, "event": event, "data": dict(data)})
+def entry_hash(previous: bytes, sequence: int, at_ms: int, event: str, data: bytes) -> bytes:
+    """The hash of one entry, chained to the one before it.
+
+    Args:
+        data: as canonical JSON, which here is put in its place among the others instead of being made a second time.
+    """
+    body = b'{"at_ms":%d,"data":%b,"event":%b,"sequence":%d}' % (at_ms, data, rfc8785.dumps(event), sequence)
     return hashlib.sha256(previous + body).digest()
 
 
@@ -53,9 +56,10 @@ class Journal:
         with self._state.transaction():
             sequence, head = self.head()
             at_ms = time.time_ns() // 1_000_000
-            digest = entry_hash(head, sequence + 1, at_ms, event, data)
+            encoded = rfc8785.dumps(data)
+            digest = entry_hash(head, sequence + 1, at_ms, event, encoded)
             self._state.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)",
-                                (sequence + 1, at_ms, event, rfc8785.dumps(data).decode(), digest.hex()))
+                                (sequence + 1, at_ms, event, encoded.decode(), digest.hex()))
         return sequence + 1
 
     def head(self) -> tuple[int, bytes]:
@@ -77,10 +81,7 @@ class Journal:
         """
         previous, expected = _ORIGIN, 1
         for row in self._state.execute("SELECT * FROM journal ORDER BY sequence"):
-            try:
-                digest = entry_hash(previous, row["sequence"], row["at_ms"], row["event"], json.loads(row["data"]))
-            except ValueError:
-                digest = b""
+            digest = entry_hash(previous, row["sequence"], row["at_ms"], row["event"], str(row["data"]).encode())
             if row["sequence"] != expected or digest.hex() != row["hash"]:
                 raise ProblemError(errors.JOURNAL_BROKEN, sequence=expected)
             previous, expected = digest, expected + 1
