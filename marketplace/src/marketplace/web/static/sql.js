@@ -13,8 +13,16 @@
     "minute second dayofweek isodow dayofyear date_diff lower upper length substr trim ltrim rtrim replace concat starts_with " +
     "contains regexp_matches").split(" ");
 
+  function all(words) {
+    var found = {};
+    words.forEach(function (word) { found[word] = true; });
+    return found;
+  }
+
   var editor = window.CodeMirror.fromTextArea(area, {
-    mode: "text/x-pgsql", lineNumbers: true, lineWrapping: true, matchBrackets: true, indentUnit: 2, viewportMargin: Infinity,
+    // only what can be used here is coloured; a column called "cost" is no keyword
+    mode: { name: "sql", keywords: all(WORDS), builtin: all(FUNCTIONS), atoms: all(["true", "false", "null"]), client: {},
+      operatorChars: /^[*+\-%<>!=|/]/, support: all(["doubleQuote"]) }, lineNumbers: true, lineWrapping: true, matchBrackets: true, indentUnit: 2, viewportMargin: Infinity,
     screenReaderLabel: area.dataset.reader, placeholder: area.placeholder,
     hintOptions: { hint: hints, completeSingle: false },
     // Tab leaves the editor, as it leaves any field
