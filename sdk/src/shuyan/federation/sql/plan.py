@@ -6,7 +6,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
 import duckdb
 from sqlglot import exp
@@ -19,6 +18,7 @@ from shuyan.federation.sql.cores import Core, Key
 from shuyan.federation.sql.domains import Domains
 from shuyan.federation.sql.errors import refuse
 from shuyan.federation.sql.gate import parse, to_sql
+from shuyan.federation.sql.planned import Plan
 from shuyan.federation.sql.scopes import (
     PER_DEPARTMENT,
     Field,
@@ -29,73 +29,8 @@ from shuyan.federation.sql.scopes import (
     output_name,
 )
 from shuyan.federation.sql.terms import Catalogue, ColumnTerms
+from shuyan.federation.sql.typed import Types, refuse_silent_casts
 from shuyan.problems import ProblemError
-
-THRESHOLDS: Final = 255
-"""Thresholds for each order statistic and round, at most."""
-MAX_REFINED: Final = 20_000
-
-
-@dataclass
-class Plan:
-    """A query, ready to be asked.
-
-    Attributes:
-        sql: the query in its one spelling.
-        cores: in the order in which their cells stand in every vector.
-        final, tree: what runs on the released results, relations ``core_0``, ….
-        columns: the columns each resource is read for.
-        names: of the result's columns.
-    """
-
-    sql: str
-    cores: list[Core]
-    final: str
-    tree: exp.Select
-    columns: dict[str, list[str]]
-    names: list[str]
-
-    @property
-    def main(self) -> str:
-        """The resource that comes first."""
-        return next(iter(self.columns))
-
-    @property
-    def cells(self) -> int:
-        """Groups of all cores."""
-        return sum(core.cells for core in self.cores)
-
-    def supports(self) -> int:
-        """Elements of the presence and count vectors: for each core, cells by supports."""
-        return sum(core.cells * len(core.supports) for core in self.cores)
-
-    def tally(self) -> dict[str, int]:
-        """The lengths of the tally's vectors."""
-        lengths = {
-            "count": self.supports(),
-            "sum": sum(core.cells * len(core.sums) for core in self.cores),
-            "product": sum(core.cells * len(core.products) for core in self.cores),
-            "bins": sum(core.cells * core.bin_width() for core in self.cores),
-        }
-        return {name: length for name, length in lengths.items() if length}
-
-    def rank_count(self) -> int:
-        """Order statistics looked for, over all cells."""
-        return sum(core.cells * core.rank_width() for core in self.cores)
-
-    def thresholds(self) -> int:
-        """Thresholds for each order statistic in one round."""
-        ranks = self.rank_count()
-        return max(1, min(THRESHOLDS, MAX_REFINED // ranks)) if ranks else 0
-
-    def refinements(self) -> int:
-        """Rounds that order statistics take at most."""
-        widest = max((state.grid.count for core in self.cores for state in core.ranks), default=0)
-        rounds, covered = 0, 1
-        while widest and covered < widest:
-            covered *= self.thresholds() + 1
-            rounds += 1
-        return rounds
 
 
 @dataclass
@@ -199,7 +134,7 @@ class _Planner:
         scope, rows, tables = self._sources(select, within=within or grouped)
         self._resolve(select, scope)
         if rows:
-            self._refuse_silent_casts(select)
+            refuse_silent_casts(self._source, self._connection, select)
         if not grouped:
             if rows:
                 self._refuse_clauses(select, ("having", "order", "limit", "offset"))
@@ -375,54 +310,6 @@ class _Planner:
             if select.args.get(name) is not None:
                 raise refuse(self._source, select.args[name], errors.CLAUSE)
 
-    def _refuse_silent_casts(self, select: exp.Select) -> None:
-        """Text is compared with text only: a cast that nobody wrote would fail on some row, and tell about it."""
-        trees: list[exp.Expr] = [item.this for item in select.expressions]
-        trees += [join.args["on"] for join in select.args.get("joins") or [] if join.args.get("on") is not None]
-        trees += [select.args[name].this for name in ("where", "having") if select.args.get(name) is not None]
-        trees += select.args["group"].expressions if select.args.get("group") is not None else []
-        pairs: list[tuple[exp.Expr, exp.Expr, exp.Expr | None]] = []
-        for tree in trees:
-            for node in tree.walk():
-                pairs += [(node, one, other) for one, other in _compared(node)]
-        pairs += [(tree, tree, None) for tree in (join.args.get("on") for join in select.args.get("joins") or [])
-                  if tree is not None]
-        if select.args.get("where") is not None:
-            pairs.append((select.args["where"].this, select.args["where"].this, None))
-        types = self._types_of(select, [side for _, *sides in pairs for side in sides if side is not None])
-        for node, one, other in pairs:
-            if other is None:
-                if types[id(one)] not in ("BOOLEAN", '"NULL"'):
-                    raise refuse(self._source, node, errors.TYPES, reason=f"{types[id(one)]}, BOOLEAN")
-                continue
-            kinds = [types[id(one)], types[id(other)]]
-            if kinds.count("VARCHAR") != 1 or '"NULL"' in kinds:
-                continue
-            text, kind = (one, kinds[1]) if kinds[0] == "VARCHAR" else (other, kinds[0])
-            if not (isinstance(text, exp.Literal) and self._reads_as(text.this, kind)):
-                raise refuse(self._source, node, errors.TYPES, reason=" = ".join(kinds))
-
-    def _reads_as(self, text: str, type_: str) -> bool:
-        row = self._connection.execute(f"SELECT TRY_CAST(? AS {type_}) IS NOT NULL", [text]).fetchone()
-        return bool(row and row[0])
-
-    def _types_of(self, select: exp.Select, trees: list[exp.Expr]) -> dict[int, str]:
-        found: dict[int, str] = {}
-        for grouped in (False, True):
-            mine = [tree for tree in trees if (next(aggregates(tree), None) is not None) == grouped]
-            if not mine:
-                continue
-            shell = exp.Select(expressions=[exp.alias_(tree.copy(), f"c{place}", quoted=True) for place, tree in enumerate(mine)],
-                               from_=select.args["from_"].copy(), joins=[join.copy() for join in select.args.get("joins") or []])
-            if grouped and select.args.get("group") is not None:
-                shell.set("group", select.args["group"].copy())
-            try:
-                rows = self._connection.execute(f"DESCRIBE {to_sql(shell)}").fetchall()
-            except duckdb.Error as error:
-                raise refuse(self._source, select, errors.TYPES, reason=str(error).split("\n")[0][:200]) from None
-            found |= {id(tree): str(row[1]) for tree, row in zip(mine, rows, strict=True)}
-        return found
-
     def _refuse_aggregates(self, tree: exp.Expr) -> None:
         for node in aggregates(tree):
             raise refuse(self._source, node, errors.AGGREGATE_PLACE)
@@ -473,7 +360,7 @@ class _Planner:
         if select.args.get("where") is not None:
             relation.set("where", select.args["where"].copy())
         core = Core(relation, filtered=_filters(relation))
-        types = _Types(self._source, self._connection, relation)
+        types = Types(self._source, self._connection, relation)
         group = select.args.get("group")
         for tree in group.expressions if group is not None else []:
             domain = self._domains.of(tree, scope)
@@ -520,26 +407,6 @@ class _Planner:
         return len(self._cores) - 1
 
 
-def _compared(node: exp.Expr) -> list[tuple[exp.Expr, exp.Expr | None]]:
-    """Pairs of what is compared by a node; alone: what must be true or false."""
-    if isinstance(node, (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ, exp.Nullif)):
-        return [(node.this, node.expression)]
-    if isinstance(node, exp.In):
-        return [(node.this, one) for one in node.expressions]
-    if isinstance(node, exp.Between):
-        return [(node.this, node.args["low"]), (node.this, node.args["high"])]
-    if isinstance(node, exp.Case):
-        branches = [branch.this for branch in node.args["ifs"]]
-        return [(node.this, one) for one in branches] if node.this is not None else [(one, None) for one in branches]
-    if isinstance(node, (exp.And, exp.Or)):
-        return [(node.this, None), (node.expression, None)]
-    if isinstance(node, exp.If) and not isinstance(node.parent, exp.Case):
-        return [(node.this, None)]
-    if isinstance(node, exp.Is) and isinstance(node.expression, exp.Boolean):
-        return [(node.this, None)]
-    return [(node.this, None)] if isinstance(node, (exp.Not, exp.Where)) else []
-
-
 def _ordinal(tree: exp.Expr) -> int | None:
     return int(tree.this) if isinstance(tree, exp.Literal) and not tree.is_string and tree.this.isdigit() else None
 
@@ -549,33 +416,6 @@ def _filters(relation: exp.Select) -> bool:
     return any(True for _ in relation.find_all(exp.Where)) or any(
         str(join.args.get("side") or "") != "LEFT" for join in relation.find_all(exp.Join)) or any(
         True for _ in relation.find_all(exp.Having))
-
-
-class _Types:
-    """Types of expressions over a relation, as an empty database of the same tables has them."""
-
-    def __init__(self, source: str, connection: duckdb.DuckDBPyConnection, relation: exp.Select) -> None:
-        self._source, self._connection = source, connection
-        self._from = relation
-        self._check(relation)
-
-    def __call__(self, tree: exp.Expr) -> str:
-        shell = self._from.copy()
-        shell.set("expressions", [tree.copy()])
-        return self._describe(shell, tree)
-
-    def _check(self, relation: exp.Select) -> None:
-        shell = relation.copy()
-        shell.set("expressions", [exp.Literal.number(1)])
-        self._describe(shell, relation.args.get("where") or relation)
-
-    def _describe(self, shell: exp.Select, blamed: exp.Expr) -> str:
-        try:
-            rows = self._connection.execute(f"DESCRIBE {to_sql(shell)}").fetchall()
-        except duckdb.Error as error:
-            first = str(error).split("\n")[0][:200]
-            raise refuse(self._source, blamed, errors.TYPES, reason=first) from None
-        return str(rows[0][1])
 
 
 class _Rewriter:
