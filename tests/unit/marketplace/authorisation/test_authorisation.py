@@ -244,7 +244,7 @@ def noisy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every app can answer with noise."""
     honest = authorisation._app_facts
     monkeypatch.setattr(authorisation, "_app_facts",
-                        lambda: {name: replace(facts, noisy=True) for name, facts in honest().items()})
+                        lambda session: {name: replace(facts, noisy=True) for name, facts in honest(session).items()})
 
 
 @pytest.mark.usefixtures("noisy")
