@@ -34,7 +34,8 @@ _PLAIN: Final = (exp.Sqrt, exp.Ln, exp.Log, exp.Exp, exp.Pow, exp.Round, exp.Flo
                  exp.DayOfYear, exp.Hour, exp.Minute, exp.Second, exp.Cast, exp.TryCast)
 
 
-_CHOOSING: Final = (*_TRUTH, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Least, exp.Greatest, exp.Abs, exp.Sign)
+CHOOSING: Final = (*_TRUTH, exp.Case, exp.If, exp.Coalesce, exp.Nullif, exp.Least, exp.Greatest, exp.Abs, exp.Sign)
+TUNABLE: Final = (exp.Sqrt, exp.Ln, exp.Log, exp.Exp, exp.Pow, exp.Floor, exp.Ceil, exp.Round, exp.IntDiv, exp.Mod)
 
 
 class NotToldError(Exception):
@@ -93,7 +94,7 @@ def conditions_within(tree: exp.Expr, scope: Scope, domains: Domains) -> list[st
 
 def _has_conditions(tree: exp.Expr, scope: Scope) -> bool:
     for node in tree.walk():
-        if isinstance(node, _CHOOSING):
+        if isinstance(node, CHOOSING):
             return True
         if isinstance(node, exp.Column):
             field = scope.field(node)

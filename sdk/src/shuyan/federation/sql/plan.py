@@ -12,8 +12,16 @@ from sqlglot import exp
 
 from shuyan.federation.schema import SQL_TYPES, quote
 from shuyan.federation.sql import errors, grammar
-from shuyan.federation.sql.aggregates import SUMMED, Splitter
-from shuyan.federation.sql.apart import NotToldError, conditions_within, levels, one_to_one, rows_apart
+from shuyan.federation.sql.aggregates import Splitter
+from shuyan.federation.sql.apart import (
+    CHOOSING,
+    TUNABLE,
+    NotToldError,
+    conditions_within,
+    levels,
+    one_to_one,
+    rows_apart,
+)
 from shuyan.federation.sql.cores import Core, Key
 from shuyan.federation.sql.domains import Domains
 from shuyan.federation.sql.errors import refuse
@@ -329,13 +337,25 @@ class _Planner:
             self._over(tree, keys, lambda node: None)
 
     def _check_local(self, select: exp.Select, scope: Scope) -> None:
-        """Aggregates within a department rest on all rows of their group: which others they picked could not be told."""
+        """Aggregates within a department rest on all rows of their group: which others they picked could not be told.
+
+        What is made of them is summed above as it is, so nothing in it may choose among groups either.
+        """
+        for item in select.expressions:
+            made: list[exp.Expr] = list(item.this.walk()) if any(True for _ in aggregates(item.this)) else []
+            for node in made:
+                if isinstance(node, CHOOSING) or (isinstance(node, TUNABLE) and not (
+                        is_aggregate(node.this) or isinstance(node.this, exp.Column))):
+                    raise refuse(self._source, node, errors.MAY_ISOLATE)
         for tree in [*(item.this for item in select.expressions), *([select.args["having"].this] if select.args.get("having") else [])]:
             for node in (one for found in aggregates(tree) for one in found.walk()):
                 if isinstance(node, (exp.Filter, exp.CountIf)):
                     raise refuse(self._source, node, errors.MAY_ISOLATE)
-                for argument in (node.this, node.args.get("expression")) if isinstance(node, SUMMED) else ():
-                    if argument is None:
+                if not is_aggregate(node) or isinstance(node.this, exp.Star):
+                    continue
+                first = node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this
+                for argument in (first, node.args.get("expression")):
+                    if argument is None or isinstance(argument, (exp.Literal, exp.Array)):
                         continue
                     try:
                         apart = bool(rows_apart(argument, scope, self._domains))

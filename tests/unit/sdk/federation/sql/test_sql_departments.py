@@ -246,6 +246,8 @@ def test_the_guard_hears_of_rows_picked_inside_an_aggregate(argument: str) -> No
     "SELECT sum(x * x * x) FROM t",
     "SELECT sum(x + 0 * sqrt(x - 1)) FROM t",
     "WITH g AS MATERIALIZED (SELECT year, sum(CASE WHEN x = 17 THEN x ELSE 0 END) c FROM t GROUP BY year) SELECT sum(c) FROM g",
+    "WITH g AS MATERIALIZED (SELECT year, max(CASE WHEN x = 17 THEN x ELSE 0 END) c FROM t GROUP BY year) SELECT sum(c) FROM g",
+    "WITH g AS MATERIALIZED (SELECT word, CASE WHEN word = 'w' THEN sum(x) ELSE 0 END c FROM t GROUP BY word) SELECT sum(c) FROM g",
     "WITH g AS MATERIALIZED (SELECT year, sum(x) FILTER (WHERE x = 17) c FROM t GROUP BY year) SELECT sum(c) FROM g",
 ])
 def test_a_sum_that_could_pick_single_rows_unseen_is_refused(sql: str) -> None:
