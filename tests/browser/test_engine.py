@@ -40,7 +40,7 @@ def test_the_editor_completes_tables_columns_and_declared_values(visitor: Visito
     _expect(page.locator(".CodeMirror-hints")).to_contain_text("城北")
     page.keyboard.press("Escape")
     page.keyboard.type("城北'")
-    assert _text(visitor) == "SELECT count(*) FROM inpatients WHERE district = '城北'"
+    page.wait_for_function("""window.shuyanEditor.getValue() === "SELECT count(*) FROM inpatients WHERE district = '城北'" """)
     assert page.locator(".cm-keyword").count() >= 3  # it is coloured
     page.keyboard.press("Tab")  # the keyboard gets out again
     assert not page.evaluate("document.activeElement.closest('.CodeMirror') !== null")

@@ -116,7 +116,7 @@ def test_a_job_waits_and_goes_on_by_itself(any_town: Zone, start: Any) -> None:
         tags = [event.tag for event in trust.events_for(session, job_id)]
         assert trust.check_database(session).ok
     assert codes == ["job_queued", "run_started", "awaiting_approval", "approval_given", "run_resuming", "run_started",
-                     "round_finished", "run_finished", "checks_passed"]
+                     "round_finished", "round_finished", "run_finished", "checks_passed"]
     assert tags == ["computing:job:submitted", "computing:run:started", "computing:run:waiting", "computing:use:approved",
                     "computing:run:started", "computing:egress:checked", "computing:run:finished"]
 
