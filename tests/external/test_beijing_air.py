@@ -6,14 +6,11 @@ own counts, sums, means and variances.
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +18,15 @@ import duckdb
 import numpy as np
 import pytest
 from demo.data import District
-from demo.processes import Service
 from tests.external.recording_coordinator import CANARY
 from tests.external.sweep import Needles, memory
-from tests.factories.town import SHARED_DATA, Town, TownLayout, department, town
+from tests.factories.recorded import RecordedTown
+from tests.factories.town import SHARED_DATA, TownLayout, department, town
 
 from shuyan.federation import masking, ring
 from shuyan.federation._flower import read_masked
 from shuyan.federation.apps.base import installed
 from shuyan.federation.vectors import COHORT, layout
-from shuyan_protos.link.v1 import link_pb2 as pb
 
 AIR = SHARED_DATA / "beijing_air"
 COLUMNS = ("PM2.5", "TEMP")
@@ -42,27 +38,6 @@ pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.skipif(not AIR.is_dir(), reason="the shared data set beijing_air is not beside the checkout"),
 ]
-
-
-class RecordedTown(Town):
-    """A town whose coordinator writes down every frame it receives."""
-
-    @property
-    def frames_file(self) -> Path:
-        return self.layout.root / "frames.jsonl"
-
-    def coordinator_service(self) -> Service:
-        service = super().coordinator_service()
-        script = Path(__file__).with_name("recording_coordinator.py")
-        return replace(service, command=(sys.executable, str(script), str(self.frames_file), "serve"))
-
-    def frames(self) -> list[tuple[str, pb.NodeFrame]]:
-        """Everything nodes have sent, in order of arrival."""
-        found = []
-        for line in self.frames_file.read_text(encoding="ascii").splitlines():
-            entry = json.loads(line)
-            found.append((entry["node"], pb.NodeFrame.FromString(base64.b64decode(entry["frame"]))))
-        return found
 
 
 def slug(path: Path) -> str:
