@@ -216,7 +216,13 @@ class _Problem:
             by_place = tuple(int(place) for place in np.argsort(at))
             shaped = self._part(index).reshape(self.shapes[index]).transpose(by_place)
             declared[index] = (tuple(sorted(at)), shaped, by_place)
-        if not joint.fit([(where, shaped) for where, shaped, _ in declared.values()], self.total):
+        given = [(where, shaped) for where, shaped, _ in declared.values()]
+        fits = joint.fit(given, self.total)
+        if not fits and len(members) == 1:
+            # Not of as many rows as is said: it is taken for all there is.
+            joint = Joint([self.sizes[place] for place in dims])
+            fits = joint.fit(given, float(given[0][1].sum()))
+        if not fits and len(members) > 1:
             # No table agrees with all of them (they are not of the same rows): only one can be shown safely.
             for index in members[1:]:
                 self._drop(index)
