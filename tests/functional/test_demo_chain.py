@@ -65,8 +65,10 @@ def test_the_histogram_counts_every_row_in_range(market: DemoMarket, played: Cha
     expected, edges = np.histogram(radii, bins=10, range=(5.0, 30.0))
     assert histogram["edges"] == pytest.approx(edges)
     for count, wanted in zip(histogram["counts"], expected, strict=True):
-        assert count in (wanted, None, 0)
-        assert count == wanted or wanted < scenes.HEALTH.minimum_cohort
+        # Some bins that are full enough are kept back, or the small ones could be told from all rows.
+        assert count in (wanted, None)
+        assert count is None or count >= scenes.HEALTH.minimum_cohort
+    assert sum(count is not None for count in histogram["counts"]) >= 5
 
 
 def test_the_model_is_the_one_trained_on_pooled_data(market: DemoMarket, played: Chain) -> None:
@@ -133,7 +135,7 @@ def test_a_killed_process_comes_back_and_work_goes_on(market: DemoMarket, played
     market.processes.restart(name)
     market.wait_connected()
     plan = scenes.HEALTH.products[0]
-    job = played.submit(plan, played.made["health.grant"])
+    job = played.submit(plan, played.made["health.grant"], fresh=True)
     job.wait(timeout=60, until=("reviewing",))
     assert job.status == "reviewing", job.log()[-1].text
 
