@@ -160,7 +160,7 @@ class ContainerChain(Chain):
     def refused_job(self) -> str:
         """A job that lacks a department fails, and says which. Returns what it says."""
         scene = scenes.HEALTH
-        job = self.submit(scene.products[0], self.made[f"{scene.key}.grant"])
+        job = self.submit(scene.products[0], self.made[f"{scene.key}.grant"], fresh=True)
         job.wait(timeout=SETTLED_WITHIN, poll=0.2)
         if job.status != "failed":
             raise RuntimeError(job.status)
