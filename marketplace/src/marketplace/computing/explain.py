@@ -44,7 +44,7 @@ class Explanation:
         departments: ``{node_id, name, approval, allowed}``: whether its administrator looks at each use, and whether the app
             is allowed there (``None``: not known).
         computes: what each node works out on its own rows: ``{sql, group_by: [{name, values}], cells}`` of a query.
-        leaves: the first question's vectors, each added up over all departments before anybody sees it:
+        leaves: the first questions' vectors, each added up over all departments before anybody sees it:
             ``{question, vector, values, bytes}``; ``bytes`` as they travel, masked.
         rounds: questions put to each department at most; 0: not known beforehand.
         cells: groups that the result could have; ``None`` where that is not known.
@@ -133,9 +133,10 @@ def _computes(checked: Checked) -> tuple[list[dict[str, Any]], int | None, list[
 def _leaves(checked: Checked, probed: Probe | None) -> list[dict[str, Any]]:
     if probed is None:
         return []
-    specs = checked.manifest.actions[probed.message_type]
-    return [{"question": probed.message_type, "vector": name, "values": length, "bytes": 8 * specs[name].limbs * length}
-            for name, length in probed.expect.items()]
+    asked = [(probed.message_type, probed.expect), *([probed.further] if probed.further else [])]
+    actions = checked.manifest.actions
+    return [{"question": question, "vector": name, "values": length, "bytes": 8 * actions[question][name].limbs * length}
+            for question, expect in asked for name, length in expect.items()]
 
 
 def _errors(probed: Probe | None) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """Trying a job without asking anybody: its app runs up to the first question it would put to the departments.
 
+Where that only asks which departments are in each group, it is taken that all are, and the app runs up to the next.
+
 What an app refuses before it asks is heard here, and what it would ask is known without anything being spent.
 """
 
@@ -7,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
 
 from marketplace.logging import get_logger
+from shuyan.federation import ring
 from shuyan.federation.apps import InstalledApp
 from shuyan.federation.egress import check_question
 from shuyan.federation.grid import SecureGrid, Sum
@@ -21,6 +26,8 @@ from shuyan.trust.grants import Grant
 
 log = get_logger("jobs")
 
+_PRESENT: Final = "present"
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -30,6 +37,7 @@ class Probe:
         rounds: questions planned in all, at most; 0 if the app does not say before it has answers.
         message_type: the first question's.
         expect: elements of each vector that every department would answer with.
+        further: the question after one of presence, with its elements.
         noise: by vector, what every department would add by itself; empty for exact answers.
     """
 
@@ -37,6 +45,7 @@ class Probe:
     message_type: str
     expect: Mapping[str, int]
     noise: Mapping[str, VectorNoise]
+    further: tuple[str, Mapping[str, int]] | None = None
 
 
 class _Asked(BaseException):
@@ -65,8 +74,16 @@ class _ProbeGrid(SecureGrid):
     def _ask(self, message_type: str, content: Any, expect: Mapping[str, int]) -> Sum:
         check_question(self._app.manifest, message_type, expect, max_values=self._grant.max_output_values,
                        participants=max(3, len(self._participants)))
+        if self.found is not None:
+            self.found = replace(self.found, rounds=self._rounds, further=(message_type, dict(expect)))
+            raise _Asked
         self.found = Probe(self._rounds, message_type, dict(expect), self._noise(message_type, expect, self._participants))
-        raise _Asked
+        if set(expect) != {_PRESENT} or self._noise(message_type, expect, self._participants):
+            raise _Asked
+        specs = self._app.manifest.actions[message_type]
+        everybody = np.full(expect[_PRESENT], float(len(self._participants)))
+        words = ring.encode(everybody, specs[_PRESENT].limbs, specs[_PRESENT].fraction_bits)
+        return Sum({_PRESENT: words}, specs, self._grant.minimum_cohort * len(self._participants), self._participants)
 
 
 def probe(app: InstalledApp, grant: Grant, params: Mapping[str, Any], participants: Sequence[str]) -> Probe | None:
