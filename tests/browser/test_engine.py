@@ -18,10 +18,12 @@ def _expect(locator: Any) -> Any:
 
 def _editor(visitor: Visitor, text: str) -> None:
     """Put a query into the editor as somebody would who pastes it."""
+    visitor.page.wait_for_function("window.shuyanEditor")  # a page that was just sent may still be loading
     visitor.page.evaluate("text => window.shuyanEditor.setValue(text)", text)
 
 
 def _text(visitor: Visitor) -> str:
+    visitor.page.wait_for_function("window.shuyanEditor")
     return str(visitor.page.evaluate("window.shuyanEditor.getValue()"))
 
 

@@ -87,9 +87,10 @@ def test_config_is_what_the_manifest_declares(config: dict[str, Any]) -> None:
     app = installed()["statistics"].load()
     manifest = app.manifest.model_copy(update={"questions": {"query.tally": Declared(config={"a": "integer"})}})
     asking = replace(app, manifest=manifest)
-    check_inputs(asking, None, Question("query.tally", {}, {"a": 1}, {}, ""))
+    params = app.params({"resource": "t", "columns": ["x"]})
+    check_inputs(asking, params, Question("query.tally", {}, {"a": 1}, {}, ""))
     with pytest.raises(ProblemError, match="config"):
-        check_inputs(asking, None, Question("query.tally", {}, config, {}, ""))
+        check_inputs(asking, params, Question("query.tally", {}, config, {}, ""))
 
 
 def test_a_good_request_is_answered(federation: LocalFederation, request_: TaskRequest) -> None:
