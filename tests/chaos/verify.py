@@ -200,12 +200,18 @@ def _nodes(findings: Findings, database: sqlite3.Connection, market: Town) -> No
         findings.require(all(count == 1 for count in opened[node_id].values()), "openings",
                          f"{one.slug} opened a round twice")
         findings.require(set(kept) == set(opened[node_id]), "openings", f"the journal of {one.slug} misses an opening")
+    # A run that was cut off is gone on with by the next one of its job, which asks nothing that was answered.
+    job_of = {row["id"]: row["job_id"] for row in database.execute("SELECT id, job_id FROM run")}
     rounds: dict[str, int] = {}
-    for run_id, number in {place for places in opened.values() for place in places}:
-        rounds[run_id] = max(number, rounds.get(run_id, 0))
-    for row in database.execute("SELECT id, participants FROM run WHERE status = 'finished'"):
-        findings.require(row["id"] in rounds, "released", f"run {row['id']} gave a result and nobody opened anything")
+    answered: dict[str, set[tuple[str, int]]] = {node_id: set() for node_id in opened}
+    for node_id, places in opened.items():
+        for run_id, number in places:
+            job_id = job_of.get(run_id, run_id)
+            rounds[job_id] = max(number, rounds.get(job_id, 0))
+            answered[node_id].add((job_id, number))
+    for row in database.execute("SELECT id, job_id, participants FROM run WHERE status = 'finished'"):
+        findings.require(row["job_id"] in rounds, "released", f"run {row['id']} gave a result and nobody opened anything")
         for node_id in json.loads(row["participants"]):
-            missing = [number for number in range(1, rounds.get(row["id"], 0) + 1)
-                       if opened[node_id][row["id"], number] != 1]
+            missing = [number for number in range(1, rounds.get(row["job_id"], 0) + 1)
+                       if (row["job_id"], number) not in answered[node_id]]
             findings.require(not missing, "released", f"{node_id} has no entry of rounds {missing} of run {row['id']}")
