@@ -71,22 +71,13 @@ def _project(joint: Floats, dims: Sequence[int]) -> Floats:
 
 
 def _fit(joint: Floats, constraints: Sequence[tuple[Sequence[int], Floats, Mask]]) -> None:
-    """Iterative proportional fitting of what is not known; with the known cells in it, it would take thousands of sweeps."""
-    known = np.zeros(joint.shape, dtype=bool)
-    inner = tuple(slice(0, -1) for _ in range(joint.ndim))
-    for dims, cells, open_ in constraints:
-        if len(dims) == joint.ndim:
-            known[inner] = ~open_
-            joint[inner] = np.where(open_, joint[inner], cells)
-    settled = np.where(known, joint, 0.0)
     for _ in range(_SWEEPS):
         furthest = 0.0
         for dims, cells, open_ in constraints:
-            seen, rest = _project(np.where(known, 0.0, joint), dims), cells - _project(settled, dims)
-            factor = np.where(open_, 1.0, np.divide(np.maximum(rest, 0.0), seen, out=np.zeros_like(seen), where=seen > 0))
-            furthest = max(furthest, float(np.where(open_ | (seen <= 0), 0.0, np.abs(seen - rest) / (1 + cells)).max(initial=0.0)))
+            seen = _project(joint, dims)
+            factor = np.where(open_, 1.0, np.divide(cells, seen, out=np.zeros_like(seen), where=seen > 0))
+            furthest = max(furthest, float(np.where(open_, 0.0, np.abs(seen - cells) / (1 + cells)).max(initial=0.0)))
             inside = tuple(slice(0, -1) if dim in dims else slice(None) for dim in range(joint.ndim))
-            spread = np.expand_dims(factor, tuple(dim for dim in range(joint.ndim) if dim not in dims))
-            joint[inside] = np.where(known[inside], joint[inside], joint[inside] * spread)
+            joint[inside] *= np.expand_dims(factor, tuple(dim for dim in range(joint.ndim) if dim not in dims))
         if furthest < _CLOSE:
             return
