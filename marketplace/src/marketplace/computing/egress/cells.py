@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, TypeGuard
 
-from marketplace.computing.egress.checks import counted_places
+from marketplace.computing.egress.checks import counted_places, row_counts
 from marketplace.computing.egress.texts import Finding
 
-_COUNTED: Final = frozenset({"rows", "count", "counts", "cohort", "cohorts"})
 _STEPS: Final = (1, 2, 5, 10, 100, 1000)
 _DOMINANT: Final = 0.5
 
@@ -34,19 +33,8 @@ def _sizes(content: dict[str, Any]) -> list[float]:
         rows = [row for row in listed if isinstance(row, list)] if isinstance(listed, list) else []
         return [row[place] for row in rows for place in places if place < len(row) and is_number(row[place])]
     if content.get("kind") == "statistics":
-        return list(_counts({"tables": content.get("tables", []), "histograms": content.get("histograms", [])}))
-    return list(_counts({key: content[key] for key in ("evaluation", "metrics", "clusters", "table") if key in content}))
-
-
-def _counts(value: Any, name: str = "") -> Iterator[float]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _counts(item, key)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _counts(item, name)
-    elif name in _COUNTED and is_number(value):
-        yield value
+        return list(row_counts({"tables": content.get("tables", []), "histograms": content.get("histograms", [])}))
+    return list(row_counts({key: content[key] for key in ("evaluation", "metrics", "clusters", "table") if key in content}))
 
 
 def is_number(value: Any) -> TypeGuard[float]:

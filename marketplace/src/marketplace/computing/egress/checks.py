@@ -195,7 +195,7 @@ def _small_cells(content: dict[str, Any], minimum: int) -> int:
     try:
         value = Statistics.model_validate(content)
     except ValidationError:  # an app with a form of its own
-        return sum(1 for count in _counts(content) if count < minimum)
+        return sum(1 for count in row_counts(content) if count < minimum)
     small = 0
     for table in value.tables:
         for cell in table.cells:
@@ -238,14 +238,14 @@ _COUNTED: Final = frozenset({"rows", "count", "counts", "cohort", "cohorts"})
 """What numbers of rows are called in contents."""
 
 
-def _counts(value: Any, name: str = "") -> Iterator[float]:
+def row_counts(value: Any, name: str = "") -> Iterator[float]:
     """The numbers in a JSON value that say how many rows something is about."""
     if isinstance(value, dict):
         for key, item in value.items():
-            yield from _counts(item, key)
+            yield from row_counts(item, key)
     elif isinstance(value, list):
         for item in value:
-            yield from _counts(item, name)
+            yield from row_counts(item, name)
     elif name in _COUNTED and isinstance(value, int | float) and not isinstance(value, bool):
         yield value
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from flwr.app import Context, Message
 
-from shuyan.federation import moments, rowsets
+from shuyan.federation import _flower, moments, rowsets
 from shuyan.federation.grid import Sum
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.ring import Floats
@@ -109,6 +110,20 @@ def pooled(total: Sum, size: int) -> tuple[Floats, Floats]:
 def scaled(matrix: Floats, arrays: Mapping[str, Floats]) -> Floats:
     """Standardised by the ``mean`` and ``sd`` that came with the question."""
     return np.asarray((matrix - arrays["mean"]) / arrays["sd"])
+
+
+def answer_moments(message: Message, context: Context) -> Message:
+    """A handler's answer: sums and squares of every feature over complete rows."""
+    rows = read(context.inputs, context.params.features, {})
+    return _flower.reply(message, describe(rows.matrix), len(rows), rows.sets)
+
+
+def answer_products(message: Message, context: Context) -> Message:
+    """A handler's answer: sums of products of standardised values, the upper triangle by rows."""
+    rows = read(context.inputs, context.params.features, {})
+    matrix = scaled(rows.matrix, _flower.arrays_of(message))
+    products = matrix.T @ matrix
+    return _flower.reply(message, {"products": products[np.triu_indices(len(products))]}, len(rows), rows.sets)
 
 
 def _plain(values: np.ndarray) -> Floats:

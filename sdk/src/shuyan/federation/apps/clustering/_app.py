@@ -20,6 +20,7 @@ from shuyan.federation import _flower, moments, problems
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Need, Progress, Question
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.learning import plain
+from shuyan.federation.learning.quadratic import symmetric
 from shuyan.federation.ring import Floats
 from shuyan.problems import ProblemError
 
@@ -109,20 +110,8 @@ manifest = AppManifest(
 # --- on a node ---------------------------------------------------------------------------------------------------
 
 
-@client_app.query("moments")  # type: ignore[untyped-decorator,unused-ignore]
-def query_moments(message: Message, context: Context) -> Message:
-    """Sums and squares of every feature over complete rows."""
-    rows = plain.read(context.inputs, context.params.features, {})
-    return _flower.reply(message, plain.describe(rows.matrix), len(rows), rows.sets)
-
-
-@client_app.query("products")  # type: ignore[untyped-decorator,unused-ignore]
-def query_products(message: Message, context: Context) -> Message:
-    """Sums of products of standardised values: the upper triangle by rows."""
-    rows = plain.read(context.inputs, context.params.features, {})
-    matrix = plain.scaled(rows.matrix, _flower.arrays_of(message))
-    products = matrix.T @ matrix
-    return _flower.reply(message, {"products": products[np.triu_indices(len(products))]}, len(rows), rows.sets)
+client_app.query("moments")(plain.answer_moments)
+client_app.query("products")(plain.answer_products)
 
 
 @client_app.train("assign")  # type: ignore[untyped-decorator,unused-ignore]
@@ -201,11 +190,7 @@ def first_centres(params: ClusteringParams, correlation: Floats) -> Floats:
         correlation: upper triangle by rows of the features' correlation matrix.
     """
     size = len(params.features)
-    matrix = np.zeros((size, size))
-    upper = np.triu_indices(size)
-    matrix[upper] = correlation
-    matrix.T[upper] = correlation
-    values, vectors = np.linalg.eigh(matrix)
+    values, vectors = np.linalg.eigh(symmetric(correlation, size))
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     drawn = np.random.default_rng(params.seed).standard_normal((params.starts, params.clusters, size))
     return np.asarray(drawn @ root.T)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shuyan.federation import _flower, moments, problems
+from shuyan.federation import moments, problems
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Need, Progress, Question
 from shuyan.federation.grid import SecureGrid
 from shuyan.federation.learning import plain
+from shuyan.federation.learning.quadratic import symmetric
 from shuyan.federation.ring import Floats
 from shuyan.problems import ProblemError
 
@@ -98,20 +98,8 @@ manifest = AppManifest(
 )
 
 
-@client_app.query("moments")  # type: ignore[untyped-decorator,unused-ignore]
-def query_moments(message: Message, context: Context) -> Message:
-    """Sums and squares of every feature over complete rows."""
-    rows = plain.read(context.inputs, context.params.features, {})
-    return _flower.reply(message, plain.describe(rows.matrix), len(rows), rows.sets)
-
-
-@client_app.query("products")  # type: ignore[untyped-decorator,unused-ignore]
-def query_products(message: Message, context: Context) -> Message:
-    """Sums of products of standardised values: the upper triangle by rows."""
-    rows = plain.read(context.inputs, context.params.features, {})
-    matrix = plain.scaled(rows.matrix, _flower.arrays_of(message))
-    products = matrix.T @ matrix
-    return _flower.reply(message, {"products": products[np.triu_indices(len(products))]}, len(rows), rows.sets)
+client_app.query("moments")(plain.answer_moments)
+client_app.query("products")(plain.answer_products)
 
 
 def serve(grid: SecureGrid, params: ComponentsParams, progress: Progress) -> dict[str, Any]:
@@ -128,7 +116,7 @@ def serve(grid: SecureGrid, params: ComponentsParams, progress: Progress) -> dic
                            column=params.features[int(np.argmin(sd))])
     total = grid.secure_sum(PRODUCTS, expect={"products": size * (size + 1) // 2}, arrays={"mean": mean, "sd": sd})
     # In standardised units whatever is asked for, so that the sums are well within the ring; scaled back afterwards.
-    covariance = _symmetric(total["products"], size) / max(total.cohort - 1, 1)
+    covariance = symmetric(total["products"], size) / max(total.cohort - 1, 1)
     if not params.standardise:
         covariance *= np.outer(sd, sd)
     values, vectors = np.linalg.eigh(covariance)
@@ -149,14 +137,6 @@ def _component(variance: float, loadings: Floats, whole: float) -> dict[str, Any
     if loadings[int(np.argmax(np.abs(loadings)))] < 0:
         loadings = -loadings
     return {"variance": variance, "share": min(variance / whole, 1.0), "loadings": loadings.tolist()}
-
-
-def _symmetric(triangle: Floats, size: int) -> Floats:
-    matrix = np.zeros((size, size))
-    upper = np.triu_indices(size)
-    matrix[upper] = triangle
-    matrix.T[upper] = triangle
-    return matrix
 
 
 def needs(params: ComponentsParams) -> list[tuple[str, Need]]:
