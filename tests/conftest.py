@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = {"127.0.0.1", "::1", "localhost", "0.0.0.0"}
@@ -26,6 +27,12 @@ REQUIREMENTS = {
     "data": re.compile(r"data set|shared data|shared/data|\bdata sets\b", re.IGNORECASE),
 }
 REQUIRED = {name.strip() for name in os.environ.get("SHUYAN_REQUIRE", "").split(",") if name.strip()}
+
+
+# On a CI machine the same examples every time: a red run is about the change that made it. Elsewhere new ones are tried.
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("here", deadline=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 def pytest_configure(config: pytest.Config) -> None:

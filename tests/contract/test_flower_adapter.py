@@ -175,7 +175,8 @@ def test_the_content_digest_ignores_run_round_and_node_and_nothing_else() -> Non
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"\x00" * 40, sent(RecordDict({})), sent(RecordDict({"expect": ArrayRecord()})),
                                   sent(RecordDict({"expect": ConfigRecord({"v": 1.5})})),
-                                  sent(RecordDict({"expect": ConfigRecord({"v": "x"})}))])
+                                  sent(RecordDict({"expect": ConfigRecord({"v": "x"})}))],
+                         ids=["empty", "not utf-8", "zeros", "no expectation", "an array", "a fraction", "a text"])
 def test_what_is_no_question_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="not a"):
         _flower.read_question(data)

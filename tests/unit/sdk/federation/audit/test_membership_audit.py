@@ -148,13 +148,15 @@ def test_the_ratio_finds_what_the_plain_score_does_not() -> None:
     assert max(harmless.bound.values()) < 0.03
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.integers(20, 3000))
-def test_a_harmless_model_is_hardly_ever_failed_however_few_rows(seed: int, rows: int) -> None:
-    random = np.random.default_rng(seed)
-    found = attacked(random, random.random(rows) < 0.9, 0.0, models=4)
-    # With a limit of a twentieth and few rows it is not passed either: nothing is decided.
-    assert found.passed or not found.decided
+def test_a_harmless_model_is_hardly_ever_failed_however_few_rows() -> None:
+    failed = 0
+    for seed in range(400):
+        random = np.random.default_rng(seed)
+        found = attacked(random, random.random(int(random.integers(20, 3000))) < 0.9, 0.0, models=4)
+        # With a limit of a twentieth and few rows it is not passed either: nothing is decided.
+        failed += found.decided and not found.passed
+    # Three attacks, each of which accuses wrongly about one time in a hundred at most; 0.5 % of 1,500 were seen.
+    assert failed <= 0.02 * 400
 
 
 def test_the_same_rows_give_the_same_verdict() -> None:
