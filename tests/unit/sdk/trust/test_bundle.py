@@ -98,7 +98,8 @@ def test_departments_keys_are_read_from_cards_or_lines() -> None:
     assert (verified.node_keys_pinned, len(verified.cosigners)) == (True, 3)
 
 
-@pytest.mark.parametrize("text", ["", "# nothing", "rubbish", "[", "{}", "[" * 100_000, "[1]", str(LOG)])
+@pytest.mark.parametrize("text", ["", "# nothing", "rubbish", "[", "{}", "[" * 100_000, "[1]", str(LOG)],
+                         ids=["empty", "a comment", "rubbish", "a bracket", "an object", "brackets", "a number", "the log's key"])
 def test_what_is_no_departments_key(text: str) -> None:
     with pytest.raises(ProblemError) as caught:
         trusted_nodes(text)
