@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 Party = Literal[
     "data_authority", "source_department", "operator", "developer", "industry_department",
     "security_supervisor", "finance_department", "consumer", "public", "system",
 ]
 
+ROLES: Final = ("admin", "handler", "reviewer", "finance", "auditor")
+"""Roles of a membership: ``admin`` manages the organisation's people and programs and signs for it, ``handler`` prepares and
+submits, ``reviewer`` decides, ``finance`` orders and pays, ``auditor`` reads. Every member reads what the organisation may."""
+
 
 @dataclass(frozen=True)
 class Actor:
     """A signed-in member, an API client, a node, or the system itself.
 
-    ``scopes`` is ``None`` for a person (all of the roles' rights) and a set for a program's token.
+    ``scopes`` is ``None`` for a person (all of the roles' rights) and a set for a program's token. ``roles`` are those of
+    the person's membership, ``None`` for programs and the system, which have none: see :data:`ROLES`.
     """
 
     party: Party
     organisation_id: str | None = None
     member_id: str | None = None
     client_id: str | None = None
-    roles: frozenset[str] = field(default_factory=frozenset)
+    roles: frozenset[str] | None = None
     scopes: frozenset[str] | None = None
 
     @property

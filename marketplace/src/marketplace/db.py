@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
 
+from marketplace.clock import utc_now as utc_now
 from marketplace.settings import settings
 
 JSONType = JSON().with_variant(JSONB(), "postgresql")
@@ -47,11 +48,6 @@ class UtcDateTime(TypeDecorator[dt.datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
-
-
-def utc_now() -> dt.datetime:
-    """Now, aware, in UTC."""
-    return dt.datetime.now(dt.UTC)
 
 
 def make_engine(url: str, *, writer: bool) -> Engine:

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from marketplace.actor import Actor
 from marketplace.events import Tag
 from shuyan.problems import ProblemError
+
+DECIDE_OR_HANDLE: Final = frozenset({"handler", "reviewer"})
+"""Roles for what nothing more is said of; what binds or decides says ``reviewer`` or ``admin`` alone."""
 
 
 @dataclass(frozen=True)
 class Transition:
     """``action`` leads from any of ``sources`` to ``target``; ``parties`` may do it.
 
-    ``own`` asks that the actor's organisation own the subject; ``scope`` is what a program's token needs.
+    ``own`` asks that the actor's organisation own the subject; ``scope`` is what a program's token needs; ``roles`` are
+    those of which a person needs one.
     """
 
     action: str
@@ -28,6 +33,30 @@ class Transition:
     event: Tag | None = None
     own: bool = False
     scope: str | None = None
+    roles: frozenset[str] = DECIDE_OR_HANDLE
+
+
+@dataclass(frozen=True)
+class Power:
+    """An act that no state stands in the way of: proposing, inviting, publishing.
+
+    The same in small as a :class:`Transition`; ``name`` is ``subject.act``.
+    """
+
+    name: str
+    parties: frozenset[str]
+    own: bool = False
+    scope: str | None = None
+    roles: frozenset[str] = DECIDE_OR_HANDLE
+
+    def held(self, actor: Actor, *, owner: str | None = None) -> bool:
+        """Whether ``actor`` may do this to something that organisation ``owner`` owns."""
+        return may(self, actor, owner)
+
+    def require(self, actor: Actor, *, owner: str | None = None) -> None:
+        """Raises ``not_signed_in``, ``not_allowed``."""
+        if not self.held(actor, owner=owner):
+            raise ProblemError("not_signed_in" if actor.party == "public" else "not_allowed")
 
 
 @dataclass(frozen=True)
@@ -66,11 +95,13 @@ class Lifecycle:
         return [t.action for t in self.transitions if state in t.sources and may(t, actor, owner)]
 
 
-def may(transition: Transition, actor: Actor, owner: str | None) -> bool:
+def may(transition: Transition | Power, actor: Actor, owner: str | None) -> bool:
     """Whether ``actor`` may ever take ``transition`` on a subject owned by organisation ``owner``."""
     if actor.party not in transition.parties:
         return False
     if transition.own and (owner is None or actor.organisation_id != owner):
+        return False
+    if actor.roles is not None and not actor.roles & transition.roles:
         return False
     if actor.scopes is not None and actor.party != "system":
         return transition.scope is not None and transition.scope in actor.scopes
@@ -78,12 +109,20 @@ def may(transition: Transition, actor: Actor, owner: str | None) -> bool:
 
 
 def transition(action: str, sources: str | Iterable[str], target: str, parties: str | Iterable[str],
-               event: Tag | None = None, *, own: bool = False, scope: str | None = None) -> Transition:
+               event: Tag | None = None, *, own: bool = False, scope: str | None = None,
+               roles: str | Iterable[str] = DECIDE_OR_HANDLE) -> Transition:
     """Shorthand for declaring a :class:`Transition`."""
     return Transition(
         action,
-        frozenset([sources] if isinstance(sources, str) else sources),
-        target,
-        frozenset([parties] if isinstance(parties, str) else parties),
-        event, own, scope,
+        _set(sources), target, _set(parties), event, own, scope, _set(roles),
     )
+
+
+def power(name: str, parties: str | Iterable[str], *, own: bool = False, scope: str | None = None,
+          roles: str | Iterable[str] = DECIDE_OR_HANDLE) -> Power:
+    """Shorthand for declaring a :class:`Power`."""
+    return Power(name, _set(parties), own, scope, _set(roles))
+
+
+def _set(names: str | Iterable[str]) -> frozenset[str]:
+    return frozenset([names] if isinstance(names, str) else names)

@@ -2,11 +2,14 @@
 
 from sqlmodel import SQLModel
 
+import marketplace.attachments.models
 import marketplace.authorisation.models
 import marketplace.catalogue.models
 import marketplace.commerce.models
 import marketplace.computing.models
+import marketplace.deadlines.models
 import marketplace.metering.models
+import marketplace.notices.models
 import marketplace.parties.models
 import marketplace.pricing.models
 import marketplace.products.models

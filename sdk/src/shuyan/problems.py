@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shuyan._terms import TERMS
+
 Language = Literal["zh", "en"]
 
 
@@ -54,41 +56,6 @@ _CODED: dict[str, tuple[str, ...]] = {
 }
 """Arguments that are words of the product and not data, by the code whose sentence holds them."""
 
-ZH_TERMS: dict[str, dict[str, str]] = {
-    "what": {
-        "job": "任务", "product": "产品", "order": "订单", "grant": "授权凭证", "demand": "数据需求", "scenario": "应用场景",
-        "node": "节点", "resource": "数据资源", "review": "出域审核", "version": "产品版本", "result": "结果",
-        "organisation": "单位", "client": "客户端", "price": "价格", "revocation list": "撤销清单", "subject": "记录",
-        "address": "地址", "page": "页面", "app": "计算应用", "checkpoint": "检查点",
-    },
-    "state": {
-        "draft": "草稿", "registered": "已登记", "listed": "在售", "suspended": "已暂停", "retired": "已退市",
-        "superseded": "已被替代", "awaiting_payment": "待付款", "paid": "已付款", "cancelled": "已取消", "queued": "排队中",
-        "running": "执行中", "awaiting_approval": "等待部门审批", "reviewing": "出域审核中", "finished": "已完成",
-        "completed": "已完成", "failed": "失败", "interrupted": "已中断", "pending": "待审核", "approved": "已通过",
-        "rejected": "已驳回", "submitted": "已提交", "granted": "已授权", "refused": "未批准", "proposed": "已申报",
-        "authorised": "已授权", "active": "有效", "revoked": "已吊销", "expired": "已过期", "ended": "已结束",
-        "withdrawn": "已撤回", "returned": "已退回修改", "accepted": "已通过审核", "connected": "在线", "offline": "离线",
-    },
-    "action": {
-        "cancel": "取消", "approve": "通过", "reject": "驳回", "list": "上架", "suspend": "暂停", "register": "登记",
-        "record_payment": "登记收款", "submit_demand": "提交数据需求", "withdraw": "撤回", "revoke": "吊销", "grant": "授权",
-        "refuse": "不予批准", "edit": "编辑", "return": "退回修改", "accept": "通过审核", "retire": "停用", "download": "下载",
-    },
-    "sector": {
-        "manufacturing": "工业制造", "agriculture": "现代农业", "commerce": "商贸流通", "transport": "交通运输",
-        "finance": "金融服务", "science": "科技创新", "culture_tourism": "文化旅游", "health": "医疗健康",
-        "meteorology": "应急与气象", "urban_governance": "城市治理", "livelihood": "社会保障与民生", "environment": "生态环境",
-    },
-    "kind": {
-        "resident_id": "身份证号", "credit_code": "统一社会信用代码", "mobile": "手机号", "bank_card": "银行卡号",
-        "email": "电子邮箱", "licence_plate": "车牌号",
-    },
-    "form": {"api": "数据接口", "model": "模型调用", "report": "数据报告", "statistics": "统计数据"},
-}
-"""What those words are called in Chinese; the pages' own catalogue says the same."""
-
-
 class _Arguments(dict[str, object]):
     def __missing__(self, key: str) -> str:
         return "?"
@@ -100,7 +67,7 @@ def describe(code: str, args: dict[str, object] | None = None, language: Languag
     told = _Arguments({name: _listed(value, language) for name, value in (args or {}).items()})
     if language == "zh":
         for name in _CODED.get(problem.code, ()):
-            told[name] = ZH_TERMS[name].get(str(told[name]), told[name])
+            told[name] = TERMS[name].get(str(told[name]), told[name])
     return (problem.zh if language == "zh" else problem.en).format_map(told)
 
 

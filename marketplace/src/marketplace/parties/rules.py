@@ -37,6 +37,9 @@ _BY_KIND: dict[str, frozenset[str]] = {
     "industry_department": _COMMON | {"egress"},
 }
 
+EVERYTHING = ("admin", "finance", "handler", "reviewer")
+"""The roles of a member who does all of an organisation's work."""
+
 MINIMUM_PASSWORD = 8
 
 

@@ -12,6 +12,7 @@ from marketplace.actor import SYSTEM
 from marketplace.parties import rules, service
 from marketplace.parties.errors import BAD_SEED
 from marketplace.parties.models import ApiClient, Member, Organisation
+from marketplace.parties.rules import EVERYTHING
 from shuyan.problems import ProblemError
 
 
@@ -23,7 +24,7 @@ class SeedMember(_Input):
     email: str = Field(min_length=3, max_length=254)
     display_name: str = Field(min_length=1, max_length=100)
     password: str
-    roles: list[str] = []
+    roles: list[str] = list(EVERYTHING)
     locale: str | None = None
     organisation_id: str | None = None
 

@@ -54,7 +54,7 @@ def register_organisation(session: Session, actor: Actor, *, kind: str, name_zh:
 
 
 def add_member(session: Session, actor: Actor, *, organisation_id: str, email: str, display_name: str, password: str,
-               roles: Iterable[str] = (), locale: str | None = None, member_id: str | None = None) -> Member:
+               roles: Iterable[str] = rules.EVERYTHING, locale: str | None = None, member_id: str | None = None) -> Member:
     """Add a person to an organisation. People are no audit events: personal data never enters the log.
 
     Raises:

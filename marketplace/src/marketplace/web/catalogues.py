@@ -1,7 +1,8 @@
 """Keeps the message catalogues: ``python -m marketplace.web.catalogues`` after changing a visible text.
 
 It collects the English texts of code and templates into ``messages.pot``, merges them into every ``messages.po`` (new
-ones stay empty for a person to translate; nothing is guessed), and compiles what is complete into ``messages.mo``.
+ones stay empty for a person to translate; nothing is guessed), and compiles what is complete into ``messages.mo``. Words of
+the product that errors and commands use too go into the SDK's ``_terms.py``.
 """
 
 from __future__ import annotations
@@ -49,6 +50,36 @@ def compiled(catalog: Catalog) -> bytes:
     return out.getvalue()
 
 
+SHARED = ("action", "form", "kind", "sector", "state", "what")
+"""Kinds of labels whose Chinese the error catalogue and the commands use as well."""
+
+
+def terms() -> str:
+    """The SDK's file of words, from the labels and the Chinese catalogue."""
+    from marketplace.web.labels import LABELS
+
+    catalog, lines = read("zh"), []
+    for kind in SHARED:
+        lines.append(f'    "{kind}": {{')
+        for code, text in sorted(LABELS[kind].items()):
+            found = catalog.get(text._args[0])
+            if found and found.string:
+                lines.append(f'        "{code}": "{found.string}",')
+        lines.append("    },")
+    return TERMS_HEAD + "\n".join(lines) + "\n}\n"
+
+
+TERMS_FILE = HERE.parents[3] / "sdk" / "src" / "shuyan" / "_terms.py"
+TERMS_HEAD = '''"""What codes of the market are called in Chinese. Written by ``python -m marketplace.web.catalogues``; in English they stay."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TERMS: Final[dict[str, dict[str, str]]] = {
+'''
+
+
 def main() -> int:
     """Collect, merge, compile; the number of messages still to translate decides the exit code."""
     template = collect()
@@ -68,6 +99,7 @@ def main() -> int:
         for message in missing(read(locale)):
             left += 1
             sys.stdout.write(f"{locale}: {message}\n")
+    TERMS_FILE.write_text(terms(), encoding="utf-8")
     return 1 if left else 0
 
 

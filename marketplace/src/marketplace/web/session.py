@@ -1,4 +1,4 @@
-"""Who is reading: the signed-in member behind the session cookie, and the menu that person gets."""
+"""Who is reading: the signed-in member behind the session cookie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, g, request, session, url_for
-from flask_babel import gettext as _
 from flask_wtf.csrf import CSRFProtect
 
 from marketplace.actor import PUBLIC, Actor
@@ -17,6 +16,7 @@ from marketplace.parties import service as parties
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import both
 from marketplace.web.labels import TONES
+from marketplace.web.menu import menu
 from shuyan.problems import ProblemError
 
 P = ParamSpec("P")
@@ -97,43 +97,6 @@ def signed_in(*parties_allowed: str) -> Callable[[Callable[P, R]], Callable[P, R
     return decorate
 
 
-def menu() -> list[dict[str, Any]]:
-    """The main menu of this reader: endpoint order is reading order."""
-    party = current_actor().party
-    items: list[tuple[str, str]] = [("store", _("Products"))]
-    if party in ("developer", "operator"):
-        items += [("jobs", _("Jobs")), ("sql", _("SQL")), ("my_products", _("My products"))]
-    if party == "operator":
-        items += [("desk_orders", _("Payments")), ("desk_products", _("Registration"))]
-    if party in ("data_authority", "security_supervisor"):
-        items += [("reviews", _("Egress reviews"))]
-    if party in ("data_authority", "source_department", "developer", "operator"):
-        items += [("demands", _("Data demands")), ("grants", _("Grants"))]
-    if party in ("data_authority", "source_department", "operator", "security_supervisor"):
-        items += [("nodes", _("Nodes"))]
-    if party in ("source_department", "developer", "data_authority", "security_supervisor"):
-        items += [("budgets", _("Privacy budgets"))]
-    if party not in ("public", "consumer"):
-        items += [("resources", _("Data resources")), ("app_gallery", _("Apps"))]
-    if party in ("developer", "operator", "source_department", "data_authority", "security_supervisor"):
-        items += [("submissions", _("App reviews"))]
-    if party in ("consumer", "developer"):
-        items += [("orders", _("My orders"))]
-    items += [("audit", _("Audit log"))]
-    section = _SECTIONS.get(request.endpoint or "", (request.endpoint or "").removeprefix("web."))
-    return [{"href": url_for(f"web.{endpoint}"), "text": text, "active": section == endpoint}
-            for endpoint, text in items]
-
-
-_SECTIONS = {
-    "web.product": "store", "web.order": "orders", "web.job": "jobs", "web.new_job": "jobs",
-    "web.my_product": "my_products", "web.new_product": "my_products", "web.review": "reviews",
-    "web.demand": "demands", "web.grant": "grants", "web.node": "nodes", "web.resource": "resources",
-    "web.audit_subject": "audit", "web.run_sql": "sql", "web.explain_sql": "sql", "web.submit_job": "jobs", "web.explain_job": "jobs",
-    "web.app": "app_gallery", "web.submission": "submissions",
-}
-
-
 def page_url(cursor: str | None) -> str:
     """This page again, at another cursor, with the rest of its query kept."""
     query = {name: value for name, value in request.args.items() if name != "cursor" and value}
@@ -158,5 +121,5 @@ def init_app(app: Flask) -> None:
 
 def _context() -> dict[str, Any]:
     here = request.full_path.rstrip("?") if request.method == "GET" else url_for("web.store")
-    return {"member": reader(), "actor": current_actor(), "menu": menu(), "tones": TONES, "here": here,
+    return {"member": reader(), "actor": current_actor(), "menu": menu(current_actor().party), "tones": TONES, "here": here,
             "page_url": page_url}

@@ -22,8 +22,9 @@ from shuyan import (
     ShuyanError,
     _tables,
 )
+from shuyan._terms import TERMS
 from shuyan._text import language, t
-from shuyan.problems import ZH_TERMS, ProblemError
+from shuyan.problems import ProblemError
 
 REFUSED, USAGE, CANNOT_CONNECT, NOT_SIGNED_IN = 1, 2, 3, 4
 
@@ -148,6 +149,6 @@ def read_json(source: str, what: str) -> dict[str, Any]:
 
 
 def word(kind: str, code: str) -> str:
-    """What a code of the market is called in Chinese (``kind`` as in :data:`shuyan.problems.ZH_TERMS`); in English the
+    """What a code of the market is called in Chinese (``kind`` as in :data:`shuyan._terms.TERMS`); in English the
     code itself, which a reader also types."""
-    return ZH_TERMS[kind].get(code, code) if language() == "zh" else code
+    return TERMS[kind].get(code, code) if language() == "zh" else code

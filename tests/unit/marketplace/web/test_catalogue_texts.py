@@ -7,17 +7,14 @@ import re
 import pytest
 
 from marketplace import events
-from marketplace.authorisation import rules as authorisation
 from marketplace.catalogue.rules import SECTORS, TYPES
-from marketplace.commerce.rules import ORDER
-from marketplace.computing.rules import JOB, NODE, REVIEW
 from marketplace.lifecycle import Lifecycle
 from marketplace.parties.rules import KINDS
-from marketplace.products.rules import FORMS, PRODUCT, VERSION
-from marketplace.programs.rules import SUBMISSION
+from marketplace.powers import LIFECYCLES
+from marketplace.products.rules import FORMS
 from marketplace.web import catalogues, labels
 
-LIVES = [JOB, NODE, REVIEW, ORDER, PRODUCT, VERSION, authorisation.SCENARIO, authorisation.DEMAND, authorisation.GRANT, SUBMISSION]
+LIVES = list(LIFECYCLES.values())
 
 
 def test_the_chinese_catalogue_has_every_message_and_no_guess() -> None:

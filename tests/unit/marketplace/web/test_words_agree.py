@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-from babel.messages.pofile import read_po
-
-from marketplace import web
-from marketplace.web import labels
-from shuyan.problems import ZH_TERMS, ProblemError
+from marketplace.web import catalogues
+from shuyan.problems import ProblemError
 
 
-@pytest.mark.parametrize("kind", sorted(ZH_TERMS))
-def test_words_of_the_error_catalogue(kind: str) -> None:
-    with (Path(web.__file__).parent / "translations/zh/LC_MESSAGES/messages.po").open("rb") as file:
-        catalogue = read_po(file)
-    for code, text in labels._LABELS[kind].items():
-        message = catalogue.get(text._args[0])
-        assert message is not None
-        assert ZH_TERMS[kind].get(code) == message.string, code
+def test_the_sdks_words_are_those_of_the_pages() -> None:
+    assert catalogues.TERMS_FILE.read_text(encoding="utf-8") == catalogues.terms(), "run python -m marketplace.web.catalogues"
 
 
 def test_a_refusal_over_rest_is_all_chinese() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask_babel import lazy_gettext as _l
 
-APP_LABELS: dict[str, dict[str, Any]] = {
+LABELS: dict[str, dict[str, Any]] = {
     "app": {
         "query": _l("Federated SQL"),
         "statistics": _l("Federated statistics"),

@@ -1,0 +1,90 @@
+"""Use cases of deadlines: set one inside the transaction that gives cause for it, and let it fire exactly once.
+
+A deadline's effect and its being marked as fired are one transaction, so it survives any crash and never happens twice.
+The coordinator fires what is due (:mod:`marketplace.workflows.timers`); tests call :func:`fire_due` themselves.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any, Final
+
+from sqlmodel import Session, col, select
+
+from marketplace.db import reading, transaction, utc_now
+from marketplace.deadlines.models import Deadline
+from marketplace.ids import new_id
+
+Handler = Callable[[Session, Deadline], None]
+
+HANDLERS: Final[dict[str, Handler]] = {}
+"""By kind; each domain registers its own with :func:`on`."""
+
+
+def on(kind: str) -> Callable[[Handler], Handler]:
+    """Register what happens at deadlines of a kind. It gets a locked row, and must look at its subject's state anew."""
+    def register(handler: Handler) -> Handler:
+        if HANDLERS.setdefault(kind, handler) is not handler:
+            raise ValueError(f"two handlers for {kind}")
+        return handler
+    return register
+
+
+def put(session: Session, kind: str, subject: str, due_at: dt.datetime, *, number: int = 0,
+        data: dict[str, Any] | None = None) -> Deadline:
+    """Set a deadline, or move the one there is of this kind, subject and number; ``due_at`` is aware."""
+    row = session.exec(select(Deadline).where(Deadline.kind == kind, Deadline.subject == subject,
+                                              Deadline.number == number).with_for_update()).first()
+    if row is None:
+        row = Deadline(id=new_id("due"), kind=kind, subject=subject, number=number, due_at=due_at)
+    row.due_at, row.data, row.status, row.fired_at = due_at, data or {}, "pending", None
+    session.add(row)
+    session.flush()
+    return row
+
+
+def cancel(session: Session, subject: str, kind: str | None = None) -> None:
+    """Call off what is pending for a subject, of one kind or all."""
+    query = select(Deadline).where(Deadline.subject == subject, Deadline.status == "pending")
+    if kind is not None:
+        query = query.where(Deadline.kind == kind)
+    for row in session.exec(query.order_by(col(Deadline.id)).with_for_update()):
+        row.status = "cancelled"
+        session.add(row)
+
+
+def pending(session: Session, subject: str, kind: str) -> dt.datetime | None:
+    """When the next deadline of a kind is due for a subject, if one is pending."""
+    return session.exec(select(Deadline.due_at).where(
+        Deadline.subject == subject, Deadline.kind == kind, Deadline.status == "pending").order_by(col(Deadline.due_at))).first()
+
+
+def due(session: Session, now: dt.datetime | None = None, limit: int = 100) -> list[str]:
+    """Ids of the deadlines that are past and pending, oldest first."""
+    return list(session.exec(select(Deadline.id).where(Deadline.status == "pending", col(Deadline.due_at) <= (now or utc_now()))
+                             .order_by(col(Deadline.due_at), col(Deadline.id)).limit(limit)))
+
+
+def fire(deadline_id: str) -> bool:
+    """Let one deadline happen, in a transaction of its own; whether it was still pending and due."""
+    with transaction() as session:
+        row = session.get(Deadline, deadline_id, with_for_update=True)
+        if row is None or row.status != "pending" or row.due_at > utc_now():
+            return False
+        row.status, row.fired_at = "fired", utc_now()
+        session.add(row)
+        HANDLERS[row.kind](session, row)
+        return True
+
+
+def fire_due() -> int:
+    """Let everything happen that is due; how many. What a deadline makes due in turn is included."""
+    fired = 0
+    while True:
+        with reading() as session:
+            found = due(session)
+        happened = sum(map(fire, found))
+        fired += happened
+        if not happened:
+            return fired

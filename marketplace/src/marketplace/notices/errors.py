@@ -1,0 +1,9 @@
+"""Problems of notices."""
+
+from __future__ import annotations
+
+from shuyan.problems import define
+
+NOTICE_CLOSED = define("notice_closed", 409, zh="公示期已结束，不能再提出异议。", en="The notice period is over; no objection can be made any more.")
+OBJECTION_INVALID = define("objection_invalid", 422, zh="请写明异议内容（1–2000 字）。", en="State the objection (1 to 2000 characters).")
+ANSWER_INVALID = define("objection_answer_invalid", 422, zh="请写明答复内容（1–2000 字）。", en="State the answer (1 to 2000 characters).")
