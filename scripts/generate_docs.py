@@ -1,4 +1,4 @@
-"""Writes the reference pages of ``docs/`` from the code: commands, settings, error codes.
+"""Writes the reference pages of ``docs/`` from the code: commands, settings, error codes, powers.
 
 ``python scripts/generate_docs.py`` writes them, ``--check`` only says which are stale. A test does the latter.
 """
@@ -130,6 +130,44 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def powers_page() -> str:
+    """The table that services check by, with each lifecycle's diagram (Mermaid)."""
+    from marketplace.powers import LIFECYCLES, POWERS
+    from marketplace.web.labels import LABELS
+
+    def words(kind: str, code: str) -> str:
+        text = LABELS.get(kind, {}).get(code)
+        return str(text._args[0]) if text is not None else code
+
+    def who(step: Any) -> tuple[str, str, str, str]:
+        return (", ".join(f"`{party}`" for party in sorted(step.parties)), ", ".join(f"`{role}`" for role in sorted(step.roles)),
+                "own" if step.own else "any", f"`{step.scope}`" if step.scope else "–")
+
+    lines = [NOTE, "# Who may do what · 职权表\n",
+             "The one table of parties, roles and states. The services check by it, the pages draw from it, and a test tries every",
+             "combination against it. A *role* is a person's in the organisation, a *scope* a program's token's; *own* is what belongs to",
+             "one's own organisation. 单位、岗位与状态的唯一一张表：服务按它鉴权，页面按它绘图，测试逐一核对。\n",
+             "## Acts without a state · 不依赖状态的操作\n",
+             "| act | parties | roles | whose | scope |", "| --- | --- | --- | --- | --- |"]
+    for name, one in sorted(POWERS.items()):
+        lines.append("| `" + name + "` | " + " | ".join(who(one)) + " |")
+    for name, life in sorted(LIFECYCLES.items()):
+        lines += ["", f"## `{name}`\n", "```mermaid", "stateDiagram-v2", f"  [*] --> {life.initial}"]
+        drawn: dict[tuple[str, str], list[str]] = {}
+        for step in life.transitions:
+            for source in sorted(step.sources):
+                actions = drawn.setdefault((source, step.target), [])
+                if step.action not in actions:
+                    actions.append(step.action)
+        lines += [f"  {source} --> {target}: {', '.join(actions)}" for (source, target), actions in sorted(drawn.items())]
+        lines += [f"  {state} --> [*]" for state in sorted(life.final)]
+        lines += ["```", "", "| act | from | to | parties | roles | whose | scope |", "| --- | --- | --- | --- | --- | --- | --- |"]
+        for step in life.transitions:
+            lines.append(f"| {words('action', step.action)} (`{step.action}`) | {', '.join(f'`{one}`' for one in sorted(step.sources))} "
+                         f"| `{step.target}` | " + " | ".join(who(step)) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def all_problems() -> list[Any]:
     """The whole catalogue, after importing every module that defines problems."""
     for package_name in ("shuyan", "node_agent", "marketplace"):
@@ -152,7 +190,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"commands.md": commands_page, "settings.md": settings_page, "errors.md": errors_page}
+PAGES = {"commands.md": commands_page, "settings.md": settings_page, "errors.md": errors_page, "powers.md": powers_page}
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("page", ["commands.md", "settings.md", "errors.md"])
+@pytest.mark.parametrize("page", ["commands.md", "settings.md", "errors.md", "powers.md"])
 def test_reference_pages_are_fresh(generator: ModuleType, page: str) -> None:
     written = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert written == generator.PAGES[page](), f"docs/{page} is stale: run make docs"

@@ -7,10 +7,11 @@ decides the checks in services, the buttons on a page and the diagram in the doc
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from marketplace.actor import Actor
+from marketplace.errors import SCOPE_MISSING
 from marketplace.events import Tag
 from shuyan.problems import ProblemError
 
@@ -54,9 +55,21 @@ class Power:
         return may(self, actor, owner)
 
     def require(self, actor: Actor, *, owner: str | None = None) -> None:
-        """Raises ``not_signed_in``, ``not_allowed``."""
-        if not self.held(actor, owner=owner):
-            raise ProblemError("not_signed_in" if actor.party == "public" else "not_allowed")
+        """Raises ``not_signed_in``, ``scope_missing`` (a program's token lacks it), ``not_allowed``."""
+        if self.held(actor, owner=owner):
+            return
+        if actor.party == "public":
+            raise ProblemError("not_signed_in")
+        if actor.scopes is not None and self.scope is not None and may(self, replace(actor, scopes=None), owner):
+            raise ProblemError(SCOPE_MISSING, scope=self.scope)
+        raise ProblemError("not_allowed")
+
+    def acting(self, actor: Actor, *, owner: str | None = None) -> str:
+        """The organisation that acts, which may. Raises as :meth:`require`."""
+        self.require(actor, owner=owner)
+        if actor.organisation_id is None:
+            raise ProblemError("not_allowed")
+        return actor.organisation_id
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ import secrets
 
 from marketplace.commerce.errors import AMOUNT_DIFFERS, BAD_REFERENCE
 from marketplace.events import Tag
-from marketplace.lifecycle import Lifecycle, transition
+from marketplace.lifecycle import Lifecycle, power, transition
 from marketplace.parties.rules import KINDS
 from shuyan.problems import ProblemError
 
 ORDER = Lifecycle("order", "awaiting_payment", (
-    transition("record_payment", "awaiting_payment", "paid", "operator", Tag.PAYMENT_RECEIVED, scope="operate"),
-    transition("cancel", "awaiting_payment", "cancelled", KINDS, Tag.ORDER_CANCELLED, own=True, scope="orders"),
-    transition("cancel", "awaiting_payment", "cancelled", "operator", Tag.ORDER_CANCELLED, scope="operate"),
+    transition("record_payment", "awaiting_payment", "paid", "operator", Tag.PAYMENT_RECEIVED, scope="operate", roles="finance"),
+    transition("cancel", "awaiting_payment", "cancelled", KINDS, Tag.ORDER_CANCELLED, own=True, scope="orders", roles=("finance", "handler")),
+    transition("cancel", "awaiting_payment", "cancelled", "operator", Tag.ORDER_CANCELLED, scope="operate", roles="finance"),
 ), final=frozenset({"paid", "cancelled"}))
+
+PLACE = power("order.place", KINDS, scope="orders", roles=("finance", "handler"))
 
 # who may read any order: the one who books payments and those who oversee the money
 READERS = frozenset({"operator", "data_authority", "finance_department", "system"})

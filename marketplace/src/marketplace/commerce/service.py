@@ -8,7 +8,8 @@ from operator import attrgetter
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from marketplace.access import require_organisation, require_scope
+from marketplace import work
+from marketplace.access import require_organisation
 from marketplace.actor import Actor
 from marketplace.commerce import rules
 from marketplace.commerce.errors import NOT_ENTITLED, REFERENCE_USED
@@ -25,6 +26,7 @@ from marketplace.settlement import service as settlement
 from marketplace.settlement.rules import Posting
 from marketplace.trust import records
 from marketplace.trust import service as trust
+from marketplace.work import WorkItem
 from shuyan.problems import ProblemError
 
 
@@ -37,7 +39,7 @@ def place_order(session: Session, actor: Actor, *, product_id: str, idempotency_
         ProblemError: ``not_signed_in``, ``scope_missing``, ``not_found``, ``product_not_listed``, ``price_missing``,
             ``idempotency_mismatch``.
     """
-    require_scope(actor, "orders")
+    rules.PLACE.require(actor)
     buyer = require_organisation(actor)
     request_digest = digest({"product_id": product_id})
     found = _by_key(session, buyer, idempotency_key, request_digest)
@@ -170,6 +172,19 @@ def list_orders(session: Session, actor: Actor, *, status: str | None = None, pr
     if cursor:
         query = query.where(col(Order.id) < decode_cursor(cursor, 1, str)[0])
     return make_page(session.exec(query.limit(limit + 1)).all(), limit, lambda row: (row.id,))
+
+
+@work.source
+def waiting(session: Session, actor: Actor) -> list[WorkItem]:
+    """Orders whose payment this actor could make or record."""
+    query = select(Order).where(Order.status == "awaiting_payment").order_by(col(Order.id)).limit(200)
+    if "record_payment" in rules.ORDER.possible("awaiting_payment", actor):
+        kind = "order.confirm"
+    elif rules.PLACE.held(actor) and actor.organisation_id is not None:
+        kind, query = "order.pay", query.where(Order.organisation_id == actor.organisation_id)
+    else:
+        return []
+    return [WorkItem(kind, row.id, row.number, "order:order_id", row.organisation_id, row.created_at) for row in session.exec(query)]
 
 
 def payment_of_order(session: Session, order_id: str) -> Payment | None:

@@ -12,7 +12,6 @@ from marketplace.catalogue import service as catalogue
 from marketplace.computing import budgets, rules, submission
 from marketplace.computing.jobs import answered_job
 from marketplace.computing.models import Node
-from shuyan.problems import ProblemError
 
 if TYPE_CHECKING:
     from marketplace.computing.probing import Probe
@@ -80,11 +79,10 @@ def explain(session: Session, actor: Actor, *, grant_id: str, app: str, params: 
     Raises:
         ProblemError: see :func:`.jobs.submit_job`.
     """
-    if not rules.may_submit(actor) or actor.organisation_id is None:
-        raise ProblemError("not_allowed")
-    checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
+    grantee = rules.SUBMIT.acting(actor)
+    checked = submission.check(session, grantee, grant_id=grant_id, app=app, params=params)
     grant, probed = checked.grant, checked.probe
-    earlier = answered_job(session, actor.organisation_id, checked.question_digest)
+    earlier = answered_job(session, grantee, checked.question_digest)
     resources = {name: sorted(columns) for name, columns in submission.touched(checked.app, checked.params).items()}
     departments = _departments(session, checked, app)
     computes, cells, plan_notes = _computes(checked)

@@ -39,19 +39,18 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
             used by this organisation now; ``app_…``, ``param_…``, ``unknown_column``, ``wrong_type`` and their like,
             with ``field`` naming the field at fault.
     """
-    if not rules.may_submit(actor) or actor.organisation_id is None:
-        raise ProblemError("not_allowed")
+    grantee = rules.SUBMIT.acting(actor)
     if not 1 <= len(idempotency_key) <= 128:
         raise ProblemError(KEY_INVALID, field="idempotency_key")
     digest = submission.request_digest(grant_id=grant_id, app=app, params=params, title=title,
                                        **({"fresh": True} if fresh else {}))
-    if earlier := _same_key(session, actor.organisation_id, idempotency_key):
+    if earlier := _same_key(session, grantee, idempotency_key):
         return _same_or_mismatch(earlier, digest)
     if checked is None:
-        checked = submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
+        checked = submission.check(session, grantee, grant_id=grant_id, app=app, params=params)
     else:
         authorisation.usable_grant(session, grant_id, utc_now())
-    job = Job(id=new_id("job"), organisation_id=actor.organisation_id, submitted_by=actor.label, grant_id=grant_id,
+    job = Job(id=new_id("job"), organisation_id=grantee, submitted_by=actor.label, grant_id=grant_id,
               title=rules.clean_text(title.strip(), 200), app_name=app, app_digest=checked.app_digest, params=checked.params,
               resources=checked.resources, idempotency_key=idempotency_key, request_digest=digest,
               question_digest=checked.question_digest)
@@ -59,7 +58,7 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
         with session.begin_nested():
             session.add(job)
     except IntegrityError:  # another request with the same key was faster
-        earlier = _same_key(session, actor.organisation_id, idempotency_key)
+        earlier = _same_key(session, grantee, idempotency_key)
         if earlier is None:
             raise
         return _same_or_mismatch(earlier, digest)
@@ -90,11 +89,10 @@ def check_job(session: Session, actor: Actor, *, grant_id: str, app: str, params
     Raises:
         ProblemError: see :func:`submit_job`.
     """
-    if not rules.may_submit(actor) or actor.organisation_id is None:
-        raise ProblemError("not_allowed")
-    if _same_key(session, actor.organisation_id, idempotency_key):
+    grantee = rules.SUBMIT.acting(actor)
+    if _same_key(session, grantee, idempotency_key):
         return None
-    return submission.check(session, actor.organisation_id, grant_id=grant_id, app=app, params=params)
+    return submission.check(session, grantee, grant_id=grant_id, app=app, params=params)
 
 
 def answered_job(session: Session, organisation_id: str, question_digest: str) -> Job | None:

@@ -43,8 +43,7 @@ def invite_node(session: Session, actor: Actor, *, organisation_id: str, name: s
     Raises:
         ProblemError: ``not_allowed``, ``not_found`` (organisation), ``node_name_invalid``.
     """
-    if not rules.may_invite(actor):
-        raise ProblemError("not_allowed")
+    rules.INVITE.require(actor)
     name = name.strip()
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise ProblemError(NODE_NAME_INVALID, field="name")

@@ -7,7 +7,7 @@ from typing import Final
 
 from marketplace.actor import Actor
 from marketplace.events import Tag
-from marketplace.lifecycle import Lifecycle, transition
+from marketplace.lifecycle import Lifecycle, power, transition
 
 CODE_TERM: Final = dt.timedelta(hours=24)
 """How long an invitation can be used."""
@@ -37,14 +37,14 @@ JOB: Final = Lifecycle("job", "queued", (
                Tag.JOB_CANCELLED, own=True, scope="jobs"),
     transition("cancel", _UNDER_WAY, "cancelled", ("data_authority", "operator", "system"),
                Tag.JOB_CANCELLED, scope="operate"),
-    transition("approve", "reviewing", "completed", "data_authority", Tag.EGRESS_APPROVED, scope="egress"),
-    transition("reject", "reviewing", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress"),
+    transition("approve", "reviewing", "completed", "data_authority", Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
+    transition("reject", "reviewing", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
 ), final=frozenset({"completed", "rejected", "failed", "cancelled"}))
 
 # 谁授权谁审核: the authority that granted the use decides what leaves the domain from it
 REVIEW: Final = Lifecycle("egress_review", "pending", (
-    transition("approve", "pending", "approved", "data_authority", Tag.EGRESS_APPROVED, scope="egress"),
-    transition("reject", "pending", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress"),
+    transition("approve", "pending", "approved", "data_authority", Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
+    transition("reject", "pending", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
 ), final=frozenset({"approved", "rejected"}))
 
 NODE: Final = Lifecycle("node", "active", (
@@ -54,18 +54,9 @@ NODE: Final = Lifecycle("node", "active", (
 ), final=frozenset({"revoked"}))
 
 
-def may_invite(actor: Actor) -> bool:
-    """Whether ``actor`` may invite a department's node: the operator or the authority, or the system's own command."""
-    if actor.party == "system":
-        return True
-    return actor.party in ("operator", "data_authority") and (actor.scopes is None or "operate" in actor.scopes)
-
-
-def may_submit(actor: Actor) -> bool:
-    """Whether ``actor`` may submit jobs at all; which ones its grants decide."""
-    if actor.organisation_id is None or actor.party == "public":
-        return False
-    return actor.scopes is None or "jobs" in actor.scopes
+INVITE: Final = power("node.invite", ("operator", "data_authority", "system"), scope="operate", roles=("handler", "admin"))
+SUBMIT: Final = power("job.submit", ("developer", "operator"), scope="jobs", roles="handler")
+"""Submit jobs and ask what they would cost; which ones, the grants decide."""
 
 
 def may_see_job(actor: Actor, owner: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from marketplace.actor import Actor
 from marketplace.events import Tag
-from marketplace.lifecycle import Lifecycle, transition
+from marketplace.lifecycle import Lifecycle, power, transition
 from marketplace.programs import errors
 from shuyan.problems import ProblemError
 
@@ -20,12 +20,14 @@ INSTALLERS = frozenset({"source_department"})
 
 SUBMISSION = Lifecycle("app_submission", "submitted", (
     transition("withdraw", "submitted", "withdrawn", DEVELOPERS, Tag.APP_WITHDRAWN, own=True, scope="products"),
-    transition("return", "submitted", "returned", "operator", Tag.APP_RETURNED, scope="operate"),
-    transition("reject", "submitted", "rejected", "operator", Tag.APP_REJECTED, scope="operate"),
-    transition("accept", "submitted", "accepted", "operator", Tag.APP_ACCEPTED, scope="operate"),
+    transition("return", "submitted", "returned", "operator", Tag.APP_RETURNED, scope="operate", roles="reviewer"),
+    transition("reject", "submitted", "rejected", "operator", Tag.APP_REJECTED, scope="operate", roles="reviewer"),
+    transition("accept", "submitted", "accepted", "operator", Tag.APP_ACCEPTED, scope="operate", roles="reviewer"),
     transition("retire", "accepted", "retired", DEVELOPERS, Tag.APP_RETIRED, own=True, scope="products"),
     transition("retire", "accepted", "retired", "operator", Tag.APP_RETIRED, scope="operate"),
 ), final=frozenset({"withdrawn", "returned", "rejected", "retired"}))
+
+SUBMIT = power("app.submit", DEVELOPERS, scope="products", roles="handler")
 
 REVIEWS = ("return", "reject", "accept")
 """What the person who submitted may not do."""

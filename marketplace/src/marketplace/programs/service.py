@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, select
 
-from marketplace.access import require_organisation, require_party, require_scope
+from marketplace import work
+from marketplace.access import require_organisation
 from marketplace.actor import Actor
 from marketplace.db import storable, utc_now
 from marketplace.events import Tag
@@ -24,6 +25,7 @@ from marketplace.programs.examine import Examined, examine, is_built_in
 from marketplace.programs.models import AppPackage, AppSubmission, DeveloperApp
 from marketplace.trust import records
 from marketplace.trust import service as trust
+from marketplace.work import WorkItem
 from shuyan.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Examined", "SubmissionDetail", "Version", "accept", "accepted_versions", "altered_records", "check_package", "detail_facts", "download", "find", "forget", "get_submission",
-    "installed", "is_built_in", "list_submissions", "possible_actions", "reject", "retire", "return_", "submit", "withdraw",
+    "installed", "is_built_in", "list_submissions", "possible_actions", "reject", "retire", "return_", "submit", "waiting", "withdraw",
 ]
 
 _MAX_NOTE = 4000
@@ -81,8 +83,7 @@ def check_package(actor: Actor, data: bytes) -> Examined:
 
 def _may_submit(actor: Actor) -> str:
     organisation_id = require_organisation(actor)
-    require_party(actor, *rules.DEVELOPERS)
-    require_scope(actor, "products")
+    rules.SUBMIT.require(actor)
     return organisation_id
 
 
@@ -231,6 +232,23 @@ def list_submissions(session: Session, actor: Actor, *, status: str | None = Non
     if cursor:
         query = query.where(col(AppSubmission.id) < decode_cursor(cursor, 1, str)[0])
     return make_page(session.exec(query).all(), clamp(limit), lambda row: (row.id,))
+
+
+@work.source
+def waiting(session: Session, actor: Actor) -> list[WorkItem]:
+    """Submissions that this actor could decide, or has to correct."""
+    found = session.exec(select(AppSubmission).where(col(AppSubmission.status).in_(("submitted", "returned")))
+                         .order_by(col(AppSubmission.id)).limit(200)).all()
+    newer = {row.name: row.id for row in found}
+    out = []
+    for row in found:
+        if row.status == "submitted" and "reject" in possible_actions(actor, row):
+            out.append(WorkItem("app.review", row.id, row.title_zh, "submission:submission_id", row.organisation_id, row.created_at))
+        elif (row.status == "returned" and row.organisation_id == actor.organisation_id and newer[row.name] == row.id
+              and rules.SUBMIT.held(actor)):
+            out.append(WorkItem("app.correct", row.id, row.title_zh, "submission:submission_id", row.organisation_id,
+                                row.decided_at or row.created_at))
+    return out
 
 
 def get_submission(session: Session, actor: Actor, submission_id: str) -> SubmissionDetail:

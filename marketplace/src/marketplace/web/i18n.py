@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from marketplace.settings import settings
 from marketplace.web import labels
+from marketplace.web.diagram import diagram
 from shuyan.problems import Language
 
 LOCALES = ("zh", "en")
@@ -111,7 +112,7 @@ def init_app(app: Flask) -> None:
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(_HERE / "translations")
     Babel(app, default_locale="en", locale_selector=choose_locale)
     app.jinja_env.filters.update(money=money, number=number, when=when)
-    app.jinja_env.globals.update(asset=asset, both=both, title_of=title_of, label=labels.label,
+    app.jinja_env.globals.update(diagram=diagram, asset=asset, both=both, title_of=title_of, label=labels.label,
                                  language=language)
 
     @app.after_request

@@ -9,12 +9,14 @@ from marketplace.web.words import (
     apps,
     market,
     notices,
+    work,
 )
 
 _WORDS: tuple[ModuleType, ...] = (
     apps,
     market,
     notices,
+    work,
 )
 
 LABELS: dict[str, dict[str, Any]] = {}

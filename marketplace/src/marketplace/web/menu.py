@@ -43,6 +43,7 @@ GROUPS: Final[dict[str, Any]] = {
 }
 
 ENTRIES: Final = (
+    _entry("home", _l("To do"), "", _EVERYBODY - {"public"}),
     _entry("store", _l("Products"), "", _EVERYBODY, "product"),
     _entry("resources", _l("Data resources"), "data", "data_authority source_department operator developer industry_department "
            "security_supervisor finance_department", "resource"),

@@ -8,6 +8,7 @@ from marketplace.web.views import (
     audit,
     budgets,
     grants,
+    home,
     jobs,
     nodes,
     orders,
@@ -18,4 +19,19 @@ from marketplace.web.views import (
     store,
 )
 
-__all__ = ["account", "apps", "audit", "budgets", "grants", "jobs", "nodes", "orders", "programs", "reviews", "selling", "sql", "store"]
+__all__ = [
+    "account",
+    "apps",
+    "audit",
+    "budgets",
+    "grants",
+    "home",
+    "jobs",
+    "nodes",
+    "orders",
+    "programs",
+    "reviews",
+    "selling",
+    "sql",
+    "store",
+]

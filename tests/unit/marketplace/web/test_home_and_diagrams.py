@@ -1,0 +1,58 @@
+"""The page of what waits, and the picture of a lifecycle on every subject's page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import pytest
+from sqlmodel import Session
+from tests.unit.marketplace.web.conftest import Pages
+
+from marketplace import work
+from marketplace.actor import PUBLIC, Actor
+from marketplace.db import utc_now
+from marketplace.powers import LIFECYCLES
+from marketplace.web.diagram import columns, diagram
+from marketplace.work import WorkItem
+
+
+@pytest.mark.parametrize("name", sorted(LIFECYCLES))
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_every_lifecycle_can_be_drawn_in_every_state(pages: Pages, name: str, language: str) -> None:
+    life = LIFECYCLES[name]
+    assert columns(life)[life.initial] == 0
+    with pages.app.test_request_context(headers={"Accept-Language": language}):
+        for state in life.states:
+            picture = diagram(name, state, PUBLIC)
+            places = {(box.x, box.y) for box in picture.boxes}
+            assert len(places) == len(picture.boxes) == len(life.states)
+            assert [box.state for box in picture.boxes if box.now] == [state]
+            assert bool(picture.steps) == any(state in step.sources for step in life.transitions)
+
+
+def test_nothing_waits_for_a_newcomer(pages: Pages) -> None:
+    answer = pages.member("developer").get("/home")
+    assert answer.status_code == 200
+    assert "Nothing waits for you" in answer.text
+    assert pages.visitor().get("/home").status_code == 302
+
+
+def test_what_is_overdue_comes_first_and_kinds_can_be_picked(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datetime as dt
+
+    now = utc_now()
+
+    def found(session: Session, actor: Actor) -> Iterable[WorkItem]:
+        for number, (kind, due) in enumerate([("order.pay", None), ("app.review", now + dt.timedelta(days=1)),
+                                              ("app.review", now - dt.timedelta(days=1))]):
+            yield WorkItem(kind, f"thing_{number}", f"Title {number}", "no_such_page:id", "org_x", now, due)
+
+    monkeypatch.setattr(work, "SOURCES", [found])
+    member = pages.member("operator")
+    text = member.get("/home").text
+    assert re.findall(r"Title \d", text) == ["Title 2", "Title 1", "Title 0"]
+    assert "3 things wait for you." in text
+    assert "1 is overdue." in text
+    assert re.findall(r"Title \d", member.get("/home?kind=order.pay").text) == ["Title 0"]
+    assert "您有 3 项待办" in pages.member("operator", "zh").get("/home").text
