@@ -148,6 +148,27 @@ def node_revoke(node_id: Annotated[str, typer.Argument()]) -> None:
         typer.echo(t("节点 {node} 已撤销。", "Node {node} is revoked.", node=node_id))
 
 
+@app.command(help=t("列出将自动发生的期限事项，以及处理失败的事项。", "List what will happen by itself, and what failed to."))
+def deadlines(
+    failed: Annotated[bool, typer.Option("--failed", help=t("只列出处理失败、等待重试的。", "Only what failed and is tried again."))] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help=t("最多列出的条数。", "At most so many."))] = 100,
+) -> None:
+    with _told():
+        from marketplace.deadlines import service
+
+        _need_database()
+        with db.reading() as session:
+            rows = service.waiting(session, failed=failed, limit=limit)
+        for row in rows:
+            line = f"{row.due_at:%Y-%m-%dT%H:%MZ}  {row.kind}  {row.subject}"
+            if row.attempts:
+                line += t("  失败 {n} 次（{error}），{when:%Y-%m-%dT%H:%M:%SZ} 再试", "  failed {n} times ({error}), next at {when:%Y-%m-%dT%H:%M:%SZ}",
+                          n=row.attempts, error=row.error, when=row.retry_at)
+            typer.echo(line)
+        if not rows:
+            typer.echo(t("没有待处理的期限事项。", "Nothing is pending."), err=True)
+
+
 @audit_app.command("check", help=t("核对数据库中的存证日志是否被改动。", "Check that nobody changed the audit log in the database."))
 def audit_check() -> None:
     with _told():

@@ -21,4 +21,7 @@ class Deadline(SQLModel, table=True):
     data: dict[str, Any] = Field(default_factory=dict, sa_type=JSONType)
     status: str = Field(default="pending", index=True)  # pending | fired | cancelled
     fired_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+    attempts: int = 0  # how often its handler failed since it was set
+    retry_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)  # not before then, after a failure
+    error: str = ""  # the kind of the last failure, never its text
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

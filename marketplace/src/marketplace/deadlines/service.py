@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
 from marketplace.db import reading, transaction, utc_now
 from marketplace.deadlines.models import Deadline
@@ -20,6 +20,9 @@ Handler = Callable[[Session, Deadline], None]
 
 HANDLERS: Final[dict[str, Handler]] = {}
 """By kind; each domain registers its own with :func:`on`."""
+
+_FIRST_RETRY: Final = dt.timedelta(seconds=10)
+_LONGEST_RETRY: Final = dt.timedelta(hours=1)
 
 
 def on(kind: str) -> Callable[[Handler], Handler]:
@@ -39,6 +42,7 @@ def put(session: Session, kind: str, subject: str, due_at: dt.datetime, *, numbe
     if row is None:
         row = Deadline(id=new_id("due"), kind=kind, subject=subject, number=number, due_at=due_at)
     row.due_at, row.data, row.status, row.fired_at = due_at, data or {}, "pending", None
+    row.attempts, row.retry_at, row.error = 0, None, ""
     session.add(row)
     session.flush()
     return row
@@ -60,10 +64,35 @@ def pending(session: Session, subject: str, kind: str) -> dt.datetime | None:
         Deadline.subject == subject, Deadline.kind == kind, Deadline.status == "pending").order_by(col(Deadline.due_at))).first()
 
 
-def due(session: Session, now: dt.datetime | None = None, limit: int = 100) -> list[str]:
-    """Ids of the deadlines that are past and pending, oldest first."""
-    return list(session.exec(select(Deadline.id).where(Deadline.status == "pending", col(Deadline.due_at) <= (now or utc_now()))
-                             .order_by(col(Deadline.due_at), col(Deadline.id)).limit(limit)))
+def due(session: Session, now: dt.datetime | None = None, limit: int = 100) -> list[Deadline]:
+    """The deadlines that are past and pending, oldest first; one whose handler failed only when its time to be tried again has come."""
+    now = now or utc_now()
+    return list(session.exec(select(Deadline).where(
+        Deadline.status == "pending", col(Deadline.due_at) <= now, or_(col(Deadline.retry_at).is_(None), col(Deadline.retry_at) <= now))
+        .order_by(col(Deadline.due_at), col(Deadline.id)).limit(limit)))
+
+
+def waiting(session: Session, *, failed: bool = False, limit: int = 100) -> list[Deadline]:
+    """What is pending, soonest first; with ``failed`` only that whose handler has failed."""
+    query = select(Deadline).where(Deadline.status == "pending")
+    if failed:
+        query = query.where(Deadline.attempts > 0)
+    return list(session.exec(query.order_by(col(Deadline.due_at), col(Deadline.id)).limit(limit)))
+
+
+def failed(session: Session, deadline_id: str, attempt: int, error: str) -> None:
+    """A handler raised: try again later, twice as long after each failure, at last once an hour.
+
+    Args:
+        attempt: ``attempts`` as they were when it began; nothing happens if somebody else has counted it, or it was set anew.
+        error: the kind of the failure.
+    """
+    row = session.get(Deadline, deadline_id, with_for_update=True)
+    if row is None or row.status != "pending" or row.attempts != attempt:
+        return
+    row.attempts, row.error = attempt + 1, error[:100]
+    row.retry_at = utc_now() + min(_FIRST_RETRY * 2 ** min(attempt, 20), _LONGEST_RETRY)
+    session.add(row)
 
 
 def fire(deadline_id: str) -> bool:
@@ -84,7 +113,7 @@ def fire_due() -> int:
     while True:
         with reading() as session:
             found = due(session)
-        happened = sum(map(fire, found))
+        happened = sum(fire(row.id) for row in found)
         fired += happened
         if not happened:
             return fired

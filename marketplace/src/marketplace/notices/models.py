@@ -72,8 +72,17 @@ class OutgoingMail(SQLModel, table=True):
     locale: str
     title: str
     body: str
-    status: str = Field(default="queued", index=True)  # queued | sent | failed
+    status: str = Field(default="queued", index=True)  # queued | sending | sent | unsure | failed
     attempts: int = 0
+    error: str = ""  # what the mail server said last: its code, never its text
     next_attempt_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime, index=True)
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     sent_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class MailWish(SQLModel, table=True):
+    """What a member said about mail; whoever said nothing gets it."""
+
+    __tablename__ = "mail_wish"
+    member_id: str = Field(primary_key=True, foreign_key="member.id")
+    wanted: bool

@@ -21,6 +21,7 @@ from marketplace.computing import approvals, runs
 from marketplace.db import reading, transaction
 from marketplace.logging import get_logger
 from marketplace.settings import Settings
+from marketplace.workflows import timers
 from marketplace.workflows.execution import WAIT_SECONDS, RunTransport, ShuttingDown, Watched, execute
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Engine:
         self._orphans: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._timers = timers.Timers()
         self._thread = threading.Thread(target=self._work, name="job-poll", daemon=True)
 
     def start(self) -> None:
@@ -122,7 +124,7 @@ class Engine:
     def _work(self) -> None:
         taken_up = time.monotonic()
         while not self._stopping.wait(POLL_SECONDS):
-            for step in (self._start_queued, self._stop_cancelled, self._flush):
+            for step in (self._start_queued, self._stop_cancelled, self._flush, self._timers.look):
                 self._guarded(step)
             if time.monotonic() - taken_up > TAKE_UP_SECONDS:
                 self._guarded(self._look_after)

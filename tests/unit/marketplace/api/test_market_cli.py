@@ -97,3 +97,19 @@ def test_an_invitation_needs_a_known_organisation(folder: Path) -> None:
     result = run("node", "invite", "--organisation", "org_none", "--name", "n")
     assert result.exit_code == 1
     assert "organisation" in result.output
+
+
+def test_deadlines_are_listed_with_what_failed(folder: Path) -> None:
+    from marketplace.deadlines import service as deadlines
+
+    run("init")
+    assert "Nothing is pending." in run("deadlines").output
+    with db.transaction() as session:
+        due = deadlines.put(session, "test", "thing_1", db.utc_now())
+        deadlines.put(session, "test", "thing_2", db.utc_now())
+        deadlines.failed(session, due.id, 0, "RuntimeError")
+    everything, failed = run("deadlines").output, run("deadlines", "--failed").output
+    assert "thing_1  failed 1 times (RuntimeError)" in everything
+    assert "thing_2" in everything
+    assert "thing_1" in failed
+    assert "thing_2" not in failed
