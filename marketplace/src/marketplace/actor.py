@@ -20,7 +20,9 @@ class Actor:
     """A signed-in member, an API client, a node, or the system itself.
 
     ``scopes`` is ``None`` for a person (all of the roles' rights) and a set for a program's token. ``roles`` are those of
-    the person's membership, ``None`` for programs and the system, which have none: see :data:`ROLES`.
+    the person's membership, ``None`` for programs and the system, which have none: see :data:`ROLES`. ``standing`` says
+    whether the organisation is active: until its registration has taken effect, and while it is suspended, its people
+    and programs can do only what says that it may be done before (:mod:`marketplace.lifecycle`).
     """
 
     party: Party
@@ -29,6 +31,7 @@ class Actor:
     client_id: str | None = None
     roles: frozenset[str] | None = None
     scopes: frozenset[str] | None = None
+    standing: bool = True
 
     @property
     def label(self) -> str:

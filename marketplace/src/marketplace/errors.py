@@ -32,3 +32,6 @@ KEY_REQUIRED = define(
     "idempotency_key_required", 400, zh="此请求须带 Idempotency-Key 头（1–128 个可打印 ASCII 字符）。",
     en="This request needs an Idempotency-Key header (1 to 128 printable ASCII characters).")
 BAD_CURSOR = define("bad_cursor", 400, zh="翻页游标无效，请从第一页重新开始。", en="The cursor is not valid; start from the first page.")
+NO_STANDING = define(
+    "standing_required", 403, zh="您单位的注册尚未生效，或者已被暂停、终止，目前只能查看和更正注册信息。",
+    en="Your organisation's registration has not taken effect, or is suspended or ended; for now you can only see and correct it.")

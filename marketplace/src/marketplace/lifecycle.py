@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from marketplace.actor import Actor
-from marketplace.errors import SCOPE_MISSING
+from marketplace.errors import NO_STANDING, SCOPE_MISSING
 from marketplace.events import Tag
 from shuyan.problems import ProblemError
 
@@ -24,7 +24,7 @@ class Transition:
     """``action`` leads from any of ``sources`` to ``target``; ``parties`` may do it.
 
     ``own`` asks that the actor's organisation own the subject; ``scope`` is what a program's token needs; ``roles`` are
-    those of which a person needs one.
+    those of which a person needs one. ``before_active`` lets an organisation do it that is not active yet, or any more.
     """
 
     action: str
@@ -35,6 +35,7 @@ class Transition:
     own: bool = False
     scope: str | None = None
     roles: frozenset[str] = DECIDE_OR_HANDLE
+    before_active: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,19 +50,22 @@ class Power:
     own: bool = False
     scope: str | None = None
     roles: frozenset[str] = DECIDE_OR_HANDLE
+    before_active: bool = False
 
     def held(self, actor: Actor, *, owner: str | None = None) -> bool:
         """Whether ``actor`` may do this to something that organisation ``owner`` owns."""
         return may(self, actor, owner)
 
     def require(self, actor: Actor, *, owner: str | None = None) -> None:
-        """Raises ``not_signed_in``, ``scope_missing`` (a program's token lacks it), ``not_allowed``."""
+        """Raises ``not_signed_in``, ``scope_missing`` (a program's token lacks it), ``standing_required``, ``not_allowed``."""
         if self.held(actor, owner=owner):
             return
         if actor.party == "public":
             raise ProblemError("not_signed_in")
         if actor.scopes is not None and self.scope is not None and may(self, replace(actor, scopes=None), owner):
             raise ProblemError(SCOPE_MISSING, scope=self.scope)
+        if not actor.standing and may(self, replace(actor, standing=True), owner):
+            raise ProblemError(NO_STANDING)
         raise ProblemError("not_allowed")
 
     def acting(self, actor: Actor, *, owner: str | None = None) -> str:
@@ -92,11 +96,14 @@ class Lifecycle:
         """The transition for ``action`` from ``state``.
 
         Raises:
-            ProblemError: ``not_allowed`` if this actor may never do it here, ``wrong_state`` if the state forbids it.
+            ProblemError: ``not_allowed`` if this actor may never do it here, ``standing_required`` if not while the
+                organisation is not active, ``wrong_state`` if the state forbids it.
         """
         candidates = [t for t in self.transitions if t.action == action]
         allowed = [t for t in candidates if may(t, actor, owner)]
         if not allowed:
+            if not actor.standing and any(may(t, replace(actor, standing=True), owner) for t in candidates):
+                raise ProblemError(NO_STANDING)
             raise ProblemError("not_allowed")
         for transition in allowed:
             if state in transition.sources:
@@ -110,7 +117,7 @@ class Lifecycle:
 
 def may(transition: Transition | Power, actor: Actor, owner: str | None) -> bool:
     """Whether ``actor`` may ever take ``transition`` on a subject owned by organisation ``owner``."""
-    if actor.party not in transition.parties:
+    if actor.party not in transition.parties or not (actor.standing or transition.before_active):
         return False
     if transition.own and (owner is None or actor.organisation_id != owner):
         return False
@@ -123,18 +130,18 @@ def may(transition: Transition | Power, actor: Actor, owner: str | None) -> bool
 
 def transition(action: str, sources: str | Iterable[str], target: str, parties: str | Iterable[str],
                event: Tag | None = None, *, own: bool = False, scope: str | None = None,
-               roles: str | Iterable[str] = DECIDE_OR_HANDLE) -> Transition:
+               roles: str | Iterable[str] = DECIDE_OR_HANDLE, before_active: bool = False) -> Transition:
     """Shorthand for declaring a :class:`Transition`."""
     return Transition(
         action,
-        _set(sources), target, _set(parties), event, own, scope, _set(roles),
+        _set(sources), target, _set(parties), event, own, scope, _set(roles), before_active,
     )
 
 
 def power(name: str, parties: str | Iterable[str], *, own: bool = False, scope: str | None = None,
-          roles: str | Iterable[str] = DECIDE_OR_HANDLE) -> Power:
+          roles: str | Iterable[str] = DECIDE_OR_HANDLE, before_active: bool = False) -> Power:
     """Shorthand for declaring a :class:`Power`."""
-    return Power(name, _set(parties), own, scope, _set(roles))
+    return Power(name, _set(parties), own, scope, _set(roles), before_active)
 
 
 def _set(names: str | Iterable[str]) -> frozenset[str]:

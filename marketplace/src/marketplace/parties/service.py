@@ -139,14 +139,16 @@ def get_member(session: Session, member_id: str) -> Member | None:
 def actor_for_member(session: Session, member: Member) -> Actor:
     """The signed-in person as an actor, with all rights of the organisation's kind and the member's roles."""
     organisation = get_organisation(session, member.organisation_id)
-    return Actor(cast(Party, organisation.kind), organisation.id, member_id=member.id, roles=frozenset(member.roles))
+    return Actor(cast(Party, organisation.kind), organisation.id, member_id=member.id, roles=frozenset(member.roles),
+                 standing=organisation.status == "active")
 
 
 def actor_for_client(session: Session, client: ApiClient, scope: str | None = None) -> Actor:
     """A program as an actor, limited to ``scope`` (a token's; default all of the client's)."""
     organisation = get_organisation(session, client.organisation_id)
     scopes = frozenset((client.scope if scope is None else scope).split())
-    return Actor(cast(Party, organisation.kind), organisation.id, client_id=client.client_id, scopes=scopes)
+    return Actor(cast(Party, organisation.kind), organisation.id, client_id=client.client_id, scopes=scopes,
+                 standing=organisation.status == "active")
 
 
 @dataclass(frozen=True)
