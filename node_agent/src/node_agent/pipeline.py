@@ -395,7 +395,8 @@ class TaskPipeline:
         """What the worker reads; the unit's column is for bounding only and not among the task's."""
         name, unit, terms = item.resource.name, None, verified.grant.privacy
         if terms is not None:
-            unit = {"column": asdict(verified.task.units[name]), "max_rows": terms.max_rows_per_unit, "salt": self._salt()}
+            unit = {"column": asdict(verified.task.units[name]), "max_rows": terms.max_rows_per_unit,
+                    "max_groups": terms.max_groups_per_unit, "salt": self._salt()}
         return Table(name=name, kind=item.kind, location=item.location, unit=unit,
                      columns=tuple(_described(item.schema[column]) for column in verified.task.tables[name]))
 

@@ -54,4 +54,4 @@ def _bounding(unit: dict[str, Any] | None) -> Bounding | None:
     if unit is None:
         return None
     column = Column(**{**unit["column"], "domain": tuple(unit["column"]["domain"])})
-    return Bounding(column, int(unit["max_rows"]), unit["salt"])
+    return Bounding(column, int(unit["max_rows"]), unit["salt"], int(unit["max_groups"]))

@@ -133,6 +133,7 @@ class Inputs:
         schemas: by resource name, the columns of its relation, with declared domains.
         cache: kept between the rounds of one run on one worker; only ever a shortcut, it may be empty at any time.
         bounded: by resource, how many rows of each unit were kept; empty where answers are exact.
+        groups: of one answer that a unit may count in, where answers are about distinct units.
         salt: the node's own, for :func:`~shuyan.federation.privacy.bounding.bounded_relation`.
     """
 
@@ -141,6 +142,7 @@ class Inputs:
         self.connection = connection
         self.schemas = dict(schemas)
         self.bounded = {name: bounding.max_rows for name, bounding in (bounded or {}).items()}
+        self.groups = min((bounding.max_groups for bounding in (bounded or {}).values()), default=1)
         self.salt = next((bounding.salt for bounding in (bounded or {}).values()), "")
         self.cache: dict[str, Any] = {}
         self._row_numbers = dict(rows or {})

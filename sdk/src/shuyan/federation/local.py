@@ -191,7 +191,7 @@ class LocalNode:
     def _read(self, request: TaskRequest, task: CheckedTask, grant: Grant) -> Inputs:
         key = (request.run_id, repr((task.tables, task.units, grant.privacy)))
         if key not in self._inputs:
-            bounding = {name: Bounding(column, grant.privacy.max_rows_per_unit, self.salt)
+            bounding = {name: Bounding(column, grant.privacy.max_rows_per_unit, self.salt, grant.privacy.max_groups_per_unit)
                         for name, column in task.units.items() if grant.privacy is not None}
             self._inputs[key] = Inputs.from_tables(
                 [self.resources[name].source(name, columns, bounding.get(name)) for name, columns in task.tables.items()],

@@ -47,11 +47,13 @@ class Bounding:
         column: the unit's; rows where it is null belong to nobody and are left out.
         max_rows: of one unit.
         salt: the node's own, hexadecimal.
+        max_groups: of one answer that a unit counts in, where that is about distinct units.
     """
 
     column: Column
     max_rows: int
     salt: str
+    max_groups: int = 1
 
 
 def bounded_statements(target: str, relation: str, projection: str, bounding: Bounding) -> tuple[str, str]:

@@ -34,12 +34,14 @@ class Key:
         domain: its values.
         type: DuckDB's name of their type.
         title: as it is named in messages.
+        open: nobody declared its values; they have to be found (:mod:`shuyan.federation.sql.discovery`), with noise only.
     """
 
     expression: exp.Expr
     domain: Domain
     type: str
     title: str
+    open: bool = False
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,9 @@ NOISE_AGGREGATE: Final = _define(
 NOISE_BOUNDS: Final = _define(
     "sql_noise_bounds", "授权凭证要求差分隐私，求和的字段须登记上下界，且须直接引用字段。",
     "the grant asks for differential privacy, and with it only columns with declared bounds can be summed, named directly.")
+NOISE_ONE_OPEN_KEY: Final = _define(
+    "sql_noise_one_open_key", "取值未登记的分组字段，一次查询只能有一个；请用 || 把它们连成一个表达式。",
+    "only one thing without declared values can be grouped by; join them into one with ||.")
 OWN_FIGURE: Final = OWN_FIGURE_REFUSED
 COLUMNS_DIFFER: Final = define(
     "columns_differ", 409, zh="字段“{column}”在各部门登记的类型不一致，不能合并使用。",

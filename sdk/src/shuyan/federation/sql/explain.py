@@ -12,14 +12,14 @@ from shuyan.federation.privacy import DEFAULT_FRACTION, accounting, noise
 from shuyan.federation.privacy.bounding import UNIT_SUM
 from shuyan.federation.privacy.noise import VectorNoise, half_width
 from shuyan.federation.schema import Schema
-from shuyan.federation.sql import errors, noisy
+from shuyan.federation.sql import discovery, errors, noisy
 from shuyan.federation.sql.compile import bins_sql, ranks_sql, tally_sql
 from shuyan.federation.sql.cores import Core
 from shuyan.federation.sql.gate import to_sql
 from shuyan.federation.sql.node import sole_cells
 from shuyan.federation.sql.plan import Plan, make_plan
 from shuyan.federation.sql.scopes import tables_of
-from shuyan.federation.sql.serve import PRESENCE, REFINE, TALLY, needs_presence, notes
+from shuyan.federation.sql.serve import PRESENCE, REFINE, TALLY, exactly, needs_presence, notes
 from shuyan.federation.sql.terms import GrantTerms, combined
 from shuyan.problems import ProblemError, describe
 
@@ -27,6 +27,7 @@ Where = Literal["department", "secure_sum", "released"]
 """On a department's own rows, in a sum over all departments, or on groups that have been released."""
 
 _SPECS = {"count": moments.COUNT, "sum": moments.SUM, "product": moments.SQUARE, "bins": moments.COUNT}
+_NOISY_SPECS = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT, "sketch": discovery.SKETCH}
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,23 @@ class Group:
 
 
 @dataclass(frozen=True)
+class OpenKey:
+    """How values that nobody declared would be found (:mod:`shuyan.federation.sql.discovery`).
+
+    Attributes:
+        max_keys, key_bytes: how many are looked for, and how long they may be.
+        threshold: how many distinct units, with noise, a value needs at least.
+        delta: with this probability at most a value of a single unit passes that.
+    """
+
+    title: str
+    max_keys: int
+    key_bytes: int
+    threshold: float
+    delta: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What a query would do.
 
@@ -95,6 +113,7 @@ class Explanation:
         cohort: fewest rows that a figure may rest on; ``two_departments``: and at least two departments behind it.
         cost: of an answer with noise, ``rho_nano``, ``epsilon`` and ``delta``, at each department at most.
         errors: the noise on each element of a vector's sum: standard deviation, and half of a 95 % interval.
+        open_key: of a query by a key without declared values.
         notes: codes (:func:`~shuyan.federation.sql.serve.notes`).
         refusals: why it cannot be asked; all else is empty then.
     """
@@ -111,12 +130,14 @@ class Explanation:
     two_departments: bool = True
     cost: dict[str, float] = field(default_factory=dict)
     errors: dict[str, tuple[float, float]] = field(default_factory=dict)
+    open_key: OpenKey | None = None
     notes: list[str] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
 
 
 def explain(
-    sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms, *, rho_nano: int | None = None,
+    sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms, *, rho_nano: int | None = None, max_keys: int = 32,
+    key_bytes: int | None = None,
 ) -> Explanation:
     """Explain a query; what is wrong with it is in :attr:`Explanation.refusals`, and nothing is raised.
 
@@ -124,6 +145,7 @@ def explain(
         schemas: by resource, the schema at each department.
         terms: the grant's.
         rho_nano: what an answer with noise may cost; by default as a job that does not say.
+        max_keys, key_bytes: as in a job's parameters.
     """
     try:
         touched = {name.lower() for name in tables_of(sql)}
@@ -132,9 +154,12 @@ def explain(
         plan = make_plan(sql, catalogue)
         _check_granted(plan, terms)
         own = OwnFigures(terms.own_figures, terms.sole_values)
+        if terms.privacy is None:
+            exactly(plan)
+        asked = noisy.Asked(plan, max_keys, key_bytes)
         groups = [_group(core, own) for core in plan.cores]
-        leaves = _leaves(plan, terms)
-        planned = _noise(plan, terms, rho_nano)
+        leaves = _leaves(asked, terms)
+        planned = _noise(asked, terms, rho_nano)
         values = max(leaving.values for leaving in leaves)
         if values > terms.max_output_values:
             raise errors.at(sql, 0, sql, errors.TOO_MANY_CELLS, cells=values, maximum=terms.max_output_values)
@@ -142,20 +167,32 @@ def explain(
         return Explanation(refusals=[Refusal.of(problem)])
     return Explanation(
         sql=plan.sql, columns=plan.columns, groups=groups, released=plan.final, clauses=_clauses(plan), leaves=leaves,
-        rounds=sum(leaving.rounds for leaving in leaves if leaving.vector in ("present", "count", "below")), cells=plan.cells,
+        rounds=sum(leaving.rounds for leaving in leaves if leaving.vector in ("present", "count", "below", "sketch")),
+        cells=asked.widest().cells if asked.open else plan.cells, open_key=_open_key(asked, planned, terms),
         cohort=terms.minimum_cohort, two_departments=not terms.own_figures, cost=_cost(planned, terms),
         errors={name: (one.deviation, half_width(one.deviation)) for name, one in planned.items()},
         notes=["noise"] if terms.privacy is not None else notes(plan, 0))
 
 
-def _noise(plan: Plan, terms: GrantTerms, rho_nano: int | None) -> dict[str, VectorNoise]:
+def _noise(asked: noisy.Asked, terms: GrantTerms, rho_nano: int | None) -> dict[str, VectorNoise]:
     if terms.privacy is None:
         return {}
-    specs = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT}
     spent = max(terms.privacy.rho_nano // DEFAULT_FRACTION, 1) if rho_nano is None else rho_nano
-    planned = noise.plan(noisy.sensitivities(plan, terms.privacy), specs, noisy.layout(plan).expect(), terms.privacy,
-                         participants=terms.departments, rho_nano=spent)
-    return {name: one for name, one in planned.items() if name in specs}
+    found: dict[str, VectorNoise] = {}
+    for action, expect in noisy.questions(asked).items():
+        planned = noise.plan(noisy.sensitivities(asked, action, terms.privacy), _NOISY_SPECS, expect, terms.privacy,
+                             participants=terms.departments, rho_nano=spent)
+        found |= {name: one for name, one in planned.items() if name in _NOISY_SPECS}
+    return found
+
+
+def _open_key(asked: noisy.Asked, planned: Mapping[str, VectorNoise], terms: GrantTerms) -> OpenKey | None:
+    key = discovery.open_key(asked.plan)
+    if key is None or terms.privacy is None:
+        return None
+    shape = asked.sketch()
+    return OpenKey(key.title, shape.keys, shape.width, shape.threshold(planned["sketch"].deviation, terms.privacy),
+                   terms.privacy.delta)
 
 
 def _cost(planned: Mapping[str, VectorNoise], terms: GrantTerms) -> dict[str, float]:
@@ -182,12 +219,11 @@ def _group(core: Core, own: OwnFigures) -> Group:
                  [(one.text, one.kind) for one in core.aggregates], core.cells, int(sole_cells(core, own).sum()), core.filtered)
 
 
-def _leaves(plan: Plan, terms: GrantTerms) -> list[Leaving]:
-    found = []
+def _leaves(asked: noisy.Asked, terms: GrantTerms) -> list[Leaving]:
+    found, plan = [], asked.plan
     if terms.privacy is not None:
-        lengths = noisy.layout(plan).expect()
-        return [Leaving(noisy.NOISY_TALLY, name, length, 8 * (UNIT_SUM.limbs if name in ("sum", "square") else 1) * length)
-                for name, length in lengths.items()]
+        return [Leaving(action, name, length, 8 * _NOISY_SPECS[name].limbs * length)
+                for action, expect in noisy.questions(asked).items() for name, length in expect.items()]
     if not terms.own_figures and needs_presence(plan):
         found.append(Leaving(PRESENCE, "present", plan.supports(), 8 * plan.supports()))
     found += [Leaving(TALLY, name, length, 8 * _SPECS[name].limbs * length) for name, length in plan.tally().items()]

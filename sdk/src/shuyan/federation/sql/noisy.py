@@ -4,18 +4,23 @@ Of each unit at most so many rows are there when the app reads them, a row is in
 declared bounds and counted in whole steps (:mod:`shuyan.federation.privacy.bounding`). Every group that there can be is
 answered, the empty ones too, so there is nothing to suppress; and nothing that a query asks about beforehand (which groups
 exist, how many departments are behind one) costs any of the budget. The run's ρ is divided equally among the vectors.
+
+A key whose values nobody declared is found first, with noise as well (:mod:`~shuyan.federation.sql.discovery`); that takes half of
+the run's ρ.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from sqlglot import exp
 
+from shuyan.federation import problems
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.own import OwnFigures
@@ -23,16 +28,20 @@ from shuyan.federation.privacy import Sensitivity, accounting
 from shuyan.federation.privacy.bounding import STEP_BITS, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
-from shuyan.federation.sql import errors
+from shuyan.federation.sql import discovery, errors, grammar
 from shuyan.federation.sql.compile import bins_sql, grouped_sql
 from shuyan.federation.sql.cores import Aggregate, Core
+from shuyan.federation.sql.domains import Domain
 from shuyan.federation.sql.gate import to_sql
 from shuyan.federation.sql.node import cell_index, cell_of, sole_cells
 from shuyan.federation.sql.plan import Plan
 from shuyan.federation.sql.serve import run_released
+from shuyan.problems import ProblemError
 from shuyan.trust.grants import PrivacyTerms
 
 NOISY_TALLY: Final = "query.noisy_tally"
+NOISY_KEYS: Final = "query.noisy_keys"
+NOISY_GROUPS: Final = "query.noisy_groups"
 _TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
 _KINDS: Final = frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"})
 _SPREADS: Final = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop"})
@@ -60,6 +69,36 @@ class Layout:
         return {name: length for name, length in lengths.items() if length}
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A query with noise, and how its open key is looked for.
+
+    Attributes:
+        max_keys: values of the open key that are looked for.
+        key_bytes: how long they may be; None: what their type usually needs.
+    """
+
+    plan: Plan
+    max_keys: int
+    key_bytes: int | None
+
+    @property
+    def open(self) -> bool:
+        """Whether a key's values have to be found."""
+        return discovery.open_key(self.plan) is not None
+
+    def sketch(self) -> discovery.Sketch:
+        """What the values are found in."""
+        return discovery.sketch_of(self.plan, self.max_keys, self.key_bytes)
+
+    def widest(self) -> Plan:
+        """The query with as many groups as there can be; their values say nothing."""
+        core = self.plan.cores[0]
+        filled = tuple(f"?{number}" for number in range(self.max_keys))
+        keys = [replace(key, open=False, domain=Domain(filled)) if key.open else key for key in core.keys]
+        return replace(self.plan, cores=[replace(core, keys=keys)])
+
+
 def layout(plan: Plan) -> Layout:
     """What a query needs.
 
@@ -71,6 +110,8 @@ def layout(plan: Plan) -> Layout:
     core = plan.cores[0]
     if len(plan.columns) != 1 or any(True for _ in core.relation.find_all(exp.Join, exp.Group)):
         raise errors.at(plan.sql, 0, to_sql(core.relation.args["from_"]), errors.NOISE_ONE_RESOURCE)
+    if sum(key.open for key in core.keys) > 1:
+        raise errors.at(plan.sql, 0, ", ".join(key.title for key in core.keys if key.open), errors.NOISE_ONE_OPEN_KEY)
     counts, sums, squares = [0], [], []
     for aggregate in core.aggregates:
         if aggregate.kind not in _KINDS:
@@ -87,8 +128,35 @@ def layout(plan: Plan) -> Layout:
     return Layout(core, *(tuple(dict.fromkeys(places)) for places in (counts, sums, squares)))
 
 
-def sensitivities(plan: Plan, terms: PrivacyTerms) -> dict[str, Sensitivity]:
-    """How far one unit moves each vector."""
+def questions(asked: Asked) -> dict[str, dict[str, int]]:
+    """By question, the vectors' lengths at most.
+
+    Raises:
+        ProblemError: ``sql_noise_…``, ``sql_too_many_cells``.
+    """
+    layout(asked.plan)
+    if not asked.open:
+        return {NOISY_TALLY: layout(asked.plan).expect()}
+    widest = asked.widest()
+    if widest.cells > grammar.MAX_CELLS:
+        raise errors.at(asked.plan.sql, 0, asked.plan.sql, errors.TOO_MANY_CELLS, cells=widest.cells, maximum=grammar.MAX_CELLS)
+    return {NOISY_KEYS: {"sketch": asked.sketch().length}, NOISY_GROUPS: layout(widest).expect()}
+
+
+def sensitivities(asked: Asked, action: str, terms: PrivacyTerms) -> dict[str, Sensitivity]:
+    """How far one unit moves each vector of a question; none where the query does not ask it."""
+    if action not in questions(asked):
+        return {}
+    if action == NOISY_KEYS:
+        return {"sketch": asked.sketch().sensitivity(terms)}
+    found = _sensitivities(asked.widest() if asked.open else asked.plan, terms)
+    if not asked.open:
+        return found
+    each = (1 - discovery.SHARE) / len(found)
+    return {name: replace(entry, share=each) for name, entry in found.items()}
+
+
+def _sensitivities(plan: Plan, terms: PrivacyTerms) -> dict[str, Sensitivity]:
     found, unit = layout(plan), Contribution(terms.max_rows_per_unit, terms.max_groups_per_unit)
     each = {
         "count": unit.counts(1, len(found.counts) + len(found.sums)),
@@ -142,20 +210,29 @@ def _steps(core: Core, place: int) -> str:
     return _scale(core, place).steps_sql(f"CASE WHEN isfinite({value}) THEN {value} END")
 
 
-def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
-    """Ask once, and say of each figure how far it may be off.
+def answer(grid: SecureGrid, asked: Asked) -> dict[str, Any]:
+    """Ask once, or twice where a key's values have to be found, and say of each figure how far it may be off.
 
     Raises:
         ProblemError: ``sql_noise_…``, ``own_figure_refused``, and what charging the budget raises.
     """
-    found, terms = layout(plan), grid.privacy
+    plan, terms = asked.plan, grid.privacy
     assert terms is not None
     own = OwnFigures(grid.own_figures, {
         (resource, column): values for resource in plan.columns for column, values in grid.sole_values(resource).items()})
-    sole = sole_cells(found.core, own)
-    grid.plan(1)
-    total = grid.secure_sum(NOISY_TALLY, expect=found.expect())
-    columns, deviations = _columns(found, total, sole)
+    grid.plan(len(questions(asked)))
+    sole = sole_cells(plan.cores[0], own)  # what may not be asked costs nothing
+    selection = None
+    if asked.open:
+        total, selection, named = _find(grid, asked, terms)
+        plan = discovery.with_keys(plan, named)
+        sole = sole_cells(plan.cores[0], own)
+        if plan.cells:
+            total = grid.secure_sum(NOISY_GROUPS, expect=layout(plan).expect(),
+                                    config={"keys": json.dumps(named, ensure_ascii=False)})
+    else:
+        total = grid.secure_sum(NOISY_TALLY, expect=layout(plan).expect())
+    columns, deviations = _columns(layout(plan), total, sole)
     rows, types, noise = _final(plan, columns, deviations)
     spent = grid.spent_nano
     return {
@@ -163,17 +240,49 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
         "columns": [{"name": name, "type": type_} for name, type_ in zip(plan.names, types, strict=True)],
         "rows": rows, "suppressed": int(sole.sum()), "cells": plan.cells, "rows_used": max(total.cohort, 0),
         "departments": len(total.participants), "minimum_cohort": grid.minimum_cohort, "release": "dp",
-        "notes": ["noise", *(["suppressed_cells"] if sole.any() else [])], "noise": noise,
+        "notes": ["noise", *(["suppressed_cells"] if sole.any() else []), *(["found_keys"] if selection else [])], "noise": noise,
         "privacy": {
             "unit": terms.unit, "rho_nano": spent, "epsilon": accounting.epsilon(spent, terms.delta), "delta": terms.delta,
             "max_rows_per_unit": terms.max_rows_per_unit, "honest_fraction": terms.honest_fraction},
+        **({"keys": selection} if selection else {}),
     }
+
+
+def _find(grid: SecureGrid, asked: Asked, terms: PrivacyTerms) -> tuple[Sum, dict[str, Any], list[str]]:
+    """The values of the open key that enough units have: the sum they were read from, what to say of them, and their texts."""
+    shape = asked.sketch()
+    total = grid.secure_sum(NOISY_KEYS, expect={"sketch": shape.length})
+    threshold = shape.threshold(total.deviation("sketch"), terms)
+    found = discovery.read(total["sketch"], shape, threshold)
+    grid.tell("keys_found", keys=len(found.keys))
+    key = discovery.open_key(asked.plan)
+    assert key is not None
+    return total, {"title": key.title, "found": len(found.keys), "unread": found.unread, "threshold": threshold,
+                   "delta": terms.delta, "max_keys": shape.keys, "key_bytes": shape.width}, found.keys
+
+
+def named_keys(asked: Asked, text: str) -> Plan:
+    """The query over the keys that came with a question.
+
+    Raises:
+        ProblemError: ``bad_params``.
+    """
+    try:
+        keys = json.loads(text)
+    except (ValueError, RecursionError):
+        keys = None
+    shape = asked.sketch()
+    if not (isinstance(keys, list) and 0 < len(keys) <= shape.keys and all(isinstance(key, str) for key in keys)
+            and keys == sorted(set(keys)) and all(len(key.encode("utf-8", "surrogatepass")) <= shape.width for key in keys)
+            and text == json.dumps(keys, ensure_ascii=False)):  # one spelling of one question
+        raise ProblemError(problems.BAD_PARAMS, field="keys", where="keys")
+    return discovery.with_keys(asked.plan, keys)
 
 
 def _columns(found: Layout, total: Sum, sole: Any) -> tuple[list[list[Any]], list[list[float | None]]]:
     """Keys and aggregates by cell, and the standard deviation of each aggregate."""
     core = found.core
-    sums = {name: total[name].reshape(core.cells, -1) for name in found.expect()}
+    sums = {name: total[name].reshape(core.cells, -1) for name in found.expect()}  # none without groups
     deviations = {name: total.deviation(name) for name in found.expect()}
     columns: list[list[Any]] = [[] for _ in range(len(core.keys) + len(core.aggregates))]
     off: list[list[float | None]] = [[] for _ in core.aggregates]

@@ -23,7 +23,7 @@ from shuyan.federation.sql.apart import (
     rows_apart,
 )
 from shuyan.federation.sql.cores import Core, Key
-from shuyan.federation.sql.domains import Domains
+from shuyan.federation.sql.domains import Domain, Domains
 from shuyan.federation.sql.errors import refuse
 from shuyan.federation.sql.gate import parse, to_sql
 from shuyan.federation.sql.planned import Plan
@@ -32,6 +32,7 @@ from shuyan.federation.sql.scopes import (
     Field,
     Scope,
     aggregates,
+    behind,
     inline,
     is_aggregate,
     output_name,
@@ -104,6 +105,7 @@ class _Planner:
         self._cores: list[Core] = []
         self._columns: dict[str, dict[str, None]] = {}
         self._aliases = 0
+        self._inexact: ProblemError | None = None
         self._connection = _empty_database()
         for name, terms in catalogue.items():
             columns = ", ".join(f"{quote(column)} {SQL_TYPES[one.type]}" for column, one in terms.items())
@@ -122,7 +124,7 @@ class _Planner:
                              maximum=grammar.MAX_CELLS)
             columns = {resource: sorted(names) for resource, names in self._columns.items()}
             return Plan(normal, self._cores, to_sql(level.select), level.select, columns,
-                        [item.alias for item in level.select.expressions])
+                        [item.alias for item in level.select.expressions], self._inexact)
         finally:
             for name, _ in self._catalogue.values():
                 self._connection.execute(f"DROP TABLE IF EXISTS {quote(name)}")
@@ -384,9 +386,15 @@ class _Planner:
         group = select.args.get("group")
         for tree in group.expressions if group is not None else []:
             domain = self._domains.of(tree, scope)
-            if domain is None or not domain.values:
-                raise refuse(self._source, tree, errors.NO_DOMAIN)
             title = tree.name if isinstance(tree, exp.Column) else tree.sql(dialect="duckdb")
+            if domain is None:
+                # With noise its values can be found. Which department has one cannot be told beforehand.
+                self._inexact = self._inexact or refuse(self._source, tree, errors.NO_DOMAIN)
+                core.told_apart |= {one for column in tree.find_all(exp.Column) for one in behind(column, scope)}
+                core.keys.append(Key(tree, Domain(()), types(tree), title, open=True))
+                continue
+            if not domain.values:
+                raise refuse(self._source, tree, errors.NO_DOMAIN)
             core.keys.append(Key(tree, domain, types(tree), title))
             if not (isinstance(tree, exp.Column) and scope.field(tree).resource) and not one_to_one(domain):
                 few = levels(tree, scope, self._domains)

@@ -8,6 +8,7 @@ from typing import Final
 from sqlglot import exp
 
 from shuyan.federation.sql.cores import Core
+from shuyan.problems import ProblemError
 
 THRESHOLDS: Final = 255
 """Thresholds for each order statistic and round, at most."""
@@ -24,6 +25,7 @@ class Plan:
         final, tree: what runs on the released results, relations ``core_0``, ….
         columns: the columns each resource is read for.
         names: of the result's columns.
+        inexact: why it cannot be answered exactly, although it may be with noise.
     """
 
     sql: str
@@ -32,6 +34,7 @@ class Plan:
     tree: exp.Select
     columns: dict[str, list[str]]
     names: list[str]
+    inexact: ProblemError | None = None
 
     @property
     def main(self) -> str:

@@ -39,9 +39,10 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
     """Run a query over the departments of a grid and return its content.
 
     Raises:
-        ProblemError: ``own_figure_refused``, ``cohort_too_small``, ``sql_released_failed``, and ``department_left`` if a
+        ProblemError: ``sql_no_domain``, ``own_figure_refused``, ``cohort_too_small``, ``sql_released_failed``, and ``department_left`` if a
             department was lost between the rounds.
     """
+    exactly(plan)
     own = OwnFigures(grid.own_figures, {
         (resource, column): values for resource in plan.columns for column, values in grid.sole_values(resource).items()})
     for core in plan.cores:
@@ -76,6 +77,16 @@ def answer(grid: SecureGrid, plan: Plan) -> dict[str, Any]:
         "departments": len(total.participants), "minimum_cohort": grid.minimum_cohort, "release": "exact",
         "notes": [*notes(plan, suppressed), *(["coarsened_tails"] if coarsened else [])],
     }
+
+
+def exactly(plan: Plan) -> None:
+    """Let a query pass that can be answered exactly.
+
+    Raises:
+        ProblemError: ``sql_no_domain``.
+    """
+    if plan.inexact is not None:
+        raise plan.inexact
 
 
 def needs_presence(plan: Plan) -> bool:

@@ -16,19 +16,23 @@ from shuyan.federation.inputs import Inputs
 from shuyan.federation.privacy import Sensitivity
 from shuyan.federation.privacy.bounding import UNIT_SUM
 from shuyan.federation.schema import quote
-from shuyan.federation.sql import node, noisy, rows, serve
+from shuyan.federation.sql import discovery, node, noisy, rows, serve
+from shuyan.federation.sql.node import sole_cells
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import PrivacyTerms
 
+_NOISY = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT}
+
 manifest = AppManifest(
-    name="query", version="1.0.0", title_zh="联邦查询", title_en="Federated SQL", output_form="statistics",
+    name="query", version="1.1.0", title_zh="联邦查询", title_en="Federated SQL", output_form="statistics",
     actions={
         serve.PRESENCE: {"present": moments.COUNT},
         serve.TALLY: {"count": moments.COUNT, "sum": moments.SUM, "product": moments.SQUARE, "bins": moments.COUNT},
         serve.REFINE: {"below": moments.COUNT},
-        noisy.NOISY_TALLY: {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT},
+        noisy.NOISY_TALLY: _NOISY, noisy.NOISY_GROUPS: _NOISY, noisy.NOISY_KEYS: {"sketch": discovery.SKETCH},
     },
-    questions={serve.TALLY: Question(arrays=("cells",)), serve.REFINE: Question(arrays=("cells", "thresholds"))},
+    questions={serve.TALLY: Question(arrays=("cells",)), serve.REFINE: Question(arrays=("cells", "thresholds")),
+               noisy.NOISY_GROUPS: Question(config={"keys": "text"})},
     limits=Limits(seconds=600, memory_mb=4096),
 )
 
@@ -73,20 +77,44 @@ def refine(message: Message, context: Context) -> Message:
 @client_app.query("noisy_tally")  # type: ignore[untyped-decorator,unused-ignore]
 def noisy_tally(message: Message, context: Context) -> Message:
     """This department's sums of bounded rows and clamped values, for the node to add its noise to."""
-    inputs, params = _checked(context)
-    if not inputs.bounded:  # an exact answer is another question's
-        raise ProblemError(problems.UNKNOWN_ACTION, action=noisy.NOISY_TALLY)
-    plan = params.plan()
+    inputs, asked = _noisy(context, noisy.NOISY_TALLY)
+    return _flower.reply(message, noisy.tally(inputs, asked.plan, context.own), inputs.row_count())
+
+
+@client_app.query("noisy_keys")  # type: ignore[untyped-decorator,unused-ignore]
+def noisy_keys(message: Message, context: Context) -> Message:
+    """This department's sketch of a key whose values nobody declared, for the node to add its noise to."""
+    inputs, asked = _noisy(context, noisy.NOISY_KEYS)
+    sole_cells(asked.plan.cores[0], context.own)
+    return _flower.reply(message, {"sketch": discovery.sketched(inputs, asked.plan, asked.sketch())}, inputs.row_count())
+
+
+@client_app.query("noisy_groups")  # type: ignore[untyped-decorator,unused-ignore]
+def noisy_groups(message: Message, context: Context) -> Message:
+    """As ``noisy_tally``, of the groups of the keys that came with the question."""
+    inputs, asked = _noisy(context, noisy.NOISY_GROUPS)
+    plan = noisy.named_keys(asked, str(message.content[_flower.CONFIG]["keys"]))
     return _flower.reply(message, noisy.tally(inputs, plan, context.own), inputs.row_count())
 
 
 def _sensitivities(params: QueryParams, action: str, terms: PrivacyTerms) -> dict[str, Sensitivity]:
-    return noisy.sensitivities(params.plan(), terms) if action == noisy.NOISY_TALLY else {}
+    return noisy.sensitivities(params.asked(), action, terms)
+
+
+def _noisy(context: Any, action: str) -> tuple[Inputs, noisy.Asked]:
+    """What a question with noise is answered from; without noise, and of another query, there is no such question."""
+    inputs, params = context.inputs, context.params
+    check_declared(params, inputs.schemas)
+    asked = params.asked()
+    if not inputs.bounded or action not in noisy.questions(asked):
+        raise ProblemError(problems.UNKNOWN_ACTION, action=action)
+    return inputs, asked
 
 
 def _checked(context: Any) -> tuple[Inputs, QueryParams]:
     inputs, params = context.inputs, context.params
     check_declared(params, inputs.schemas)
+    serve.exactly(params.plan())
     return inputs, params
 
 
@@ -103,7 +131,7 @@ def _reply(message: Message, inputs: Inputs, params: QueryParams, vectors: dict[
 def answer(grid: SecureGrid, params: QueryParams, progress: Progress) -> dict[str, Any]:
     """Ask, and release what may be released."""
     if grid.noisy:
-        return noisy.answer(grid, params.plan())
+        return noisy.answer(grid, params.asked())
     return serve.answer(grid, params.plan())
 
 

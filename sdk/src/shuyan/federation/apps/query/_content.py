@@ -37,6 +37,26 @@ class Privacy(_Strict):
     honest_fraction: float | int = Field(gt=0, le=1)
 
 
+class FoundKeys(_Strict):
+    """How the values of a key that nobody declared were found.
+
+    Attributes:
+        title: the key, as the query has it.
+        found: how many. unread: how many more places held enough units, in which no value prevailed.
+        threshold: the noisy number of distinct units that a value needed at least.
+        delta: with this probability at most a value of a single unit passes it.
+        max_keys, key_bytes: how many were looked for, and how long they could be.
+    """
+
+    title: str
+    found: int = Field(ge=0)
+    unread: int = Field(ge=0)
+    threshold: float | int = Field(gt=0)
+    delta: float = Field(gt=0, lt=1)
+    max_keys: int = Field(ge=1)
+    key_bytes: int = Field(ge=1)
+
+
 class TableContent(_Strict):
     """A table.
 
@@ -62,3 +82,4 @@ class TableContent(_Strict):
     notes: list[str]
     noise: list[ColumnNoise] | None = None
     privacy: Privacy | None = None
+    keys: FoundKeys | None = None

@@ -13,6 +13,7 @@ from shuyan.federation.apps.base import Need
 from shuyan.federation.privacy import accounting
 from shuyan.federation.schema import Schema
 from shuyan.federation.sql import errors
+from shuyan.federation.sql.noisy import Asked
 from shuyan.federation.sql.plan import Plan, cached_plan, make_plan
 from shuyan.federation.sql.scopes import tables_of
 from shuyan.federation.sql.terms import ColumnTerms, combined, differing
@@ -26,6 +27,8 @@ class QueryParams(BaseModel):
         sql: the query.
         schemas: by resource and column, what the departments declare together. The market fills it in with
             :func:`prepare`, and every node compares it with what it has declared itself.
+        max_keys, key_bytes: with noise, how many values of a key that nobody declared are looked for, and how many bytes (UTF-8)
+            they may have; by default as their type needs, 24 for text.
         rho_nano, edition: for answers with noise, as in :class:`~shuyan.federation.privacy.NoisyParams`.
     """
 
@@ -33,6 +36,8 @@ class QueryParams(BaseModel):
 
     sql: str = Field(min_length=1, max_length=20_000)
     schemas: dict[str, dict[str, ColumnTerms]] = {}
+    max_keys: int = Field(default=32, ge=1, le=1000)
+    key_bytes: int | None = Field(default=None, ge=1, le=200)
     rho_nano: int | None = Field(default=None, ge=1, le=accounting.MAX_NANO)
     edition: str = Field(default="", max_length=64)
     _plan: Plan | None = PrivateAttr(default=None)
@@ -58,6 +63,11 @@ class QueryParams(BaseModel):
                              for resource, columns in self.schemas.items()}, sort_keys=True)
         self._plan = cached_plan(self.sql, frozen)
         return self._plan
+
+
+    def asked(self) -> Asked:
+        """The query as it is answered with noise."""
+        return Asked(self.plan(), self.max_keys, self.key_bytes)
 
 
 def prepare(
