@@ -116,6 +116,7 @@ class Explanation(Record):
         cohort: fewest rows that a released figure rests on.
         cost: ``{rho_nano, epsilon, delta, short}`` at each department; ``None`` for exact answers.
         errors: the noise on the sums: ``{vector, deviation, half_width}``.
+        open_key: of a query by undeclared values, how they are found: ``{title, max_keys, key_bytes, threshold, delta}``.
         notes: ``{code, text}``.
         answered_before: the job whose result would be given again at no cost.
     """
@@ -131,6 +132,7 @@ class Explanation(Record):
     cohort: int
     cost: dict[str, Any] | None = None
     errors: list[dict[str, Any]] = Field(default_factory=list)
+    open_key: dict[str, Any] | None = None
     notes: list[dict[str, str]] = Field(default_factory=list)
     answered_before: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)

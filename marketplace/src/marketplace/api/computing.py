@@ -58,6 +58,9 @@ class ExplanationOut(Out):
     cohort: int = Field(description="Fewest rows that a released figure rests on.")
     cost: CostOut | None = Field(description="Privacy budget; null for exact answers, which cost none.")
     errors: list[dict[str, Any]] = Field(description="Noise on the sums: {vector, deviation, half_width} (95 %).")
+    open_key: dict[str, Any] | None = Field(
+        description="Of a query by undeclared values, how they are found: {title, max_keys, key_bytes, threshold, delta}; the "
+                    "threshold in distinct units, noise included.")
     notes: list[Any] = Field(description="{code, text}: what else there is to know.")
     answered_before: str | None = Field(description="The job whose result would be given again at no cost.")
     params: dict[str, Any] = Field(description="As they would be submitted.")

@@ -16,6 +16,7 @@ from marketplace.computing.models import Node
 if TYPE_CHECKING:
     from marketplace.computing.probing import Probe
     from marketplace.computing.submission import Checked
+    from shuyan.trust.grants import PrivacyTerms
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Explanation:
         cohort: fewest rows that a released figure rests on.
         errors: the noise on each element of those sums: ``{vector, deviation, half_width}``, the half-width of 95 %; empty for
             exact answers.
+        open_key: of a query by a key whose values nobody declared, how they are found: ``{title, max_keys, key_bytes, threshold,
+            delta}``, the threshold in distinct units, noise included.
         notes: codes of what else there is to know: ``exact``, ``own_figures_hidden``, ``noise``, ``approval``,
             ``several_rounds``, ``answered_before``, ``clamped_to_bounds``, ``continuous_quantiles``.
         answered_before: the job whose result would be given again, at no cost.
@@ -68,6 +71,7 @@ class Explanation:
     cohort: int
     cost: Cost | None
     errors: list[dict[str, Any]]
+    open_key: dict[str, Any] | None
     notes: list[str]
     answered_before: str | None
     params: dict[str, Any]
@@ -86,6 +90,9 @@ def explain(session: Session, actor: Actor, *, grant_id: str, app: str, params: 
     resources = {name: sorted(columns) for name, columns in submission.touched(checked.app, checked.params).items()}
     departments = _departments(session, checked, app)
     computes, cells, plan_notes = _computes(checked)
+    leaves, errors, open_key = _leaves(checked, probed), _errors(probed), None
+    if hasattr(checked.app.params(checked.params), "asked") and grant.privacy is not None:
+        leaves, errors, open_key = _noisy_query(checked, grant.privacy)
     notes = ["noise" if grant.release == "dp" else "exact"]
     notes += ["own_figures_hidden"] if not grant.own_figures and any(one.resource in resources for one in grant.sole_values) else []
     notes += ["approval"] if any(one["approval"] == "manual" for one in departments) else []
@@ -93,9 +100,9 @@ def explain(session: Session, actor: Actor, *, grant_id: str, app: str, params: 
     notes += ["answered_before"] if earlier is not None else []
     return Explanation(
         app=app, app_digest=checked.app_digest, release=grant.release, resources=resources, departments=departments,
-        computes=computes, leaves=_leaves(checked, probed), rounds=probed.rounds if probed else 0, cells=cells,
-        cohort=grant.minimum_cohort, cost=_cost(session, actor, grant_id, checked), errors=_errors(probed),
-        notes=[*notes, *plan_notes], answered_before=None if earlier is None else earlier.id, params=checked.params)
+        computes=computes, leaves=leaves, rounds=probed.rounds if probed else 0, cells=cells,
+        cohort=grant.minimum_cohort, cost=_cost(session, actor, grant_id, checked), errors=errors,
+        open_key=open_key, notes=[*notes, *plan_notes], answered_before=None if earlier is None else earlier.id, params=checked.params)
 
 
 def _departments(session: Session, checked: Checked, app: str) -> list[dict[str, Any]]:
@@ -122,10 +129,39 @@ def _computes(checked: Checked) -> tuple[list[dict[str, Any]], int | None, list[
     from shuyan.federation.sql.serve import notes
 
     plan = typed.plan()
-    computes = [{"sql": tally_sql(core), "cells": core.cells,
-                 "group_by": [{"name": key.title, "values": len(key.domain.values)} for key in core.keys]}
-                for core in plan.cores]
-    return computes, plan.cells, notes(plan, 0)
+    widest = typed.asked().widest() if plan.inexact is not None else plan  # as many groups as there can be
+    computes = [{"sql": tally_sql(core), "cells": wide.cells,
+                 "group_by": [{"name": key.title, "values": len(key.domain.values)} for key in wide.keys]}
+                for core, wide in zip(plan.cores, widest.cores, strict=True)]
+    return computes, widest.cells, [*notes(plan, 0), *(["found_keys"] if plan.inexact is not None else [])]
+
+
+def _noisy_query(
+    checked: Checked, terms: PrivacyTerms,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any] | None]:
+    """What leaves for all questions of a query with noise, the noise on it, and how undeclared groups would be found."""
+    from shuyan.federation.checks import holders, plan_noise
+    from shuyan.federation.privacy.noise import half_width
+    from shuyan.federation.sql import discovery, noisy
+
+    typed = checked.app.params(checked.params)
+    asked, actions = typed.asked(), checked.manifest.actions
+    leaves: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    open_key = None
+    for question, expect in noisy.questions(asked).items():
+        planned = plan_noise(checked.app, typed, question, expect, terms, participants=max(3, len(checked.departments)),
+                             departments=holders(checked.grant, checked.app.tables(typed)))
+        for name, length in expect.items():
+            leaves.append({"question": question, "vector": name, "values": length,
+                           "bytes": 8 * actions[question][name].limbs * length})
+            errors.append({"vector": name, "deviation": planned[name].deviation, "half_width": half_width(planned[name].deviation)})
+        key = discovery.open_key(asked.plan)
+        if key is not None and question == noisy.NOISY_KEYS:
+            shape = asked.sketch()
+            open_key = {"title": key.title, "max_keys": shape.keys, "key_bytes": shape.width, "delta": terms.delta,
+                        "threshold": shape.threshold(planned["sketch"].deviation, terms)}
+    return leaves, errors, open_key
 
 
 def _leaves(checked: Checked, probed: Probe | None) -> list[dict[str, Any]]:

@@ -52,6 +52,7 @@ LINES: Final[Mapping[str, Line]] = {
                            "The first {kept} rounds were finished before and are not computed again; going on with round {round}."),
     "rounds_discarded": Line("第 {kept} 轮之后保存的结果不再适用，由各单位重新计算。",
                              "What was kept after round {kept} no longer fits; the departments compute it again."),
+    "keys_found": Line("已由加噪求和找到 {keys} 个未登记的分组取值。", "{keys} undeclared groups were found from sums with noise."),
     "round_repeated": Line("第 {round} 轮由其余 {departments} 家单位重新计算。",
                            "Round {round} is run again among {departments} departments."),
     "department_lost": Line("{node}未能继续参与：{reason}", "{node} can no longer take part: {reason}"),
@@ -94,6 +95,10 @@ NOTES: Final[Mapping[str, Line]] = {
     "suppressed_cells": Line("部分分组因记录数不足未显示。", "Some groups are not shown, for too few rows."),
     "continuous_quantiles": Line("未登记分辨率的字段，分位数按上下界之间的等距格点求得。",
                                  "Quantiles of columns without a resolution are found on a fine grid between their bounds."),
+    "found_keys": Line(
+        "分组取值未登记，由加噪的加密求和找出：单位数不足门槛的取值不会出现，少数取值也可能因彼此重叠而遗漏。",
+        "Groups that nobody declared are found from secure sums with noise: a group with too few units is not named, and now and then "
+        "one is missed because it shares its places with others."),
     "clamped_to_bounds": Line("最值与分位数以登记的上下界为限。", "Extremes and quantiles stay within the declared bounds."),
 }
 """What the notes of an explanation, or of a query's result, say."""

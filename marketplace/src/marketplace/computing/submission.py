@@ -224,7 +224,7 @@ def prepared(app: FederatedApp, params: dict[str, Any], tables: Tables, grant: G
         schemas[resource] = [{name: _column(one.columns[name]) for name in one.columns if name in shown} for one in departments]
     sole = {(entry.resource, entry.column): frozenset(entry.values) for entry in grant.sole_values}
     try:
-        return app.prepare(params, schemas, sole)
+        return app.prepare(params, schemas, sole, grant.release == "dp")
     except ProblemError as problem:
         why = hidden.get(str(problem.args_.get("name", "")).lower())
         if why is not None and problem.code == "sql_unknown_column":

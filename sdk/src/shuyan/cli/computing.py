@@ -217,6 +217,10 @@ def _print_explanation(told: shuyan.Explanation) -> None:
         (t("轮数", "rounds"), told.rounds or t("视中间结果而定", "depends on the answers")),
         (t("分组数", "groups"), "–" if told.cells is None else told.cells),
         (t("最小群体", "cohort"), told.cohort), (t("花费", "cost"), cost)]
+    if told.open_key is not None:
+        fields.append((t("未登记分组", "undeclared groups"), t(
+            "至多 {keys} 个，约 {units:.0f} 个单位以上方可显示", "at most {keys}, each of about {units:.0f} units or more",
+            keys=told.open_key["max_keys"], units=told.open_key["threshold"])))
     if told.cost is not None and told.cost["short"]:
         fields.append((t("预算不足", "budget too small at"), ", ".join(told.cost["short"])))
     print_fields(fields)

@@ -311,7 +311,7 @@ class LocalFederation:
                 for name, resource in node.resources.items():
                     schemas.setdefault(name, []).append(resource.schema)
             sole = {(entry.resource, entry.column): frozenset(entry.values) for entry in self.grant.sole_values}
-            return prepare(params, schemas, sole)
+            return prepare(params, schemas, sole, self.grant.release == "dp")
         if self.grant.privacy is not None and "bounds" in self.apps[app].load().params_model.model_fields:
             params = {"bounds": self._bounds(params.get("resource", "")), **params}
         if "domains" in params or prepare is not None:

@@ -161,3 +161,19 @@ def test_what_noise_costs_and_blurs_is_told(town: Zone) -> None:
     assert {one["vector"] for one in told.errors} == {one["vector"] for one in told.leaves}
     assert all(one["half_width"] > one["deviation"] > 0 for one in told.errors)
     assert told.params["bounds"] == {"pm25": [0.0, 502.0]}
+
+
+def test_undeclared_groups_are_refused_exactly_and_explained_with_noise(town: Zone) -> None:
+    sql = "select remark, count(*) n from air group by remark"
+    for _ in range(2):
+        problem = refused(town, sql)
+        assert (problem.code, problem.field, problem.args_["clause"]) == ("sql_no_domain", "params.sql", "remark")
+    terms = {"unit": "station", "unit_columns": {"air": "sensor"}, "max_rows_per_unit": 4, "epsilon": 2.0, "delta": 1e-6}
+    town.grant_id = town.grant(apps=["query"], release="dp", privacy=terms)
+    told = explained(town, sql)
+    assert [one["question"] for one in told.leaves] == ["query.noisy_keys", "query.noisy_groups"]
+    assert (told.rounds, told.cells) == (2, 32)
+    assert told.open_key is not None
+    assert told.open_key["title"] == "remark"
+    assert told.open_key["threshold"] > next(one["half_width"] for one in told.errors if one["vector"] == "sketch")
+    assert "found_keys" in told.notes

@@ -67,6 +67,10 @@ def _facts(found: Any) -> list[tuple[str, str]]:
            (_("Rounds at most"), number(found.rounds) if found.rounds else _("known once it runs"))]
     if found.cells is not None:
         out.append((_("Groups at most"), number(found.cells)))
+    if found.open_key is not None:
+        out.append((_("Undeclared groups of %(key)s", key=found.open_key["title"]),
+                    _("named from about %(count)s units on, at most %(keys)d", count=number(round(found.open_key["threshold"])),
+                      keys=found.open_key["max_keys"])))
     out.append((_("Smallest group shown"), _("%(count)d records", count=found.cohort)))
     cost = found.cost
     if cost is None:

@@ -98,6 +98,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "product": _l("sums of products"),
         "products": _l("sums of products"),
         "bins": _l("counts by bin"),
+        "sketch": _l("units by bit of the group's name"),
         "present": _l("departments with rows"),
         "rows": _l("counts of rows"),
         "observed": _l("counts of values"),
@@ -111,6 +112,7 @@ LABELS: dict[str, dict[str, Any]] = {
     "param": {
         "resource": _l("Data resource"), "columns": _l("Columns"), "group_by": _l("Grouped by"), "histograms": _l("Histograms"),
         "sql": _l("Query"), "rho_nano": _l("Privacy budget (ρ)"), "edition": _l("Edition"),
+        "max_keys": _l("Undeclared groups looked for"), "key_bytes": _l("Longest group name in bytes"),
         "family": _l("Kind of model"), "objective": _l("Objective"), "task": _l("Task"), "classes": _l("Number of classes"),
         "target": _l("Target"), "features": _l("Features"), "categories": _l("Categories"), "category_splits": _l("Splits of categories"),
         "time": _l("Time"), "event": _l("Event"), "offset": _l("Offset"), "exposure": _l("Exposure"),

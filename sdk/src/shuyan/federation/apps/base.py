@@ -114,10 +114,10 @@ class FederatedApp:
         content_model: strict pydantic model of the content that ``serve`` returns; what does not fit it is no result.
         privacy: ``privacy(params, action, terms) -> {vector: sensitivity}`` for answers with noise; an app without it
             answers exactly or not at all.
-        prepare: ``prepare(params, schemas, sole) -> params``: fills in what the departments declare, for an app whose
+        prepare: ``prepare(params, schemas, sole, noisy) -> params``: fills in what the departments declare, for an app whose
             parameters need more of it than domains and bounds. ``schemas``: by resource, the schema at each department;
-            ``sole``: by (resource, column), the values that are one department's own. Parameters before that must be valid
-            and give ``relations`` their resources.
+            ``sole``: by (resource, column), the values that are one department's own; ``noisy``: whether answers carry noise.
+            Parameters before that must be valid and give ``relations`` their resources.
         in_place: its relations may be views over files; only for apps that write all their SQL themselves.
     """
 

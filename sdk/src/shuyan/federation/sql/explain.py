@@ -136,7 +136,7 @@ class Explanation:
 
 
 def explain(
-    sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms, *, rho_nano: int | None = None, max_keys: int = 32,
+    sql: str, schemas: Mapping[str, Sequence[Schema]], terms: GrantTerms, *, rho_nano: int | None = None, max_keys: int = noisy.MAX_KEYS,
     key_bytes: int | None = None,
 ) -> Explanation:
     """Explain a query; what is wrong with it is in :attr:`Explanation.refusals`, and nothing is raised.

@@ -42,6 +42,8 @@ from shuyan.trust.grants import PrivacyTerms
 NOISY_TALLY: Final = "query.noisy_tally"
 NOISY_KEYS: Final = "query.noisy_keys"
 NOISY_GROUPS: Final = "query.noisy_groups"
+MAX_KEYS: Final = 32
+"""Values of an open key that are looked for where a job does not say."""
 _TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
 _KINDS: Final = frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"})
 _SPREADS: Final = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop"})

@@ -86,7 +86,8 @@ def exactly(plan: Plan) -> None:
         ProblemError: ``sql_no_domain``.
     """
     if plan.inexact is not None:
-        raise plan.inexact
+        # A new one: plans are shared, and whoever catches it may add to it.
+        raise ProblemError(plan.inexact.code, field=plan.inexact.field, **plan.inexact.args_)
 
 
 def needs_presence(plan: Plan) -> bool:

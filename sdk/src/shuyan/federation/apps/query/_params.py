@@ -13,9 +13,10 @@ from shuyan.federation.apps.base import Need
 from shuyan.federation.privacy import accounting
 from shuyan.federation.schema import Schema
 from shuyan.federation.sql import errors
-from shuyan.federation.sql.noisy import Asked
+from shuyan.federation.sql.noisy import MAX_KEYS, Asked
 from shuyan.federation.sql.plan import Plan, cached_plan, make_plan
 from shuyan.federation.sql.scopes import tables_of
+from shuyan.federation.sql.serve import exactly
 from shuyan.federation.sql.terms import ColumnTerms, combined, differing
 from shuyan.problems import ProblemError
 
@@ -28,7 +29,7 @@ class QueryParams(BaseModel):
         schemas: by resource and column, what the departments declare together. The market fills it in with
             :func:`prepare`, and every node compares it with what it has declared itself.
         max_keys, key_bytes: with noise, how many values of a key that nobody declared are looked for, and how many bytes (UTF-8)
-            they may have; by default as their type needs, 24 for text.
+            they may have; by default 32, and as their type needs, 24 for text.
         rho_nano, edition: for answers with noise, as in :class:`~shuyan.federation.privacy.NoisyParams`.
     """
 
@@ -36,7 +37,7 @@ class QueryParams(BaseModel):
 
     sql: str = Field(min_length=1, max_length=20_000)
     schemas: dict[str, dict[str, ColumnTerms]] = {}
-    max_keys: int = Field(default=32, ge=1, le=1000)
+    max_keys: int | None = Field(default=None, ge=1, le=1000)
     key_bytes: int | None = Field(default=None, ge=1, le=200)
     rho_nano: int | None = Field(default=None, ge=1, le=accounting.MAX_NANO)
     edition: str = Field(default="", max_length=64)
@@ -67,12 +68,12 @@ class QueryParams(BaseModel):
 
     def asked(self) -> Asked:
         """The query as it is answered with noise."""
-        return Asked(self.plan(), self.max_keys, self.key_bytes)
+        return Asked(self.plan(), self.max_keys or MAX_KEYS, self.key_bytes)
 
 
 def prepare(
     params: Mapping[str, Any], schemas: Mapping[str, Sequence[Schema]],
-    sole: Mapping[tuple[str, str], frozenset[str]] | None = None,
+    sole: Mapping[tuple[str, str], frozenset[str]] | None = None, noisy: bool = True,
 ) -> dict[str, Any]:
     """A query's parameters with what the departments declare, ready to be submitted.
 
@@ -80,6 +81,7 @@ def prepare(
         schemas: by resource, the schema at each department; may hold more than the query touches.
         sole: by (resource, column), the values that are one department's own, as the grant says it; by default as the
             schemas say it.
+        noisy: answers carry noise; otherwise what can be answered with noise only is refused, where it stands.
 
     Raises:
         ProblemError: why the query cannot be asked.
@@ -92,6 +94,8 @@ def prepare(
     catalogue = combined(declared, sole)
     try:
         plan = make_plan(sql, catalogue)
+        if not noisy:
+            exactly(plan)
     except ProblemError as problem:
         raise _why_unknown(problem, declared) from None
     used = {resource: {name: catalogue[resource][name].model_dump(mode="json") for name in columns}
