@@ -1,6 +1,8 @@
 # Everything runs from the checkout: tools in .tools/, packages in .venv/, the demo's data in .demo/.
 PYTHON ?= python3
 ARGS ?=
+# Tests run beside one another, file by file, the long ones first; ARGS="-n 0" runs them in one process.
+BESIDE ?= -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types bench chaos compose-check protos docs clean
@@ -15,7 +17,7 @@ demo: install ## Start a whole market and play the main job; ARGS="--once" ends 
 	@exec $(RUN) -m demo $(ARGS)
 
 test: lint types ## Check and test everything; ARGS are handed to pytest
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(BESIDE) $(ARGS)
 
 lint: install ## ruff and the import contracts
 	$(RUN) -m ruff check .

@@ -1,8 +1,8 @@
 """A statistic over real nodes by a coordinator that does nothing else, and the same query on the plain files.
 
 ``python -m tests.bench.statistic GRANT_ID REPEATS SQL FILE…`` with the coordinator's settings in the environment; prints
-JSON with milliseconds: ``runs``, each of a run of its own from its first question to the released table, and ``local``,
-the slowest of the files by itself in each repetition, on one thread as the nodes have it.
+JSON with milliseconds: ``runs``, each of a run of its own from its first question to the released table, ``cpu``, this
+process's time in one, and ``local``, the slowest of the files by itself in each repetition, on one thread as the nodes have it.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from shuyan.federation.grid import SecureGrid
 WARM_UP = 3
 
 
-async def measure(grant_id: str, repeats: int, sql: str) -> list[float]:
-    """Milliseconds of each run."""
+async def measure(grant_id: str, repeats: int, sql: str) -> tuple[list[float], float]:
+    """Milliseconds of each run, and of this process's own time in one."""
     with reading() as session:
         record, grant = authorisation.usable_grant(session, grant_id, utc_now())
         params = submission.check(session, grant.grantee, grant_id=grant_id, app="query", params={"sql": sql}).params
@@ -54,9 +54,12 @@ async def measure(grant_id: str, repeats: int, sql: str) -> list[float]:
         app.load().run(grid)
         return (time.perf_counter() - began) * 1000
 
-    spans = [await asyncio.to_thread(run) for _ in range(WARM_UP + repeats)]
+    spans = [await asyncio.to_thread(run) for _ in range(WARM_UP)]
+    spent = time.process_time()
+    spans = [await asyncio.to_thread(run) for _ in range(repeats)]
+    spent = (time.process_time() - spent) * 1000 / repeats
     await server.stop()
-    return spans[WARM_UP:]
+    return spans, spent
 
 
 def local(sql: str, files: list[str], repeats: int) -> list[float]:
@@ -73,7 +76,8 @@ def local(sql: str, files: list[str], repeats: int) -> list[float]:
 
 async def main() -> dict[str, Any]:
     grant_id, repeats, sql, *files = sys.argv[1:]
-    return {"runs": await measure(grant_id, int(repeats), sql), "local": local(sql, files, 5)}
+    spans, spent = await measure(grant_id, int(repeats), sql)
+    return {"runs": spans, "cpu": spent, "local": local(sql, files, 5)}
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ class Town(DemoMarket):
         def register(one: District) -> None:
             self.node_command(one, "source", "add", name, files[one.slug])
             self.node_command(one, "resource", "register", name, "--source", name, *declared)
-            for app in self.node_json(one, "app", "list"):
-                if not app.get("allowed"):
-                    self.node_command(one, "app", "allow", app["name"])
+            missing = [app["name"] for app in self.node_json(one, "app", "list") if not app.get("allowed")]
+            if missing:
+                self.node_command(one, "app", "allow", *missing)
 
         self.in_parallel(register)
         developer = self.connect(DEVELOPER)

@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -166,12 +168,19 @@ def test_a_taken_port_is_said_and_nothing_is_started(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lock"]
 
 
-def test_an_interrupted_start_leaves_no_process(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose nodes' sockets have room in a Unix socket's address, which a test runner's own may not leave."""
+    with tempfile.TemporaryDirectory(prefix="shuyan-") as folder:
+        yield Path(folder)
+
+
+def test_an_interrupted_start_leaves_no_process(short_path: Path) -> None:
     port = 0
     while not port:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1] if probe.getsockname()[1] < 65_000 else 0
-    with subprocess.Popen([sys.executable, "-m", "demo", "--lang", "en", "--port", str(port), "--dir", tmp_path], cwd=ROOT,
+    with subprocess.Popen([sys.executable, "-m", "demo", "--lang", "en", "--port", str(port), "--dir", short_path], cwd=ROOT,
                           stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:

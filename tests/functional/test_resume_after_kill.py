@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 DEPARTMENTS = [department(slug, name) for slug, name in (("east", "东区医院"), ("west", "西区医院"), ("north", "北区医院"))]
 PARAMS: dict[str, Any] = {
-    "resource": "visits", "target": "sick", "features": ["age", "weight", "pulse"], "rounds": 60, "max_depth": 4, "eta": 0.1}
+    "resource": "visits", "target": "sick", "features": ["age", "weight", "pulse"], "rounds": 30, "max_depth": 4, "eta": 0.1}
 KILLED_AFTER = 12  # rounds
 
 
