@@ -12,7 +12,7 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import public
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import Out, QueryIn, Time, listing
+from marketplace.api.schemas import Listing, Out, QueryIn, Time, listing
 from marketplace.paging import decode_cursor, encode_cursor
 from marketplace.trust import service as trust
 from marketplace.trust.errors import LOG_EMPTY
@@ -65,7 +65,7 @@ class CheckpointOut(Out):
     created_at: Time
 
 
-@api.get("/audit/events", summary="Events, oldest first", responses={200: EventOut})
+@api.get("/audit/events", summary="Events, oldest first", responses={200: Listing[EventOut]})
 @public
 def events(query: EventQuery) -> dict[str, Any]:
     after = _number(query.cursor) if query.cursor else -1
@@ -87,7 +87,7 @@ def checkpoint() -> Response:
         return _text(trust.cosigned_note(session, latest))
 
 
-@api.get("/audit/checkpoints", summary="Checkpoints, newest first", responses={200: CheckpointOut})
+@api.get("/audit/checkpoints", summary="Checkpoints, newest first", responses={200: Listing[CheckpointOut]})
 @public
 def checkpoints(query: CheckpointQuery) -> dict[str, Any]:
     before = _number(query.cursor) if query.cursor else None

@@ -9,7 +9,7 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, In, Out, PageQuery, Time, listing
+from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, Time, listing
 from marketplace.authorisation import service as authorisation
 from shuyan.problems import ProblemError
 
@@ -134,7 +134,7 @@ def propose(body: ScenarioIn) -> tuple[dict[str, Any], int]:
         return ScenarioOut.of(authorisation.propose_scenario(session, actor(), **body.model_dump())), 201
 
 
-@api.get("/scenarios", summary="Scenarios, newest first", responses={200: ScenarioOut})
+@api.get("/scenarios", summary="Scenarios, newest first", responses={200: Listing[ScenarioOut]})
 @scope("read")
 def list_scenarios(query: StatusQuery) -> dict[str, Any]:
     with db.reading() as session:
@@ -158,7 +158,7 @@ def submit_demand(body: DemandIn) -> tuple[dict[str, Any], int]:
             session, actor(), body.scenario_id, body.model_dump(exclude={"scenario_id"}))), 201
 
 
-@api.get("/demands", summary="Demands, newest first", responses={200: DemandOut})
+@api.get("/demands", summary="Demands, newest first", responses={200: Listing[DemandOut]})
 @scope("read")
 def list_demands(query: StatusQuery) -> dict[str, Any]:
     with db.reading() as session:
@@ -195,7 +195,7 @@ def accept_grant(body: GrantIn) -> tuple[dict[str, Any], int]:
         return _grant(authorisation.accept_grant(session, actor(), body.demand_id, body.jws)), 201
 
 
-@api.get("/grants", summary="Grants, newest first", responses={200: GrantOut})
+@api.get("/grants", summary="Grants, newest first", responses={200: Listing[GrantOut]})
 @scope("read")
 def list_grants(query: StatusQuery) -> dict[str, Any]:
     with db.reading() as session:

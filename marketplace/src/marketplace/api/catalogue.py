@@ -9,7 +9,7 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, public
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, Out, PageQuery, PathIn, Time, listing
+from marketplace.api.schemas import IdPath, Listing, Out, PageQuery, PathIn, Time, listing
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import service as computing
 
@@ -67,7 +67,7 @@ class NamePath(PathIn):
     name: str = Field(max_length=100)
 
 
-@api.get("/resources", summary="The catalogue of data resources", responses={200: ResourceOut})
+@api.get("/resources", summary="The catalogue of data resources", responses={200: Listing[ResourceOut]})
 @public
 def list_resources(query: ResourceQuery) -> dict[str, Any]:
     with db.reading() as session:
@@ -83,7 +83,7 @@ def get_resource(path: IdPath) -> dict[str, Any]:
         return ResourceOut.of(catalogue.get_resource(session, actor(), path.id))
 
 
-@api.get("/apps", summary="Federated apps that a demand can name", responses={200: AppOut})
+@api.get("/apps", summary="Federated apps that a demand can name", responses={200: Listing[AppOut]})
 @public
 def list_apps() -> dict[str, Any]:
     with db.reading() as session:

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from marketplace import db
 from marketplace.api.auth import actor, required_key, scope
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, In, Out, PageQuery, QueryIn, Time, listing
+from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, QueryIn, Time, listing
 from marketplace.commerce import service as commerce
 from marketplace.metering import service as metering
 from marketplace.settlement import service as settlement
@@ -112,7 +112,7 @@ def place_order(body: OrderIn) -> tuple[dict[str, Any], int]:
         return _order(session, row), 201
 
 
-@api.get("/orders", summary="The organisation's orders", responses={200: OrderOut})
+@api.get("/orders", summary="The organisation's orders", responses={200: Listing[OrderOut]})
 @scope("read")
 def list_orders(query: OrderQuery) -> dict[str, Any]:
     with db.reading() as session:
@@ -155,7 +155,7 @@ def invoice_preview(path: IdPath) -> dict[str, Any]:
         return InvoicePreviewOut.of(settlement.invoice_preview(session, actor(), path.id))
 
 
-@api.get("/entitlements", summary="What the organisation may call", responses={200: EntitlementOut})
+@api.get("/entitlements", summary="What the organisation may call", responses={200: Listing[EntitlementOut]})
 @scope("read")
 def entitlements(query: EntitlementQuery) -> dict[str, Any]:
     with db.reading() as session:

@@ -12,7 +12,7 @@ from marketplace import db
 from marketplace.api.auth import actor, required_key, scope
 from marketplace.api.base import blueprint
 from marketplace.api.problems import language
-from marketplace.api.schemas import IdPath, In, Out, PageQuery, QueryIn, Time, listing
+from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, QueryIn, Time, listing
 from marketplace.computing import service as computing
 
 api = blueprint("computing")
@@ -216,7 +216,7 @@ def explain_query(body: QueryExplainIn) -> dict[str, Any]:
     return _explained(body.grant_id, "query", {"sql": body.sql})
 
 
-@api.get("/jobs", summary="Jobs, newest first", responses={200: JobOut})
+@api.get("/jobs", summary="Jobs, newest first", responses={200: Listing[JobOut]})
 @scope("read")
 def list_jobs(query: JobQuery) -> dict[str, Any]:
     with db.reading() as session:
@@ -232,7 +232,7 @@ def get_job(path: IdPath) -> dict[str, Any]:
         return _job(computing.get_job(session, actor(), path.id))
 
 
-@api.get("/jobs/<id>/log", summary="The job's log in the caller's language", responses={200: LogLineOut})
+@api.get("/jobs/<id>/log", summary="The job's log in the caller's language", responses={200: Listing[LogLineOut]})
 @scope("read")
 def job_log(path: IdPath, query: LogQuery) -> dict[str, Any]:
     with db.reading() as session:
@@ -282,21 +282,21 @@ def model_card_text(path: IdPath) -> Response:
 
 
 @api.get("/budgets", summary="Privacy budgets as the departments' nodes tell them; for overseers and departments",
-         responses={200: BudgetOut})
+         responses={200: Listing[BudgetOut]})
 @scope("read")
 def list_budgets(query: BudgetQuery) -> dict[str, Any]:
     with db.reading() as session:
         return listing([BudgetOut.of(row) for row in computing.list_budgets(session, actor(), node_id=query.node_id)])
 
 
-@api.get("/grants/<id>/budgets", summary="Every budget that jobs under a grant are charged to", responses={200: BudgetOut})
+@api.get("/grants/<id>/budgets", summary="Every budget that jobs under a grant are charged to", responses={200: Listing[BudgetOut]})
 @scope("read")
 def grant_budgets(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
         return listing([BudgetOut.of(row) for row in computing.grant_budgets(session, actor(), path.id)])
 
 
-@api.get("/egress-reviews", summary="What waits to leave the domain, and what was decided", responses={200: ReviewOut})
+@api.get("/egress-reviews", summary="What waits to leave the domain, and what was decided", responses={200: Listing[ReviewOut]})
 @scope("read")
 def list_reviews(query: JobQuery) -> dict[str, Any]:
     with db.reading() as session:

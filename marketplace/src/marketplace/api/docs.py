@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from flask import Response, make_response, send_from_directory
 from flask_openapi3.openapi import OpenAPI
@@ -23,13 +24,32 @@ _PAGE = """<!doctype html>
 _START = 'SwaggerUIBundle({url: "/openapi/openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
 
 
+def description(document: dict[str, Any]) -> dict[str, Any]:
+    """The framework's document, put right: errors are problem documents in one place, and what has no model says so."""
+    problem = {"description": "Problem details (RFC 9457).",
+               "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}}
+    paths: dict[str, Any] = {}
+    for path, item in document.get("paths", {}).items():
+        paths[path] = {}
+        for method, operation in item.items():
+            answers = {code: answer for code, answer in operation.get("responses", {}).items() if code not in ("422", "4XX")}
+            if not any(code.startswith("2") for code in answers):
+                answers["200"] = {"description": "OK"}
+            told = _OAUTH if path.endswith("/oauth/token") or path.startswith("/oauth/") else problem
+            paths[path][method] = {**operation, "responses": {**answers, "4XX": told, "503": problem}}
+    return {**document, "paths": paths}
+
+
+_OAUTH = {"description": "An error of RFC 6749, section 5.2.", "content": {"application/json": {"schema": {"type": "object"}},
+          "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemOut"}}}}
+
+
 def register(app: OpenAPI) -> None:
     """Add ``/openapi``, ``/openapi/openapi.json`` and the page's assets."""
 
     @app.route("/openapi/openapi.json", endpoint="openapi_json")
-    def description() -> dict[str, object]:
-        found: dict[str, object] = app.api_doc
-        return found
+    def document() -> dict[str, Any]:
+        return description(app.api_doc)
 
     @app.route("/openapi", endpoint="openapi_page")
     def page() -> Response:

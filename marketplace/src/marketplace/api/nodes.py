@@ -9,7 +9,7 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, scope
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, In, Out, QueryIn, Time, listing
+from marketplace.api.schemas import IdPath, In, Listing, Out, QueryIn, Time, listing
 from marketplace.computing import service as computing
 from marketplace.settings import settings
 
@@ -50,7 +50,7 @@ class InvitationOut(Out):
     expires_at: Time
 
 
-@api.get("/nodes", summary="Nodes this organisation may see", responses={200: NodeOut})
+@api.get("/nodes", summary="Nodes this organisation may see", responses={200: Listing[NodeOut]})
 @scope("read")
 def list_nodes(query: NodeQuery) -> dict[str, Any]:
     with db.reading() as session:

@@ -9,7 +9,7 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, In, Out, PageQuery, Time, listing
+from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, Time, listing
 from marketplace.paging import decode_cursor, make_page
 from marketplace.parties import service as parties
 
@@ -62,7 +62,7 @@ def me() -> dict[str, Any]:
                     scopes=sorted(who.scopes or ()))
 
 
-@api.get("/organisations", summary="Organisations taking part", responses={200: OrganisationOut})
+@api.get("/organisations", summary="Organisations taking part", responses={200: Listing[OrganisationOut]})
 @public
 def organisations(query: OrganisationQuery) -> dict[str, Any]:
     after = decode_cursor(query.cursor, 1, str)[0] if query.cursor else None
@@ -72,7 +72,7 @@ def organisations(query: OrganisationQuery) -> dict[str, Any]:
     return listing([OrganisationOut.of(row) for row in page.items], page.next)
 
 
-@api.get("/clients", summary="The organisation's programs", responses={200: ClientOut})
+@api.get("/clients", summary="The organisation's programs", responses={200: Listing[ClientOut]})
 @scope("read")
 def clients() -> dict[str, Any]:
     with db.reading() as session:

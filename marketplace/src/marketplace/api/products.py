@@ -9,7 +9,7 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, In, Out, PageQuery, PathIn, Time, listing
+from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, PathIn, Time, listing
 from marketplace.pricing import service as pricing
 from marketplace.products import service as products
 
@@ -102,7 +102,7 @@ def _item(item: products.StorefrontItem) -> dict[str, Any]:
     }
 
 
-@api.get("/products", summary="The storefront, or the organisation's own products", responses={200: ProductOut})
+@api.get("/products", summary="The storefront, or the organisation's own products", responses={200: Listing[ProductOut]})
 @public
 def list_products(query: ProductQuery) -> dict[str, Any]:
     with db.reading() as session:

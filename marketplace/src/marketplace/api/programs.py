@@ -13,7 +13,7 @@ from marketplace import db
 from marketplace.api.auth import actor, scope
 from marketplace.api.base import blueprint
 from marketplace.api.problems import language
-from marketplace.api.schemas import Empty, IdPath, In, Out, PageQuery, Time, listing
+from marketplace.api.schemas import Empty, IdPath, In, Listing, Out, PageQuery, Time, listing
 from marketplace.programs import service as programs
 from shuyan.problems import ProblemError
 
@@ -94,7 +94,7 @@ def submit(body: PackageIn) -> tuple[dict[str, Any], int]:
         return _shown(programs.submit(session, actor(), data, note=body.note, checked=checked)), 201
 
 
-@api.get("/app-submissions", summary="Submissions that the caller may see, newest first", responses={200: SubmissionOut})
+@api.get("/app-submissions", summary="Submissions that the caller may see, newest first", responses={200: Listing[SubmissionOut]})
 @scope("read")
 def list_submissions(query: SubmissionQuery) -> dict[str, Any]:
     with db.reading() as session:

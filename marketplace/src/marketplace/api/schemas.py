@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
 
 
 class In(BaseModel):
@@ -72,6 +74,13 @@ ProblemOut.model_rebuild()
 Time = dt.datetime
 
 
+class Listing(BaseModel, Generic[T]):
+    """The one shape of a list: its items, and the cursor of the next page, null on the last."""
+
+    items: list[T]
+    next: str | None = Field(None, description="Cursor of the next page; null on the last.")
+
+
 def listing(items: list[dict[str, Any]], next_: str | None = None) -> dict[str, Any]:
-    """The one shape of a list."""
+    """A :class:`Listing` of what :meth:`Out.of` made."""
     return {"items": items, "next": next_}
