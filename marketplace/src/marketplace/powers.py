@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from marketplace.authorisation import rules as authorisation
+from marketplace.catalogue import rules as catalogue
 from marketplace.commerce import rules as commerce
 from marketplace.computing import rules as computing
 from marketplace.lifecycle import Lifecycle, Power
@@ -18,6 +19,7 @@ from marketplace.programs import rules as programs
 
 _DOMAINS: Final = (
     authorisation,
+    catalogue,
     commerce,
     computing,
     notices,

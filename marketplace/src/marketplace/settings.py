@@ -42,6 +42,12 @@ class Settings(BaseSettings):
     share_operator: int = Field(20, description="Per cent of revenue to the operator.")
     share_source_departments: int = Field(30, description="Per cent of revenue to the source departments, by rows contributed.")
     share_developer: int = Field(40, description="Per cent of revenue to the developer.")
+    quality_completeness: int = Field(90, ge=0, le=100, description="Completeness, in per cent, below which a department is asked to look.")
+    quality_validity: int = Field(95, ge=0, le=100, description="Validity, in per cent, below which a department is asked to look.")
+    quality_uniqueness: int = Field(90, ge=0, le=100, description="Uniqueness, in per cent, below which a department is asked to look.")
+    quality_timeliness: int = Field(50, ge=0, le=100, description="Timeliness, in per cent, below which a department is asked to look.")
+    objection_answer_days: int = Field(5, ge=0, le=250, description="Working days to answer an objection to quality.")
+    objection_fix_days: int = Field(10, ge=0, le=250, description="Working days to fix what an objection to quality showed.")
     log_json: bool = Field(False, description="Log as JSON lines instead of text.")
 
     @cached_property

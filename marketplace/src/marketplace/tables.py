@@ -4,6 +4,7 @@ from sqlmodel import SQLModel
 
 import marketplace.attachments.models
 import marketplace.authorisation.models
+import marketplace.catalogue.index
 import marketplace.catalogue.models
 import marketplace.commerce.models
 import marketplace.computing.models

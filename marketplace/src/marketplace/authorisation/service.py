@@ -359,6 +359,14 @@ def accept_revocations(session: Session, actor: Actor, jws: str) -> RevocationLi
     return record
 
 
+@catalogue.grants_in_force
+def _granted_now(session: Session) -> dict[str, dict[str, list[str]]]:
+    """What the grants in force name, for the negative list."""
+    rows = session.exec(select(GrantRecord).where(GrantRecord.status == "active", col(GrantRecord.expires_at) > utc_now(),
+                                                  GrantRecord.claims_version == CLAIMS_VERSION))
+    return {row.id: {item.resource_id: list(item.columns) for item in read_grant(row).resources} for row in rows}
+
+
 def _check_newer(new: RevocationList, latest: RevocationListRecord) -> None:
     held = verify_revocations(latest.jws, _authority_key())
     if new.number <= held.number:

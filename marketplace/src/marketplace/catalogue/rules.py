@@ -1,18 +1,20 @@
-"""Pure decisions of the catalogue: what a registered resource looks like."""
+"""Pure decisions of the catalogue: its vocabularies, lives and powers, the negative list, registration codes."""
 
 from __future__ import annotations
 
-import hashlib
-import math
+import datetime as dt
+import fnmatch
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
-import rfc8785
+from stdnum.iso7064 import mod_37_36
 
-from marketplace.catalogue.errors import RESOURCE_INVALID
-from marketplace.catalogue.models import DataResource
-from shuyan.problems import ProblemError
+from marketplace.clock import CITY
+from marketplace.events import Tag
+from marketplace.lifecycle import Lifecycle, power, transition
 
 SECTORS: Final = frozenset({
     "manufacturing", "agriculture", "commerce", "transport", "finance", "science", "culture_tourism", "health",
@@ -25,97 +27,165 @@ NUMERIC: Final = frozenset({"integer", "number", "boolean"})
 CLASSIFICATIONS: Final = frozenset({"direct_identifier", "quasi_identifier", "sensitive", "free", ""})
 """How a department classifies a column; "" where it has not."""
 
-FIELDS: Final = ("name", "title", "title_en", "description", "sector", "grade", "row_count", "columns", "approval",
-                 "profile")
+FREQUENCIES: Final = ("realtime", "daily", "weekly", "monthly", "quarterly", "yearly", "irregular")
+"""How often a resource is brought up to date."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_MAX_COLUMNS, _MAX_DOMAIN, _MAX_TEXT = 2000, 10_000, 4000
+MEASURES: Final = ("completeness", "validity", "uniqueness", "timeliness")
+
+# --- lives and powers ---
+
+NEGATIVE_ENTRY: Final = Lifecycle("negative_entry", "active", (
+    transition("revise", "active", "active", "data_authority", Tag.NEGATIVE_REVISED, scope="grants", roles="reviewer"),
+    transition("withdraw", "active", "withdrawn", "data_authority", Tag.NEGATIVE_WITHDRAWN, scope="grants", roles="reviewer"),
+), final=frozenset({"withdrawn"}))
+
+ENTER: Final = power("negative_entry.enter", "data_authority", scope="grants", roles="reviewer")
+
+ELEMENT: Final = Lifecycle("element", "clear", (
+    transition("contest", ("clear", "settled"), "conflict", "system", Tag.ELEMENT_CONTESTED),
+    transition("clear", ("conflict", "settled"), "clear", "system", Tag.ELEMENT_CLEARED),
+    transition("settle", "conflict", "settled", "data_authority", Tag.ELEMENT_SETTLED, scope="grants", roles="reviewer"),
+    transition("settle", "settled", "settled", "data_authority", Tag.ELEMENT_SETTLED, scope="grants", roles="reviewer"),
+))
+
+IMPROVE: Final = power("resource.improve", "source_department", own=True, scope="egress")
+"""To be asked to look into data whose quality is below what the market asks for; the work itself is done at the node."""
+
+_OBJECTORS: Final = ("developer", "consumer", "operator", "industry_department")
+RAISE: Final = power("quality_objection.raise", _OBJECTORS, scope="jobs", roles=("handler", "reviewer"))
+
+QUALITY_OBJECTION: Final = Lifecycle("quality_objection", "open", (
+    # the department that is responsible
+    transition("accept", ("open", "escalated"), "accepted", "source_department", Tag.QUALITY_OBJECTION_ANSWERED, own=True,
+               scope="egress"),
+    transition("decline", "open", "declined", "source_department", Tag.QUALITY_OBJECTION_ANSWERED, own=True, scope="egress"),
+    transition("fix", ("accepted", "escalated", "ordered"), "fixed", "source_department", Tag.QUALITY_OBJECTION_FIXED, own=True,
+               scope="egress"),
+    # who objected
+    transition("confirm", ("fixed", "declined"), "closed", _OBJECTORS, Tag.QUALITY_OBJECTION_CLOSED, own=True, scope="jobs"),
+    transition("reopen", "fixed", "open", _OBJECTORS, Tag.QUALITY_OBJECTION_REOPENED, own=True, scope="jobs"),
+    transition("dispute", "declined", "escalated", _OBJECTORS, Tag.QUALITY_OBJECTION_ESCALATED, own=True, scope="jobs"),
+    transition("withdraw", ("open", "accepted", "declined", "escalated"), "withdrawn", _OBJECTORS, Tag.QUALITY_OBJECTION_CLOSED,
+               own=True, scope="jobs"),
+    # time, and whom it goes to then
+    transition("escalate", ("open", "accepted", "ordered"), "escalated", "system", Tag.QUALITY_OBJECTION_ESCALATED),
+    transition("order", "escalated", "ordered", "data_authority", Tag.QUALITY_OBJECTION_DECIDED, scope="grants", roles="reviewer"),
+    transition("dismiss", "escalated", "closed", "data_authority", Tag.QUALITY_OBJECTION_DECIDED, scope="grants", roles="reviewer"),
+), final=frozenset({"closed", "withdrawn"}))
+
+OBJECTORS_ACTS: Final = frozenset({"confirm", "reopen", "dispute", "withdraw"})
+"""What is for who objected to do; ``own`` of the rest is the responsible department."""
 
 
-def clean_resource(resource: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's description of a resource, checked and in the catalogue's form.
+# --- registration codes ---
 
-    A node is another organisation's machine, so nothing it says is taken unchecked.
+RESOURCE_KIND: Final = "R"
 
-    Raises:
-        ProblemError: ``resource_invalid``, naming the field.
+
+def registration_code(city: str, year: int, serial: int) -> str:
+    """A resource's code such as ``SZ-2026-R-000001-C``: city, year, kind, serial, check character (ISO 7064 MOD 37,36).
+
+    >>> is_registration_code(registration_code("SZ", 2026, 17))
+    True
     """
-    def need(ok: bool, field: str) -> None:
-        if not ok:
-            raise ProblemError(RESOURCE_INVALID, field=field)
-
-    name = str(resource.get("name", ""))
-    need(_NAME.fullmatch(name) is not None, "name")
-    texts = {key: str(resource.get(key, "")) for key in ("title", "title_en", "description")}
-    for key, text in texts.items():
-        need(len(text) <= _MAX_TEXT and _storable(text), f"{name}.{key}")
-    need(str(resource.get("sector")) in SECTORS, f"{name}.sector")
-    grade, rows = resource.get("grade"), resource.get("row_count")
-    need(type(grade) is int and 1 <= grade <= 4, f"{name}.grade")
-    need(type(rows) is int and 0 <= rows < 1 << 62, f"{name}.row_count")
-    need(str(resource.get("approval")) in ("automatic", "manual"), f"{name}.approval")
-    columns = [_clean_column(name, column, need) for column in resource.get("columns", ())]
-    need(1 <= len(columns) <= _MAX_COLUMNS, f"{name}.columns")
-    need(len({column["name"] for column in columns}) == len(columns), f"{name}.columns")
-    return {"name": name, **texts, "title": texts["title"] or name, "sector": resource["sector"], "grade": grade,
-            "row_count": rows, "columns": columns, "approval": resource["approval"],
-            "profile": _clean_profile(name, resource.get("profile"), {column["name"] for column in columns}, need)}
+    return f"{city}-{year}-{RESOURCE_KIND}-{serial:06d}-{mod_37_36.calc_check_digit(f'{city}{year}{RESOURCE_KIND}{serial:06d}')}"
 
 
-def _clean_profile(resource: str, profile: Mapping[str, Any] | None, columns: set[str], need: Any) -> dict[str, Any] | None:
-    """What was measured at the node, in whole percents."""
-    if profile is None:
-        return None
-    field = f"{resource}.profile"
-
-    def percent(item: Mapping[str, Any], name: str) -> int:
-        value = item.get(name)
-        need(type(value) is int and 0 <= value <= 100, field)
-        return int(value or 0)
-
-    measured, month, dated = profile.get("measured_at_ms"), str(profile.get("latest_month", "")), str(profile.get("date_column", ""))
-    need(type(measured) is int and 0 <= measured < 1 << 53, field)
-    need(month == "" or re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is not None, field)
-    need(dated == "" or dated in columns, field)
-    listed = list(profile.get("columns", ()))
-    need(len(listed) <= _MAX_COLUMNS and all(str(item.get("name")) in columns for item in listed), field)
-    return {"measured_at_ms": measured, "date_column": dated, "latest_month": month,
-            **{name: percent(profile, name) for name in ("completeness", "validity", "uniqueness")},
-            "columns": [{"name": str(item["name"]), **{name: percent(item, name) for name in ("completeness", "validity")}}
-                        for item in listed]}
+def is_registration_code(code: str) -> bool:
+    """Whether a resource's registration code has its form and the right check character."""
+    return re.fullmatch(r"[A-Z]{2,4}-\d{4}-R-\d{6,9}-[0-9A-Z]", code) is not None and bool(mod_37_36.is_valid(code.replace("-", "")))
 
 
-def _clean_column(resource: str, column: Mapping[str, Any], need: Any) -> dict[str, Any]:
-    name = str(column.get("name", ""))
-    field = f"{resource}.{name}"
-    need(1 <= len(name) <= 128 and name.isprintable(), f"{resource}.columns")
-    need(str(column.get("type")) in TYPES, field)
-    domain = [str(value) for value in column.get("domain", ())]
-    need(len(domain) <= _MAX_DOMAIN and len(set(domain)) == len(domain), field)
-    need(all(map(_storable, [*domain, str(column.get("title", "")), str(column.get("unit", ""))])), field)
-    out: dict[str, Any] = {
-        "name": name, "type": column["type"], "title": str(column.get("title", ""))[:_MAX_TEXT],
-        "identifier": bool(column.get("identifier", False)), "domain": domain, "unit": str(column.get("unit", ""))[:64],
-        "lower": column.get("lower"), "upper": column.get("upper"), "resolution": column.get("resolution"),
-        "classification": str(column.get("classification") or "")}
-    need(out["classification"] in CLASSIFICATIONS, field)
-    need(out["resolution"] is None or (isinstance(out["resolution"], int | float) and out["resolution"] > 0), field)
-    for bound in ("lower", "upper", "resolution"):
-        value = out[bound]
-        need(value is None or (isinstance(value, int | float) and math.isfinite(value)), field)
-    need(out["lower"] is None or out["upper"] is None or out["lower"] <= out["upper"], field)
-    return out
+def serial_of(code: str | None) -> int:
+    """The serial in a registration code, 0 for none."""
+    return int(code.split("-")[3]) if code else 0
 
 
-def _storable(text: str) -> bool:
-    return "\x00" not in text  # PostgreSQL has no such text
+def year_of(now: dt.datetime) -> int:
+    """The year of registration in the city's own time."""
+    return now.astimezone(CITY).year
 
 
-def description(row: DataResource) -> dict[str, Any]:
-    """What a row says about its resource, comparable with :func:`clean_resource`'s result."""
-    return {key: getattr(row, key) for key in FIELDS}
+# --- the negative list ---
+
+FIELDS_OF_COLUMNS: Final = ("name", "title", "element", "classification")
+FIELDS_OF_RESOURCES: Final = ("resource_name", "resource_title")
+PATTERN_FIELDS: Final = (*FIELDS_OF_COLUMNS, *FIELDS_OF_RESOURCES)
 
 
-def digest(item: Mapping[str, Any]) -> str:
-    """``sha256:<hex>`` over the canonical JSON of a description: the log holds this, never the description."""
-    return "sha256:" + hashlib.sha256(rfc8785.dumps(dict(item))).hexdigest()
+@dataclass(frozen=True)
+class Hit:
+    """Something asked for that the negative list bars; ``column`` is ``None`` where the whole resource is barred."""
+
+    resource_id: str
+    column: str | None
+    entry_id: str
+    reason: str
+
+
+class Barred(Protocol):
+    """What matching needs of an entry."""
+
+    id: str
+    kind: str
+    resource_id: str | None
+    column: str
+    field: str
+    pattern: str
+    reason: str
+
+
+class Described(Protocol):
+    """What matching needs of a resource."""
+
+    id: str
+    name: str
+    title: str
+    title_en: str
+    columns: list[dict[str, Any]]
+
+
+def plain(text: str) -> str:
+    """Text in the form that is compared: compatibility forms folded, lower case."""
+    return unicodedata.normalize("NFKC", text).casefold().strip()
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether the whole of ``text`` fits ``pattern``, in which ``*`` stands for anything; case and width make no difference."""
+    escaped = plain(pattern).replace("[", "[[]").replace("?", "[?]")
+    return fnmatch.fnmatchcase(plain(text), escaped)
+
+
+def hits(entries: Iterable[Barred], resource: Described, columns: Sequence[str]) -> list[Hit]:
+    """What the entries bar of these columns of a resource, in the order of the entries."""
+    wanted = dict.fromkeys(columns)
+    known: Mapping[str, dict[str, Any]] = {column["name"]: column for column in resource.columns}
+    found = []
+    for entry in entries:
+        if entry.kind == "pattern" and entry.field in FIELDS_OF_COLUMNS:
+            found += [Hit(resource.id, name, entry.id, entry.reason) for name in wanted
+                      if fits(entry.pattern, str(known.get(name, {"name": name}).get(entry.field) or ""))]
+        elif entry.kind == "pattern":
+            texts = [resource.name] if entry.field == "resource_name" else [resource.title, resource.title_en]
+            if any(text and fits(entry.pattern, text) for text in texts):
+                found.append(Hit(resource.id, None, entry.id, entry.reason))
+        elif entry.resource_id == resource.id and entry.kind == "resource":
+            found.append(Hit(resource.id, None, entry.id, entry.reason))
+        elif entry.resource_id == resource.id and entry.column in wanted:
+            found.append(Hit(resource.id, entry.column, entry.id, entry.reason))
+    return found
+
+
+# --- quality ---
+
+
+def overall(profile: Mapping[str, Any] | None) -> int:
+    """One figure to filter and sort by: the least of what was measured, -1 if nothing was."""
+    if not profile:
+        return -1
+    return min(int(profile[name]) for name in MEASURES if profile.get(name) is not None)
+
+
+def below(report: Mapping[str, Any], least: Mapping[str, int]) -> list[str]:
+    """The measures under what the market asks for."""
+    return [name for name in MEASURES if report.get(name) is not None and report[name] < least[name]]

@@ -37,6 +37,11 @@ def compare_type(_context: Any, _inspected: Any, _metadata: Any, inspected: Any,
     return None
 
 
+def include_name(name: str | None, kind: str, _parents: Any) -> bool:
+    """Leave out the full-text index, which is no table of the metadata: see :mod:`marketplace.catalogue.index`."""
+    return kind != "table" or not (name or "").startswith("resource_words")
+
+
 def run() -> None:
     url = context.config.attributes["url"]
     engine = db.make_engine(url, writer=True)
@@ -45,7 +50,7 @@ def run() -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             context.configure(connection=connection, target_metadata=metadata, render_item=render_item,
-                              compare_type=compare_type, transactional_ddl=True, render_as_batch=True)
+                              compare_type=compare_type, include_name=include_name, transactional_ddl=True, render_as_batch=True)
             with context.begin_transaction():
                 context.run_migrations()
     finally:

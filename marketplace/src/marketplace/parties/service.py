@@ -204,6 +204,12 @@ def organisations_by_id(session: Session, ids: Iterable[str]) -> dict[str, Organ
     return {row.id: row for row in session.exec(select(Organisation).where(col(Organisation.id).in_(wanted)))}
 
 
+def organisations_of_kind(session: Session, kind: str) -> list[str]:
+    """The ids of all active organisations of a kind."""
+    return list(session.exec(select(Organisation.id).where(Organisation.kind == kind, Organisation.status == "active")
+                             .order_by(col(Organisation.id))))
+
+
 def list_organisations(session: Session, *, kind: str | None = None, after: str | None = None,
                        limit: int = 50) -> list[Organisation]:
     """Organisations by id, of one ``kind`` if given, after the id ``after``."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from marketplace.web.words import (
     apps,
+    catalogue,
     market,
     notices,
     work,
@@ -14,6 +15,7 @@ from marketplace.web.words import (
 
 _WORDS: tuple[ModuleType, ...] = (
     apps,
+    catalogue,
     market,
     notices,
     work,

@@ -13,7 +13,7 @@ from tests.factories.federation import AIR, Zone, air, zone
 
 from marketplace import db
 from marketplace.actor import PUBLIC
-from marketplace.catalogue import rules
+from marketplace.catalogue import cleaning as rules
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import service as computing
 from marketplace.trust import service as trust

@@ -1,0 +1,137 @@
+"""The index behind the search: ``resource_words`` holds what a resource is found by, as FTS5 on SQLite and a ``tsvector`` with a
+GIN index on PostgreSQL. Everything that differs between the two is in this file.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from sqlalchemy import DDL, ColumnElement, Table, column, event, table, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlmodel import Session, col, select
+
+from marketplace.catalogue import rules, tokens
+from marketplace.catalogue.models import DataResource, ResourceCount, ResourceIndex
+
+if TYPE_CHECKING:
+    from marketplace.parties.models import Organisation
+
+WORDS: Final = "resource_words"
+
+# No positions and no sizes are kept: a word is there or it is not.
+SQLITE: Final = (f"CREATE VIRTUAL TABLE {WORDS} USING fts5(words, detail=none, columnsize=0)",)
+POSTGRESQL: Final = (
+    f"CREATE TABLE {WORDS} (number BIGINT PRIMARY KEY REFERENCES resource_index(number) ON DELETE CASCADE, words TSVECTOR NOT NULL)",
+    f"CREATE INDEX ix_{WORDS} ON {WORDS} USING gin (words)")
+
+words = table(WORDS, column("number"), column("rowid"))
+"""To select from; which of the columns there is depends on the database: see :func:`number`."""
+
+_table = cast(Table, ResourceIndex.__table__)  # type: ignore[attr-defined]
+for _statement in SQLITE:
+    event.listen(_table, "after_create", DDL(_statement).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+for _statement in POSTGRESQL:
+    event.listen(_table, "after_create", DDL(_statement).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
+event.listen(_table, "before_drop", DDL(f"DROP TABLE IF EXISTS {WORDS}"))  # type: ignore[no-untyped-call]
+
+
+_COPIED: Final = ("title", "row_count", "sector", "grade", "organisation_id", "frequency", "standard")
+_DESCRIBED: Final = (*_COPIED, "title_en", "name", "description", "tags", "columns")
+
+FACETS: Final = ("sector", "grade", "organisation_id", "frequency", "standard", "tag", "quality")
+
+
+def facet_values(entry: Any) -> Iterator[tuple[str, str]]:
+    """(facet, value) pairs that an entry counts for; nothing where a field is not declared."""
+    for name in ("sector", "grade", "organisation_id", "frequency", "standard"):
+        value = getattr(entry, name)
+        if value != "":
+            yield name, str(value)
+    for tag in entry.tags.splitlines():
+        yield "tag", tag
+    for band in tokens.BANDS:
+        if entry.quality >= band:
+            yield "quality", str(band)
+
+
+class Indexing:
+    """The index brought up to date within one transaction that has appended to the audit log, which lines such up.
+
+    :meth:`finish` writes the counts down.
+    """
+
+    def __init__(self, session: Session, department: Organisation, least: Mapping[str, int]) -> None:
+        self._session, self._department, self._least = session, department, least
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def put(self, row: DataResource, updated: int) -> None:
+        """Make a resource found as it is now; a withdrawn one not at all. ``updated`` is the index of its last change."""
+        session = self._session
+        entry = session.exec(select(ResourceIndex).where(ResourceIndex.resource_id == row.id)).first()
+        if entry is not None:
+            self._counts.subtract(facet_values(entry))
+            _forget(session, entry)
+        if row.status != "active":
+            if entry is not None:
+                session.delete(entry)
+                session.flush()
+            return
+        values = {name: getattr(row, name) for name in _COPIED} | {
+            "quality": rules.overall(row.profile), "updated": updated, "tags": "\n".join(row.tags),
+            "poor": bool(rules.below(row.profile or {}, self._least))}
+        entry = entry or ResourceIndex(resource_id=row.id, **values)
+        for name, value in values.items():
+            setattr(entry, name, value)
+        session.add(entry)
+        session.flush()
+        self._counts.update(facet_values(entry))
+        _remember(session, cast(int, entry.number), tokens.of_resource(
+            {**{name: getattr(row, name) for name in _DESCRIBED}, "quality": entry.quality},
+            (self._department.name_zh, self._department.name_en)))
+
+    def finish(self) -> None:
+        changed = [{"facet": facet, "value": value, "count": count} for (facet, value), count in sorted(self._counts.items()) if count]
+        if changed:
+            dialect: Any = postgresql if _postgresql(self._session) else sqlite
+            statement = dialect.insert(ResourceCount)
+            self._session.execute(statement.on_conflict_do_update(
+                index_elements=["facet", "value"], set_={"count": col(ResourceCount.count) + statement.excluded.count}), changed)
+        self._counts.clear()
+
+
+def _remember(session: Session, number: int, found_by: Sequence[str]) -> None:
+    if _postgresql(session):
+        session.execute(text(f"INSERT INTO {WORDS} VALUES (:number, array_to_tsvector(:words))"),  # noqa: S608
+                        {"number": number, "words": list(found_by)})
+    else:
+        session.execute(text(f"INSERT INTO {WORDS} (rowid, words) VALUES (:number, :words)"),  # noqa: S608
+                        {"number": number, "words": " ".join(found_by)})
+
+
+def _forget(session: Session, entry: ResourceIndex) -> None:
+    key = "number" if _postgresql(session) else "rowid"
+    session.execute(text(f"DELETE FROM {WORDS} WHERE {key} = :number"), {"number": entry.number})  # noqa: S608
+
+
+def number(session: Session) -> ColumnElement[Any]:
+    """The number a row of ``resource_words`` stands under: what to join, order and page by."""
+    return words.c.number if _postgresql(session) else words.c.rowid
+
+
+def matching(session: Session, all_of: Sequence[str], none_of: Sequence[Sequence[str]] = ()) -> ColumnElement[bool]:
+    """Rows of ``resource_words`` that hold every word of ``all_of`` (at least one), and of each of ``none_of`` not every word."""
+    wanted = [tokens.hashed(word) for word in all_of]
+    barred = [[tokens.hashed(word) for word in group] for group in none_of]
+    if _postgresql(session):
+        parts = [*(f"'{word}'" for word in wanted), *("!(" + " & ".join(f"'{word}'" for word in group) + ")" for group in barred)]
+        return text(f"{WORDS}.words @@ CAST(:asked AS tsquery)").bindparams(asked=" & ".join(parts))  # type: ignore[return-value]
+    asked = " AND ".join(f'"{word}"' for word in wanted)
+    for group in barred:
+        asked = f"({asked}) NOT (" + " AND ".join(f'"{word}"' for word in group) + ")"
+    return text(f"{WORDS} MATCH :asked").bindparams(asked=asked)  # type: ignore[return-value]
+
+
+def _postgresql(session: Session) -> bool:
+    return session.get_bind().dialect.name == "postgresql"

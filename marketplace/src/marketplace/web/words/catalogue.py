@@ -1,0 +1,125 @@
+"""What the codes of the catalogue are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_babel import lazy_gettext as _l
+
+LABELS: dict[str, dict[str, Any]] = {
+    "state": {
+        "clear": _l("Undisputed"),
+        "conflict": _l("Contested"),
+        "settled": _l("Settled"),
+        "open": _l("Open"),
+        "declined": _l("Declined"),
+        "fixed": _l("Fixed, to be checked"),
+        "escalated": _l("Passed up to the authority"),
+        "ordered": _l("Correction ordered"),
+        "closed": _l("Closed"),
+    },
+    "action": {
+        "revise": _l("Revise"),
+        "settle": _l("Decide"),
+        "accept": _l("Accept"),
+        "decline": _l("Decline"),
+        "fix": _l("Report as fixed"),
+        "confirm": _l("Confirm"),
+        "reopen": _l("Not fixed"),
+        "dispute": _l("Disagree"),
+        "order": _l("Order a correction"),
+        "dismiss": _l("Dismiss"),
+        "raise": _l("Object to quality"),
+        "escalate": _l("Pass up when overdue"),
+    },
+    "event": {
+        "catalogue:element:contested": _l("Authoritative source contested"),
+        "catalogue:element:cleared": _l("Authoritative source no longer contested"),
+        "catalogue:element:settled": _l("Authoritative source decided"),
+        "catalogue:negative:entered": _l("Entered on the negative list"),
+        "catalogue:negative:revised": _l("Entry of the negative list revised"),
+        "catalogue:negative:withdrawn": _l("Entry of the negative list withdrawn"),
+        "catalogue:quality:measured": _l("Quality measured"),
+        "catalogue:objection:raised": _l("Objection to quality raised"),
+        "catalogue:objection:answered": _l("Objection to quality answered"),
+        "catalogue:objection:fixed": _l("Objection to quality: fix reported"),
+        "catalogue:objection:reopened": _l("Objection to quality: not fixed"),
+        "catalogue:objection:escalated": _l("Objection to quality passed up"),
+        "catalogue:objection:decided": _l("Objection to quality decided by the authority"),
+        "catalogue:objection:closed": _l("Objection to quality closed"),
+    },
+    "what": {
+        "element": _l("data element"),
+        "negative_entry": _l("entry of the negative list"),
+        "quality_objection": _l("objection to quality"),
+    },
+    "frequency": {
+        "realtime": _l("Real time"),
+        "daily": _l("Daily"),
+        "weekly": _l("Weekly"),
+        "monthly": _l("Monthly"),
+        "quarterly": _l("Quarterly"),
+        "yearly": _l("Yearly"),
+        "irregular": _l("Irregular"),
+    },
+    "classification": {
+        "direct_identifier": _l("Direct identifier"),
+        "quasi_identifier": _l("Quasi-identifier"),
+        "sensitive": _l("Sensitive"),
+        "free": _l("Free"),
+    },
+    "measure": {
+        "completeness": _l("Completeness"),
+        "validity": _l("Validity"),
+        "uniqueness": _l("Uniqueness"),
+        "timeliness": _l("Timeliness"),
+    },
+    "standing": {
+        "authoritative": _l("Authoritative source"),
+        "contested": _l("Contested source"),
+        "other": _l("Not the authoritative source"),
+    },
+    "negative_kind": {
+        "resource": _l("Whole resource"),
+        "column": _l("One column"),
+        "pattern": _l("Whatever fits a pattern"),
+    },
+    "pattern_field": {
+        "name": _l("Column name"),
+        "title": _l("Column title"),
+        "element": _l("Data element"),
+        "classification": _l("Column classification"),
+        "resource_name": _l("Resource name"),
+        "resource_title": _l("Resource title"),
+    },
+    "change": {
+        "registered": _l("Registered"),
+        "changed": _l("Changed"),
+        "withdrawn": _l("Withdrawn"),
+        "added": _l("added"),
+        "removed": _l("removed"),
+    },
+    "resource_field": {
+        "title": _l("Title"),
+        "title_en": _l("English title"),
+        "sector": _l("Sector"),
+        "grade": _l("Grade"),
+        "row_count": _l("Records"),
+        "approval": _l("Use"),
+        "standard": _l("Standard"),
+        "frequency": _l("Update frequency"),
+        "steward": _l("Steward"),
+        "description": _l("Description"),
+        "tags": _l("Tags"),
+    },
+    "work": {
+        "element.settle": _l("Decide on the authoritative source"),
+        "resource.improve": _l("Quality below what is required"),
+        "quality_objection.answer": _l("Answer an objection to quality"),
+        "quality_objection.fix": _l("Correct data after an objection"),
+        "quality_objection.check": _l("Check a correction"),
+        "quality_objection.decide": _l("Decide an objection to quality"),
+    },
+}
+TONES = {"clear": "good", "settled": "good", "conflict": "bad", "fixed": "wait", "escalated": "bad", "ordered": "wait",
+         "declined": "bad", "closed": "info"}
