@@ -16,9 +16,15 @@ from sqlmodel import Session, col, select
 from marketplace import work
 from marketplace.actor import SYSTEM, Actor
 from marketplace.catalogue import rules
-from marketplace.catalogue.errors import ELEMENT_CONTESTED, ELEMENT_NOT_CLAIMED, ELEMENT_SETTLED, REASON_INVALID
+from marketplace.catalogue.errors import (
+    ELEMENT_CONTESTED,
+    ELEMENT_NOT_CLAIMED,
+    ELEMENT_SETTLED,
+    REASON_INVALID,
+)
 from marketplace.catalogue.models import DataResource, Element, ElementClaim, ElementDecision
 from marketplace.db import storable, utc_now
+from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.notices import service as notices
 from marketplace.paging import Page, clamp, decode_cursor, make_page
@@ -107,9 +113,9 @@ def weigh(session: Session, names: Iterable[str]) -> None:
         if element.status != before and element.status == "conflict":
             for authority in parties.organisations_of_kind(session, "data_authority"):
                 notices.tell(session, authority, ELEMENT_CONTESTED, name, role="reviewer", element=name)
-            trust.append(session, rules.Tag.ELEMENT_CONTESTED, SYSTEM, name, related=sorted(claimants))
+            trust.append(session, Tag.ELEMENT_CONTESTED, SYSTEM, name, related=sorted(claimants))
         elif element.status != before:
-            trust.append(session, rules.Tag.ELEMENT_CLEARED, SYSTEM, name)
+            trust.append(session, Tag.ELEMENT_CLEARED, SYSTEM, name)
 
 
 # --- what the authority decides ---
@@ -206,7 +212,7 @@ def standings(session: Session, resources: Iterable[DataResource]) -> dict[tuple
         source = (element.resource_id, element.column) if element and element.resource_id and element.column else None
         role = "authoritative" if source == key else (
             "contested" if column.get("source") and element is not None and element.status == "conflict" else "other")
-        out[key] = Standing(column["element"], role, source)  # type: ignore[arg-type]
+        out[key] = Standing(column["element"], role, source)
     return out
 
 

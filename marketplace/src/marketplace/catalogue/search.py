@@ -177,7 +177,7 @@ def _query(session: Session, tier: _Tier, sort: Sort, after: Sequence[Any] | Non
     number = index.number(session) if tier.all_of else col(ResourceIndex.number)
     key, up = _KEYS.get(sort, (None, False))
     columns = [ResourceIndex.resource_id, ResourceIndex.number, *([key] if key is not None else [])]
-    query = _joined(session, tier, select(*columns))  # type: ignore[call-overload]
+    query = _joined(session, tier, select(*columns))
     if key is None:
         if after:
             query = query.where(number < after[-1])
@@ -206,12 +206,11 @@ def _position(cursor: str | None, sort: Sort, tiers: int) -> tuple[int, list[Any
         body = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
         raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor") from None
-    wanted: list[type] = [int, *([str if sort == "title" else int] if sort in _KEYS else []), int]
+    wanted: list[type[int | str]] = [int, *([str if sort == "title" else int] if sort in _KEYS else []), int]
     if not isinstance(body, list) or len(body) != len(wanted) + 1 or body[0] != sort:
         raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor")
     for kind, value in zip(wanted, body[1:], strict=True):
-        fits = type(value) is kind and (storable(value) if isinstance(value, str) else abs(value) < 2**63)
-        if not fits:
+        if type(value) is not kind or not (storable(value) if isinstance(value, str) else abs(value) < 2**63):
             raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor")
     if not 0 <= body[1] < tiers:
         raise ProblemError(BAD_RESOURCE_CURSOR, field="cursor")

@@ -101,7 +101,7 @@ def test_a_revision_is_a_new_version_and_the_old_one_stays_readable(market: Zone
         assert [one.body["reason"] for one in versions] == ["改为限制年份", "改为限制年份", "法律禁止提供"]
 
 
-@pytest.mark.parametrize(("body", "code"), [
+BAD: list[tuple[dict[str, Any], str]] = [
     ({"kind": "everything"}, "negative_entry_invalid"), ({"kind": "resource"}, "not_found"),
     ({"kind": "resource", "resource_id": "res_\x00"}, "not_found"),
     ({"kind": "column", "column": "nothing"}, "not_found"), ({"kind": "pattern", "field": "rows", "pattern": "abc"}, "negative_entry_invalid"),
@@ -112,10 +112,14 @@ def test_a_revision_is_a_new_version_and_the_old_one_stays_readable(market: Zone
     ({"kind": "pattern", "field": "name", "pattern": "abc", "reason": " "}, "catalogue_reason_invalid"),
     ({"kind": "pattern", "field": "name", "pattern": "abc", "reason": "长" * 501}, "catalogue_reason_invalid"),
     ({"kind": "pattern", "field": "name", "pattern": "abc", "effective_from": dt.datetime(2020, 1, 1, tzinfo=dt.UTC)}, "negative_entry_past"),
-])
-def test_a_bad_entry_is_refused(sqlite_database: Any, body: dict[str, Any], code: str) -> None:
-    with pytest.raises(ProblemError, match=code):
-        enter(zone(1), **body)
+]
+
+
+def test_a_bad_entry_is_refused(sqlite_database: Any) -> None:
+    market = zone()
+    for body, code in BAD:
+        with pytest.raises(ProblemError, match=code):
+            enter(market, **body)
 
 
 def test_nobody_but_the_authoritys_reviewers_decides(market: Zone) -> None:
@@ -125,9 +129,9 @@ def test_nobody_but_the_authoritys_reviewers_decides(market: Zone) -> None:
               Actor("data_authority", "org_data_authority", "m", roles=frozenset({"handler"})),
               Actor("data_authority", "org_data_authority", client_id="c", scopes=frozenset({"read"}))]
     for actor in others:
-        with db.transaction() as session, pytest.raises(ProblemError, match=r"not_allowed|not_signed_in"):
+        with db.transaction() as session, pytest.raises(ProblemError, match=r"not_allowed|not_signed_in|scope_missing"):
             catalogue.enter(session, actor, **body)
-        with db.transaction() as session, pytest.raises(ProblemError, match="not_allowed"):
+        with db.transaction() as session, pytest.raises(ProblemError, match=r"not_allowed|not_signed_in|scope_missing"):
             catalogue.withdraw(session, actor, entry, "x")
 
 

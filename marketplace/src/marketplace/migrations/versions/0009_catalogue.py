@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -143,7 +144,7 @@ def _fill(connection: sa.Connection) -> None:
     counts: dict[tuple[str, str], int] = {}
     serials: dict[int, int] = {}
     for row in connection.execute(sa.select(resource).order_by(resource.c.id)).mappings().all():
-        year = rules.year_of(row["created_at"].replace(tzinfo=row["created_at"].tzinfo or rules.dt.UTC))
+        year = rules.year_of(row["created_at"].replace(tzinfo=row["created_at"].tzinfo or dt.UTC))
         serials[year] = serials.get(year, 0) + 1
         connection.execute(resource.update().where(resource.c.id == row["id"]).values(
             code=rules.registration_code(settings().city_code, year, serials[year])))
@@ -151,10 +152,12 @@ def _fill(connection: sa.Connection) -> None:
             continue
         item: dict[str, Any] = {**row, "columns": _list(row["columns"]), "tags": [], "standard": "", "frequency": "",
                                 "quality": rules.overall(_list(row["profile"]))}
-        number = connection.execute(index.insert().values(
+        key = connection.execute(index.insert().values(
             resource_id=row["id"], title=row["title"], row_count=row["row_count"], quality=item["quality"], updated=0,
             sector=row["sector"], grade=row["grade"], organisation_id=row["organisation_id"], frequency="", standard="", tags="",
-            poor=False)).inserted_primary_key[0]
+            poor=False)).inserted_primary_key
+        assert key is not None
+        number = key[0]
         words = tokens.of_resource(item, names.get(row["organisation_id"], ()))
         if connection.dialect.name == "postgresql":
             connection.execute(sa.text("INSERT INTO resource_words VALUES (:number, array_to_tsvector(:words))"),
@@ -164,17 +167,17 @@ def _fill(connection: sa.Connection) -> None:
                                {"number": number, "words": " ".join(words)})
         values = [("sector", row["sector"]), ("grade", str(row["grade"])), ("organisation_id", row["organisation_id"]),
                   *(("quality", str(band)) for band in tokens.BANDS if item["quality"] >= band)]
-        for key in values:
-            counts[key] = counts.get(key, 0) + 1
+        for pair in values:
+            counts[pair] = counts.get(pair, 0) + 1
     if counts:
         connection.execute(found.tables["resource_count"].insert(), [
             {"facet": facet, "value": value, "count": count} for (facet, value), count in counts.items()])
     known = sa.select(resource.c.id)
     prefix = "catalogue:resource:"
-    for row in connection.execute(sa.select(event.c.index, event.c.tag, event.c.subject, event.c.at).where(
+    for made in connection.execute(sa.select(event.c.index, event.c.tag, event.c.subject, event.c.at).where(
             event.c.tag.like(prefix + "%"), event.c.subject.in_(known)).order_by(event.c.index)).all():
-        connection.execute(change.insert().values(index=row.index, resource_id=row.subject, kind=row.tag.removeprefix(prefix),
-                                                  changes=[] if connection.dialect.name == "postgresql" else "[]", at=row.at))
+        connection.execute(change.insert().values(index=made.index, resource_id=made.subject, kind=made.tag.removeprefix(prefix),
+                                                  changes=[] if connection.dialect.name == "postgresql" else "[]", at=made.at))
 
 
 def _list(value: Any) -> Any:
