@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from marketplace.agreements import rules as agreements
 from marketplace.authorisation import rules as authorisation
 from marketplace.catalogue import rules as catalogue
 from marketplace.commerce import rules as commerce
@@ -18,6 +19,7 @@ from marketplace.products import rules as products
 from marketplace.programs import rules as programs
 
 _DOMAINS: Final = (
+    agreements,
     authorisation,
     catalogue,
     commerce,

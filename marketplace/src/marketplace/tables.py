@@ -2,6 +2,7 @@
 
 from sqlmodel import SQLModel
 
+import marketplace.agreements.models
 import marketplace.attachments.models
 import marketplace.authorisation.models
 import marketplace.catalogue.index

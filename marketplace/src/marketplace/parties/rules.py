@@ -26,13 +26,14 @@ SCOPES: dict[str, str] = {
     "operate": "The operator's own work: nodes, registration codes, payments.",
     "grants": "The data authority's own work: demands, grants, revocations.",
     "egress": "Decide what leaves the domain.",
+    "agreements": "Negotiate, approve and sign agreements for the organisation.",
 }
 
 _COMMON = frozenset({"read", "orders", "deliver"})
 _BY_KIND: dict[str, frozenset[str]] = {
-    "operator": _COMMON | {"operate", "products", "jobs"},
-    "developer": _COMMON | {"jobs", "products"},
-    "data_authority": _COMMON | {"grants", "egress"},
+    "operator": _COMMON | {"operate", "products", "jobs", "agreements"},
+    "developer": _COMMON | {"jobs", "products", "agreements"},
+    "data_authority": _COMMON | {"grants", "egress", "agreements"},
     "source_department": _COMMON | {"egress"},
     "industry_department": _COMMON | {"egress"},
 }

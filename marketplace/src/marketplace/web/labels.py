@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from marketplace.web.words import (
+    agreements,
     apps,
     catalogue,
     market,
@@ -14,6 +15,7 @@ from marketplace.web.words import (
 )
 
 _WORDS: tuple[ModuleType, ...] = (
+    agreements,
     apps,
     catalogue,
     market,

@@ -1,0 +1,44 @@
+"""What other domains do when an agreement takes effect or ends.
+
+A hook runs in the same transaction, and locks and changes its own rows. What it has to append to the audit log it returns as
+a function, which is called once every hook has its locks: the head of the log is locked last, or transactions would wait
+for each other in a circle (see :func:`marketplace.trust.service.append`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlmodel import Session
+
+from marketplace.agreements.models import Agreement
+
+Afterwards = Callable[[], object]
+Hook = Callable[[Session, Agreement], Afterwards | None]
+
+EFFECTIVE: Final[dict[str, list[Hook]]] = {"operation": [], "development": []}
+ENDED: Final[dict[str, list[Hook]]] = {"operation": [], "development": []}
+
+
+def when_effective(kind: str) -> Callable[[Hook], Hook]:
+    """Register what happens once both sides have signed an agreement of this kind."""
+    return _register(EFFECTIVE, kind)
+
+
+def when_ended(kind: str) -> Callable[[Hook], Hook]:
+    """Register what happens once an agreement of this kind has lapsed or was terminated; ``status`` says which."""
+    return _register(ENDED, kind)
+
+
+def _register(table: dict[str, list[Hook]], kind: str) -> Callable[[Hook], Hook]:
+    def register(hook: Hook) -> Hook:
+        if hook not in table[kind]:
+            table[kind].append(hook)
+        return hook
+    return register
+
+
+def run(session: Session, table: dict[str, list[Hook]], agreement: Agreement) -> list[Afterwards]:
+    """Call the hooks of an agreement's kind; what they want done afterwards, in order."""
+    return [after for hook in table[agreement.kind] if (after := hook(session, agreement)) is not None]
