@@ -119,8 +119,8 @@ def _people(session: Session, scene: Scene) -> None:
     seed(session, {"organisations": organisations})
     session.flush()
     for role in (*ROLES, *(slug for slug, _zh, _en in HOSPITALS)):
-        member = parties.authenticate_member(session, email(role), PASSWORD)
-        scene.actors[role] = parties.actor_for_member(session, member)
+        account = parties.authenticate(session, email(role), PASSWORD)
+        scene.actors[role] = parties.actor_for_member(session, parties.memberships_of(session, account.id)[0][0])
 
 
 def _nodes(session: Session, scene: Scene) -> None:

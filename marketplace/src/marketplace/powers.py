@@ -15,6 +15,7 @@ from marketplace.commerce import rules as commerce
 from marketplace.computing import rules as computing
 from marketplace.lifecycle import Lifecycle, Power
 from marketplace.notices import rules as notices
+from marketplace.parties import rules as parties
 from marketplace.products import rules as products
 from marketplace.programs import rules as programs
 
@@ -25,6 +26,7 @@ _DOMAINS: Final = (
     commerce,
     computing,
     notices,
+    parties,
     products,
     programs,
 )

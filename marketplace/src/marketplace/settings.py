@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     web_threads: int = Field(8, description="Threads in each web worker.")
     public_url: str = Field("http://127.0.0.1:8700", description="Address at which users reach the web tier.")
     secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only.")
+    session_idle_minutes: int = Field(60, ge=1, description="Minutes without a request after which a person is signed out.")
+    session_hours: int = Field(12, ge=1, description="Hours after which a person is signed out whatever they do.")
     trusted_proxies: int = Field(0, description="Reverse proxies in front of the web tier whose headers are believed.")
     link_host: str = Field("127.0.0.1", description="Address the coordinator listens on for nodes.")
     link_port: int = Field(8701, description="Port of the node link (mutual TLS).")

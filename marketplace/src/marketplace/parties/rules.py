@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterable
-from typing import get_args
+from typing import Final, get_args
 
 from stdnum.cn import uscc
 from stdnum.exceptions import ValidationError
 
-from marketplace.actor import Actor, Party
-from marketplace.parties.errors import BAD_CREDIT_CODE, BAD_PARTY, BAD_SCOPE, WEAK_PASSWORD
+from marketplace.actor import ROLES, Actor, Party
+from marketplace.db import storable
+from marketplace.lifecycle import power
+from marketplace.parties.errors import BAD_CREDIT_CODE, BAD_EMAIL, BAD_NAME, BAD_PARTY, BAD_ROLE, BAD_SCOPE
 from shuyan.problems import ProblemError
 
 KINDS: frozenset[str] = frozenset(get_args(Party)) - {"public", "system"}
@@ -41,7 +44,10 @@ _BY_KIND: dict[str, frozenset[str]] = {
 EVERYTHING = ("admin", "finance", "handler", "reviewer")
 """The roles of a member who does all of an organisation's work."""
 
-MINIMUM_PASSWORD = 8
+SET_UP: Final = power("organisation.set_up", "system")
+"""Adding people without asking them: how a market begins."""
+
+_EMAIL = re.compile(r"[^\s@<>\"(),:;\\[\]]{1,64}@[^\s@<>\"(),:;\\[\]]+(\.[^\s@<>\"(),:;\\[\]]+)*")
 
 
 def check_kind(kind: str) -> str:
@@ -63,11 +69,37 @@ def check_credit_code(code: str) -> str:
         raise ProblemError(BAD_CREDIT_CODE, field="credit_code", value=code) from None
 
 
-def check_password(password: str) -> str:
-    """Raises ``weak_password`` for one that is too short (NIST SP 800-63B: length, no composition rules)."""
-    if len(password) < MINIMUM_PASSWORD:
-        raise ProblemError(WEAK_PASSWORD, field="password", minimum=MINIMUM_PASSWORD)
-    return password
+def normal_email(email: str) -> str:
+    """The form in which addresses are compared and kept: trimmed, case folded."""
+    return email.strip().casefold()
+
+
+def check_email(email: str) -> str:
+    """The normal form of something that can be a mail address (RFC 5321: up to 254 characters).
+
+    Raises:
+        ProblemError: ``invalid_email``.
+    """
+    found = normal_email(email)
+    if len(found) > 254 or not found.isprintable() or not storable(found) or not _EMAIL.fullmatch(found):
+        raise ProblemError(BAD_EMAIL, field="email")
+    return found
+
+
+def check_name(name: str) -> str:
+    """A person's or program's name, trimmed: 1 to 100 printable characters. Raises ``invalid_name``."""
+    found = name.strip()
+    if not 1 <= len(found) <= 100 or not found.isprintable() or not storable(found):
+        raise ProblemError(BAD_NAME, field="name")
+    return found
+
+
+def check_roles(roles: Iterable[str]) -> list[str]:
+    """The roles of a membership, sorted, at least one. Raises ``unknown_role``."""
+    found = sorted(set(roles))
+    if not found or set(found) - set(ROLES):
+        raise ProblemError(BAD_ROLE, field="roles", value=", ".join(sorted(set(found) - set(ROLES))) or "–")
+    return found
 
 
 def allowed_scopes(kind: str) -> frozenset[str]:

@@ -101,7 +101,9 @@ def _owner(item: SeedMember | SeedClient, place: str) -> str:
 
 
 def _member(session: Session, report: SeedReport, member: SeedMember, organisation_id: str) -> None:
-    if session.exec(select(Member.id).where(Member.email == member.email.strip().casefold())).first():
+    known = service.account_by_email(session, member.email)
+    if known is not None and session.exec(select(Member.id).where(
+            Member.account_id == known.id, Member.organisation_id == organisation_id)).first():
         return
     service.add_member(session, SYSTEM, organisation_id=organisation_id, email=member.email,
                        display_name=member.display_name, password=member.password, roles=member.roles,

@@ -52,6 +52,8 @@ def page(problem: ProblemError, request_id: str) -> Response:
 
 def _answer(problem: ProblemError) -> Any:
     status = problem.problem.status
+    if problem.code == "not_signed_in" and g.get("reader") is not None:
+        return page(ProblemError("no_membership"), _request_id())  # signing in once more would change nothing
     if problem.code == "not_signed_in":
         if request.headers.get("HX-Request"):
             return Response(status=204, headers={"HX-Redirect": url_for("web.sign_in")})

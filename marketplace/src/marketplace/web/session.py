@@ -11,8 +11,9 @@ from flask import Flask, g, request, session, url_for
 from flask_wtf.csrf import CSRFProtect
 
 from marketplace.actor import PUBLIC, Actor
-from marketplace.db import reading
+from marketplace.db import reading, transaction
 from marketplace.parties import service as parties
+from marketplace.parties import sessions
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import both
 from marketplace.web.labels import TONES
@@ -25,38 +26,60 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Reader:
-    """The signed-in person as the pages need it."""
+    """The signed-in person as the pages need them; without a membership they act as the public."""
 
     actor: Actor
     name: str
     organisation_zh: str
     organisation_en: str
+    signed_in: sessions.SignedIn
+    others: tuple[tuple[str, str, str], ...] = ()
+    """Further memberships: id, and the organisation's name in Chinese and English."""
 
     @property
     def organisation(self) -> str:
         return both(self, "organisation")
 
+    @property
+    def account_id(self) -> str:
+        return self.signed_in.account.id
+
 
 def reader() -> Reader | None:
-    """The signed-in member, or ``None``. A session of an earlier ``session_epoch`` is not signed in any more."""
+    """The signed-in person, or ``None``; whoever still owes the second factor is not signed in."""
     if "reader" not in g:
-        g.reader = _load()
-    found: Reader | None = g.reader
+        found = half_signed_in()
+        g.reader = _load(found) if found is not None and found.stage == "full" else None
+    known: Reader | None = g.reader
+    return known
+
+
+def half_signed_in() -> sessions.SignedIn | None:
+    """The session behind the cookie, however far signing in has come."""
+    token = session.get("sid")
+    if not isinstance(token, str):
+        return None
+    with reading() as db:
+        found = sessions.find(db, token)
+    if found is None:
+        session.clear()
+    elif found.unseen:
+        with transaction() as db:
+            sessions.note(db, found.session_id, request.remote_addr or "")
     return found
 
 
-def _load() -> Reader | None:
-    member_id = session.get("member")
-    if not member_id:
-        return None
+def _load(found: sessions.SignedIn) -> Reader:
+    name, member = found.account.display_name, found.member
+    if member is None:
+        return Reader(PUBLIC, name, "", "", found)
     with reading() as db:
-        member = parties.get_member(db, member_id)
-        if member is None or member.session_epoch != session.get("epoch"):
-            session.clear()
-            return None
+        memberships = parties.memberships_of(db, found.account.id)
         actor = parties.actor_for_member(db, member)
-        organisation = parties.get_organisation(db, member.organisation_id)
-        return Reader(actor, member.display_name, organisation.name_zh, organisation.name_en)
+    names = {row.organisation_id: organisation for row, organisation in memberships}
+    own = names[member.organisation_id]
+    others = tuple((row.id, organisation.name_zh, organisation.name_en) for row, organisation in memberships if row.id != member.id)
+    return Reader(actor, name, own.name_zh, own.name_en, found, others)
 
 
 def current_actor() -> Actor:
@@ -65,16 +88,24 @@ def current_actor() -> Actor:
     return found.actor if found else PUBLIC
 
 
-def begin(member_id: str, epoch: int) -> None:
-    """Start a session for a member; everything of an earlier one is dropped."""
+def begin(token: str) -> None:
+    """Carry on with a new session of the server; everything of an earlier one is dropped, forms' tokens with it."""
     session.clear()
-    session["member"] = member_id
-    session["epoch"] = epoch
+    session["sid"] = token
+    g.pop("reader", None)
+
+
+def forget() -> None:
+    """Look anew who reads, after that changed within a request."""
     g.pop("reader", None)
 
 
 def end() -> None:
-    """End this session."""
+    """End this session, here and on the server."""
+    found = half_signed_in()
+    if found is not None:
+        with transaction() as db:
+            sessions.end(db, found.account.id, found.session_id)
     session.clear()
     g.pop("reader", None)
 
@@ -90,6 +121,8 @@ def signed_in(*parties_allowed: str) -> Callable[[Callable[P, R]], Callable[P, R
             found = reader()
             if found is None:
                 raise ProblemError("not_signed_in")
+            if found.actor.party == "public":
+                raise ProblemError("no_membership")
             if parties_allowed and found.actor.party not in parties_allowed:
                 raise ProblemError("not_allowed")
             return view(*args, **kwargs)

@@ -68,6 +68,8 @@ def _fill_first(url: str) -> None:
                 "app_name": "statistics", "app_digest": "d", "params": {}, "status": "running", "round": 1, "rounds": 2,
                 "error_args": {}, "cancel_requested": False, "waiting_for": {}, "idempotency_key": "k",
                 "request_digest": "r"},
+        "member": {"id": "mem_1", "organisation_id": "org_1", "email": "a@example.org", "display_name": "A", "roles": ["admin"],
+                   "password_hash": "h", "session_epoch": 3},
         "run": {"id": "run_1", "job_id": "job_1", "attempt": 1, "participants": [], "status": "running"},
     }
     found = MetaData()
@@ -91,6 +93,9 @@ def _check_with_rows(url: str) -> None:
         assert connection.execute(text("SELECT claims_version FROM grant_record")).all() == [(1,)]
         assert connection.execute(text("SELECT id, question_digest, reused_from FROM job")).all() == [("job_1", "", None)]
         assert connection.execute(text("SELECT job_id FROM run")).all() == [("job_1",)]
+        assert connection.execute(text("SELECT member.id, account.id, email, status, password_hash FROM member "
+                                       "JOIN account ON account.id = account_id")).all() == [
+            ("mem_1", "acct_1", "a@example.org", "active", "h")]
     engine.dispose()
     command.downgrade(migrations.configuration(url), "0001")
     assert migrations.upgrade(url) != "0001"

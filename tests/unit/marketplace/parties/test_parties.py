@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from marketplace.actor import PUBLIC, SYSTEM
-from marketplace.parties import rules, service
+from marketplace.parties import passwords, rules, service
 from marketplace.parties.models import AccessToken, ApiClient, Member
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
@@ -49,13 +49,15 @@ def test_signing_in(sqlite_database: Any) -> None:
     with sqlite_database.transaction() as session:
         service.seed(session, SEED)
     with sqlite_database.reading() as session:
-        member = service.authenticate_member(session, " op@example.CN ", "long enough")
+        account = service.authenticate(session, " op@example.CN ", "long enough")
+        (member, organisation), = service.memberships_of(session, account.id)
         actor = service.actor_for_member(session, member)
         assert (actor.party, actor.organisation_id, actor.scopes) == ("operator", "org_operator", None)
-        assert member.password_hash.startswith("$argon2id$")
+        assert (actor.roles, organisation.name_en) == ({"admin"}, "Operator")
+        assert (account.password_hash or "").startswith("$argon2id$")
         for email, password in (("op@example.cn", "wrong"), ("nobody@example.cn", "long enough")):
             with pytest.raises(ProblemError) as caught:
-                service.authenticate_member(session, email, password)
+                service.authenticate(session, email, password)
             assert caught.value.code == "wrong_credentials"
 
 
@@ -142,3 +144,39 @@ def test_seeded_secrets_are_stored_hashed(sqlite_database: Any) -> None:
         assert secret not in (row.secret_hash, row.name)
         assert rules.secret_matches(secret, row.secret_hash)
         assert session.get(Member, "none") is None
+
+
+def test_one_person_in_two_organisations(database: Any) -> None:
+    with database.transaction() as session:
+        service.seed(session, SEED)
+        service.seed(session, {"organisations": [
+            {"id": "org_shop", "kind": "consumer", "name_zh": "商店", "name_en": "Shop", "members": [
+                {"email": "op@example.cn", "display_name": "王一", "password": "never used", "roles": ["finance"]}]}]})
+    with database.reading() as session:
+        account = service.authenticate(session, "op@example.cn", "long enough")
+        first, second = [member for member, _organisation in service.memberships_of(session, account.id)]
+        assert service.same_person(session, first.id, second.id)
+        other = service.account_by_email(session, "b@example.cn")
+        assert other is not None
+        (colleague, _organisation), = service.memberships_of(session, other.id)
+        assert not service.same_person(session, first.id, colleague.id)
+        assert not service.same_person(session, first.id, "operator-app")
+        assert service.same_person(session, "operator-app", "operator-app")
+        assert [one.email for one in service.recipients(session, "org_operator", None)] == ["op@example.cn", "b@example.cn"]
+        assert [one.email for one in service.recipients(session, "org_operator", "finance")] == ["b@example.cn"]
+        assert [one.email for one in service.recipients(session, "org_shop", "finance")] == ["op@example.cn"]
+
+
+@pytest.mark.parametrize(("password", "code"), [
+    ("short", "weak_password"), ("1234567", "weak_password"), ("password", "common_password"), ("qwertyuiop", "common_password"),
+    ("aaaaaaaaaa", "common_password"), ("abababababab", "common_password"), ("123456789", "common_password"),
+    ("lucky@example.cn", "common_password"), ("x" * 257, "long_password")])
+def test_passwords_that_are_refused(password: str, code: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        passwords.check(password, "lucky@example.cn")
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("password", ["long enough", "数据可用不可见原始不出域", "correct horse battery staple", "x7Kp-92q"])
+def test_passwords_that_are_taken(password: str) -> None:
+    assert passwords.check(password, "lucky@example.cn") == password

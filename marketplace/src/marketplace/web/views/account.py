@@ -10,8 +10,9 @@ from flask_babel import gettext as _
 from flask_limiter.util import get_remote_address
 
 from marketplace.api.limits import LOGIN_LIMIT, limiter
-from marketplace.db import reading
+from marketplace.db import reading, transaction
 from marketplace.parties import service as parties
+from marketplace.parties import sessions
 from marketplace.settings import settings
 from marketplace.web import session
 from marketplace.web.blueprint import web
@@ -51,16 +52,17 @@ def sign_in_submit() -> Any:
     target = _inside(request.form.get("next"))
     try:
         with reading() as db:
-            member = parties.authenticate_member(db, email, password)
-            actor = parties.actor_for_member(db, member)
+            account = parties.authenticate(db, email, password)
     except ProblemError as problem:
         if problem.problem.status >= 500:
             raise
         return render_template("web/sign_in.html", email=email, next=target or "", problem=say(problem)), 401
-    session.begin(member.id, member.session_epoch)
-    response = redirect(target or url_for(_HOMES.get(actor.party, "web.store")), 303)
-    if member.locale in LOCALES and COOKIE not in request.cookies:
-        _remember(response, member.locale)
+    with transaction() as db:
+        _row, token = sessions.begin(db, account.id, address=request.remote_addr or "", device=request.user_agent.string)
+    session.begin(token)
+    response = redirect(target or url_for(_HOMES.get(session.current_actor().party, "web.store")), 303)
+    if account.locale in LOCALES and COOKIE not in request.cookies:
+        _remember(response, account.locale)
     return response
 
 
@@ -69,6 +71,19 @@ def sign_out() -> Any:
     session.end()
     flash(_("You are signed out."), "info")
     return redirect(url_for("web.store"), 303)
+
+
+@web.post("/act-for/<member_id>")
+def switch_membership(member_id: str) -> Any:
+    found = session.reader()
+    if found is None:
+        raise ProblemError("not_signed_in")
+    with transaction() as db:
+        sessions.switch(db, found.signed_in, member_id)
+    session.forget()
+    now = session.reader()
+    flash(_("You now act for %(name)s.", name=now.organisation if now else ""), "info")
+    return redirect(url_for(_HOMES.get(session.current_actor().party, "web.store")), 303)
 
 
 @web.get("/language/<code>")
