@@ -143,6 +143,15 @@ RESOURCE_COLUMN = define(
     "resource_column", 422, zh="数据源中没有列“{column}”。", en="The source has no column “{column}”.")
 RESOURCE_GRADE = define("resource_grade", 422, zh="分级须为 1 至 4。", en="The grade must be from 1 to 4.")
 RESOURCE_SECTOR = define("resource_sector", 422, zh="没有领域“{sector}”。", en="There is no sector “{sector}”.")
+RESOURCE_FREQUENCY = define(
+    "resource_frequency", 422, zh="没有更新频率“{frequency}”。", en="There is no update frequency “{frequency}”.")
+RESOURCE_ENTRY = define(
+    "resource_entry", 422, zh="“{name}”过长、过多或含有不可见字符。", en="“{name}” is too long, too many, or has invisible characters.")
+RESOURCE_STEWARD = define(
+    "resource_steward", 422, zh="管理岗位会公开展示，请填写处室或岗位，不要填写电话号码。",
+    en="The steward is shown to everybody: name an office, not a telephone number.")
+RESOURCE_ELEMENT = define(
+    "resource_element", 422, zh="主张权威来源的列须先声明其数据元。", en="A column claimed as authoritative needs its element declared.")
 RESOURCE_APPROVAL = define(
     "resource_approval", 422, zh="审批方式须为 automatic（自动）或 manual（人工）。", en="Approval is either automatic or manual.")
 RESOURCE_COLUMN_TYPE = define(

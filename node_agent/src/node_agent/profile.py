@@ -6,8 +6,9 @@ shows as 99. Distributions stay here, with cells of fewer than ten rows left out
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from node_agent.sources_reading import opened
@@ -19,18 +20,23 @@ if TYPE_CHECKING:
     import duckdb
 
 SMALL_CELL: Final = 10
+PERIOD_DAYS: Final[Mapping[str, int | None]] = {
+    "realtime": 1, "daily": 1, "weekly": 7, "monthly": 31, "quarterly": 92, "yearly": 366, "irregular": None}
+"""The longest period of each declared update frequency."""
+
 _BINS: Final = 10
 _EXACT_ROWS: Final = 5_000_000  # above, duplicate rows are estimated
 
 
 def measure_profile(kind: str, location: str, columns: Sequence[link_pb2.Column], date_column: str = "",
-                    ) -> tuple[link_pb2.Profile, list[local_pb2.Distribution]]:
+                    frequency: str = "") -> tuple[link_pb2.Profile, list[local_pb2.Distribution]]:
     """Measure a resource's columns over all rows.
 
     Args:
         location: resolved, see :func:`node_agent.sources_reading.reading`.
         columns: as declared: type, domain, bounds and resolution are what values are valid against.
         date_column: the column of type date or timestamp that timeliness is measured by.
+        frequency: how often the department declares to bring the data up to date: one of :data:`PERIOD_DAYS`, or empty.
 
     Raises:
         ProblemError: a ``source_…`` code.
@@ -41,7 +47,7 @@ def measure_profile(kind: str, location: str, columns: Sequence[link_pb2.Column]
         for column in columns:
             name, fits = quote(column.name), valid_sql(column)
             asked += [f"count({name})", f"count(*) FILTER ({name} IS NOT NULL AND {fits})"]
-        latest = f"strftime(max(TRY_CAST({quote(date_column)} AS DATE)), '%Y-%m')" if date_column else "NULL"
+        latest = f"max(TRY_CAST({quote(date_column)} AS DATE))" if date_column else "NULL"
         row = connection.execute(f"SELECT {', '.join(asked)}, {latest} FROM {table}").fetchone()  # noqa: S608
         assert row is not None
         rows = int(row[0])
@@ -51,7 +57,11 @@ def measure_profile(kind: str, location: str, columns: Sequence[link_pb2.Column]
         profile.completeness = percent(sum(present), rows * len(columns))
         profile.validity = percent(sum(valid), sum(present))
         profile.uniqueness = percent(_different_rows(connection, table, columns, rows), rows)
-        profile.latest_month = row[-1] or ""
+        if isinstance(row[-1], dt.date):
+            profile.latest_month = f"{row[-1]:%Y-%m}"
+            age, period = (dt.datetime.now(dt.UTC).date() - row[-1]).days, PERIOD_DAYS.get(frequency)
+            if period is not None:
+                profile.timeliness = 100 if age <= period else 50 if age <= 2 * period else 0
         distributions = [_distribution(connection, table, column, there) for column, there in
                          zip(columns, present, strict=True) if not column.identifier and (column.domain or _bounded(column))]
     return profile, distributions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any, cast
 from node_agent import errors
 from node_agent.classify import QUASI, SENSITIVE, Suggestion, classify
 from node_agent.journal import Journal
-from node_agent.profile import measure_profile
+from node_agent.profile import PERIOD_DAYS, measure_profile
 from node_agent.resources_columns import MAX_DIMENSION_VALUES, MEASURE, checked
 from node_agent.risk import measure_risk
 from node_agent.sources import Measured, Source, Sources, check_name, logical_type, measure
@@ -29,6 +30,7 @@ SECTORS = frozenset({
     "meteorology", "urban_governance", "livelihood", "environment"})
 
 _REASON = range(4, 501)
+_TELEPHONE = re.compile(r"\d[\d\s()+-]{5,}\d")
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class Resources:
             raise ProblemError(errors.RESOURCE_SECTOR, field="sector", sector=declared.sector)
         if declared.approval not in ("automatic", "manual"):
             raise ProblemError(errors.RESOURCE_APPROVAL, field="approval")
+        _check_entry(declared)
         if also.accept_risk and len(also.accept_risk.strip()) not in _REASON:
             raise ProblemError(errors.RISK_REASON, field="accept_risk")
         source = self._sources.get(source_name)
@@ -160,7 +163,8 @@ class Resources:
                 accept=also.accept_classification, measure_step=column.name in also.resolution))
         _check_date(resource, also.date_column)
         risk = self._risk(resource, source.kind, location, also.accept_risk.strip())
-        profile, distributions = measure_profile(source.kind, location, resource.columns, also.date_column)
+        profile, distributions = measure_profile(source.kind, location, resource.columns, also.date_column,
+                                                 resource.update_frequency)
         resource.profile.CopyFrom(profile)
         with self._state.transaction():
             self._state.execute(
@@ -229,7 +233,8 @@ class Resources:
             gone = [column.name for column in resource.columns if column.name not in types]
             if gone:
                 return resource.name, before, before, [note("refresh_column_gone", column=each) for each in gone]
-            profile, distributions = measure_profile(source.kind, location, resource.columns, date_column)
+            profile, distributions = measure_profile(source.kind, location, resource.columns, date_column,
+                                                     resource.update_frequency)
             risk = _measured_risk(resource, source.kind, location)
         except ProblemError as problem:
             return resource.name, before, before, [note("refresh_failed", reason=problem.code)]
@@ -315,6 +320,21 @@ def _measured_risk(resource: link_pb2.Resource, kind: str, location: str) -> loc
 
 def _given(column: link_pb2.Column, name: str) -> float | None:
     return float(getattr(column, name)) if column.HasField(name) else None  # type: ignore[arg-type]
+
+
+def _check_entry(declared: link_pb2.Resource) -> None:
+    """What the market's entry says beside title and description; the market checks the same."""
+    if declared.update_frequency not in ("", *PERIOD_DAYS):
+        raise ProblemError(errors.RESOURCE_FREQUENCY, field="update_frequency", frequency=declared.update_frequency)
+    elements = [column.element for column in declared.columns]
+    for name, texts, limit in (("standard", [declared.standard], 120), ("steward", [declared.steward], 120), ("tags", declared.tags, 40),
+                               ("elements", elements, 120)):
+        if not all(len(text) <= limit and text.isprintable() for text in texts) or (name == "tags" and len(texts) > 20):
+            raise ProblemError(errors.RESOURCE_ENTRY, field=name, name=name)
+    if _TELEPHONE.search(declared.steward):
+        raise ProblemError(errors.RESOURCE_STEWARD, field="steward")
+    if any(column.authoritative and not column.element for column in declared.columns):
+        raise ProblemError(errors.RESOURCE_ELEMENT, field="columns")
 
 
 def _check_date(resource: link_pb2.Resource, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -17,8 +18,10 @@ from node_agent.cli import notes
 from node_agent.cli.main import app
 from node_agent.config import Lock, NodeDir
 from node_agent.local import serving
+from node_agent.profile import measure_profile
 from shuyan import _text
 from shuyan.detect import DETECTORS
+from shuyan_protos.link.v1 import link_pb2
 
 
 @pytest.fixture
@@ -148,3 +151,28 @@ def test_the_same_through_the_agents_socket(run, place):
 def test_a_database_is_named_without_its_password(run):
     assert "must not hold a password" in run("source", "add", "his", "postgres://a:b@localhost/his", "--table", "t", code=1)
     assert "--table" in run("source", "add", "his", "postgres://a@localhost/his", code=1)
+
+
+def test_an_entry_says_how_often_by_whom_and_what_its_columns_hold(run):
+    base = ["resource", "register", "visits", "--source", "people", "--sector", "health", "--grade", "3", "--classify", "accept"]
+    made = as_json(run(*base, "--frequency", "yearly", "--date-column", "seen", "--standard", "WS/T 500", "--steward", "医政处数据岗",
+                       "--tag", "就诊", "--tag", "住院", "--element", "sex=自然人.性别", "--authoritative", "sex", "--json"))
+    assert (made["update_frequency"], made["standard"], made["steward"], made["tags"]) == ("yearly", "WS/T 500", "医政处数据岗", ["就诊", "住院"])
+    (sex,) = [column for column in made["columns"] if column["name"] == "sex"]
+    assert (sex["element"], sex["authoritative"]) == ("自然人.性别", True)
+    assert made["profile"]["timeliness"] in (0, 50, 100)  # by today's date
+    assert "自然人.性别 (authoritative)" in run("resource", "show", "visits")
+    for options, word in ((["--frequency", "hourly"], "update frequency"), (["--steward", "张三 138-1234-5678"], "telephone"),
+                          (["--standard", "x" * 121], "too long"), (["--authoritative", "sex"], "element declared"),
+                          (["--element", "sex=a\nb"], "invisible")):
+        assert word in run(*base, *options, code=1)
+
+
+@pytest.mark.parametrize(("frequency", "days", "expected"), [
+    ("daily", 1, 100), ("daily", 2, 50), ("daily", 3, 0), ("monthly", 62, 50), ("yearly", 366, 100), ("irregular", 1, None), ("", 1, None)])
+def test_timeliness_is_told_in_declared_periods(place, frequency, days, expected):
+    latest = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=days)
+    (place / "seen.csv").write_text(f"seen\n2001-01-01\n{latest}\n")
+    profile, _ = measure_profile("csv", str(place / "seen.csv"), [link_pb2.Column(name="seen", type="date")], "seen", frequency)
+    assert (profile.timeliness if profile.HasField("timeliness") else None) == expected
+    assert profile.latest_month == f"{latest:%Y-%m}"

@@ -162,7 +162,7 @@ def _tiers(q: str, filters: Sequence[str], *, ranked: bool) -> tuple[list[_Tier]
             barred = (placed(tokens.PLACES[number - 1], words),) if ranked and number else ()
             strict.append(_Tier((*placed(place, words), *filters), barred))
     apart = tokens.loosely(q) if len(words) > 2 else words
-    loose = _Tier((*placed(tokens.PLACES[-1], apart), *filters)) if set(apart) < set(words) else None
+    loose = _Tier((*placed(tokens.PLACES[-1], apart), *filters)) if set(apart) != set(words) else None
     return strict, loose
 
 

@@ -27,6 +27,14 @@ from marketplace.catalogue.negative import (
     revise,
     withdraw,
 )
+from marketplace.catalogue.objections import (
+    ObjectionPage,
+    act,
+    get_objection,
+    list_objections,
+    open_objections,
+    raise_objection,
+)
 from marketplace.catalogue.quality import quality_history, thresholds
 from marketplace.catalogue.rules import Hit
 from marketplace.catalogue.search import Facets, Filters, Sort, facets, list_resources
@@ -34,9 +42,9 @@ from marketplace.catalogue.sync import LinkedNode, sync_resources
 from shuyan.problems import ProblemError
 
 __all__ = [
-    "ElementPage", "Facets", "Filters", "Hit", "LinkedNode", "Sort", "Standing", "changes", "enter", "facets", "get_element",
-    "get_negative", "get_resource", "grants_hit", "grants_in_force", "history", "list_elements", "list_negative", "list_resources",
-    "negative_hits", "newest", "quality_history", "resources_by_id", "resources_of_node", "revise", "settle_element", "standings",
+    "ElementPage", "Facets", "Filters", "Hit", "LinkedNode", "ObjectionPage", "Sort", "Standing", "act", "changes", "enter", "facets", "get_element",
+    "get_negative", "get_objection", "get_resource", "grants_hit", "grants_in_force", "history", "list_elements", "list_negative", "list_objections", "list_resources",
+    "negative_hits", "newest", "open_objections", "quality_history", "raise_objection", "resources_by_id", "resources_of_node", "revise", "settle_element", "standings",
     "sync_resources", "thresholds", "withdraw",
 ]
 

@@ -102,4 +102,6 @@ def of_question(q: str) -> list[str]:
 
 def loosely(q: str) -> list[str]:
     """The words of a question whose Chinese was cut into words that may stand apart: ``空气监测`` finds ``空气自动监测``."""
-    return list(dict.fromkeys(gram for word in query_tokens(q[:MAX_QUESTION]) for run in runs(word) for gram in grams(run)))
+    found = list(dict.fromkeys(gram for word in query_tokens(q[:MAX_QUESTION]) for run in runs(word) for gram in grams(run)))
+    longer = [word for word in found if len(word) > 1 or not _CHINESE.match(word)]
+    return longer or found  # a single character says little, and is not indexed everywhere

@@ -136,15 +136,19 @@ def description(resource: pb.Resource) -> dict[str, Any]:
         for bound in ("lower", "upper", "resolution"):
             item[bound] = getattr(column, bound) if column.HasField(bound) else None
         item["classification"] = column.classification
+        item |= {"element": column.element, "source": column.authoritative}
         columns.append(item)
-    return {"name": resource.name, "profile": _profile(resource.profile) if resource.HasField("profile") else None, "title": resource.title, "title_en": resource.title_en,
+    return {"name": resource.name, "profile": _profile(resource.profile) if resource.HasField("profile") else None,
+            "standard": resource.standard, "frequency": resource.update_frequency, "steward": resource.steward,
+            "tags": list(resource.tags), "title": resource.title, "title_en": resource.title_en,
             "description": resource.description, "sector": resource.sector, "grade": resource.grade,
             "row_count": resource.row_count, "approval": resource.approval, "columns": columns}
 
 
 def _profile(profile: pb.Profile) -> dict[str, Any]:
     return {"measured_at_ms": profile.measured_at_ms, "completeness": profile.completeness, "validity": profile.validity,
-            "uniqueness": profile.uniqueness, "date_column": profile.date_column, "latest_month": profile.latest_month,
+            "uniqueness": profile.uniqueness, "timeliness": profile.timeliness if profile.HasField("timeliness") else None,
+            "date_column": profile.date_column, "latest_month": profile.latest_month,
             "columns": [{"name": column.name, "completeness": column.completeness, "validity": column.validity}
                         for column in profile.columns]}
 

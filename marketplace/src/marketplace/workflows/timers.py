@@ -15,6 +15,7 @@ from dbos import DBOS, SetWorkflowID
 
 # Whoever registers what happens at a deadline is imported here, so that the coordinator knows it.
 import marketplace.agreements.service
+import marketplace.catalogue.service
 import marketplace.notices.service  # noqa: F401
 from marketplace.db import is_unavailable, reading, transaction
 from marketplace.deadlines import service as deadlines

@@ -108,6 +108,16 @@ def resource_register(
         "数值列的步长：列=步长，或 列（由节点实测）（可重复）。",
         "A numeric column's step: COLUMN=STEP, or COLUMN to have it measured (repeatable)."))] = None,
     date_column: Annotated[str, typer.Option(help=t("衡量时效性的日期列。", "The date column that timeliness is measured by."))] = "",
+    frequency: Annotated[str, typer.Option(help=t(
+        "更新频率：realtime、daily、weekly、monthly、quarterly、yearly 或 irregular。",
+        "Update frequency: realtime, daily, weekly, monthly, quarterly, yearly or irregular."))] = "",
+    standard: Annotated[str, typer.Option(help=t("执行的标准，如 GB/T 2261.2。", "The standard it follows, such as GB/T 2261.2."))] = "",
+    steward: Annotated[str, typer.Option(help=t("负责的处室或岗位，公开展示。", "The office that answers for it; shown to everybody."))] = "",
+    tag: Annotated[list[str] | None, typer.Option(help=t("标签（可重复）。", "A tag (repeatable)."))] = None,
+    element: Annotated[list[str] | None, typer.Option(help=t(
+        "列所载的数据元：列=数据元，如 marital=自然人.婚姻状况（可重复）。", "The element a column holds: COLUMN=ELEMENT (repeatable)."))] = None,
+    authoritative: Annotated[list[str] | None, typer.Option(help=t(
+        "主张该列为其数据元的权威来源（可重复）。", "A column claimed to be its element's authoritative source (repeatable)."))] = None,
     accept_risk: Annotated[str, typer.Option(help=t(
         "重识别风险超过上限仍予登记的理由，记入日志。",
         "Why a risk of re-identification above the limit is accepted; kept in the journal."))] = "",
@@ -118,7 +128,8 @@ def resource_register(
         raise typer.BadParameter("accept", param_hint="--classify")
     with problems_told(), reach(context.obj.node_dir) as node:
         declared = link_pb2.Resource(name=name, title=title, title_en=title_en, description=description, sector=sector,
-                                     grade=grade, approval=approval)
+                                     grade=grade, approval=approval, standard=standard, update_frequency=frequency,
+                                     steward=steward, tags=tag or [])
         known = {s.name: s for s in node.ListSources(local_pb2.ListSourcesRequest()).sources}
         if source not in known:
             raise ProblemError(errors.SOURCE_NOT_FOUND, name=source)
@@ -139,6 +150,11 @@ def resource_register(
         for item in classification or []:
             of, _, value = item.partition("=")
             pick(of).classification = value or "?"
+        for item in element or []:
+            of, _, value = item.partition("=")
+            pick(of).element = value
+        for item in authoritative or []:
+            pick(item).authoritative = True
         measured_steps = []
         for item in resolution or []:
             of, separator, value = item.partition("=")
@@ -199,14 +215,18 @@ def resource_show(context: typer.Context, name: Name, json_: Json = False) -> No
         (t("数据源", "Source"), details.resource.source), (t("行数", "Rows"), resource.row_count),
         (t("测量时间", "Measured"), moment(profile.measured_at_ms)),
         (t("完整率", "Completeness"), f"{profile.completeness}%"), (t("有效率", "Validity"), f"{profile.validity}%"),
-        (t("唯一率", "Uniqueness"), f"{profile.uniqueness}%"), (t("最新数据", "Latest data"), profile.latest_month or "-")])
-    print_table((t("列", "Column"), t("类型", "Type"), t("分类", "Classification"), t("单位", "Unit"), t("步长", "Step"),
+        (t("唯一率", "Uniqueness"), f"{profile.uniqueness}%"), (t("最新数据", "Latest data"), profile.latest_month or "-"),
+        (t("时效性", "Timeliness"), f"{profile.timeliness}%" if profile.HasField("timeliness") else "-"),
+        (t("更新频率", "Update frequency"), resource.update_frequency or "-"), (t("执行标准", "Standard"), resource.standard or "-"),
+        (t("管理岗位", "Steward"), resource.steward or "-"), (t("标签", "Tags"), t("、", ", ").join(resource.tags) or "-")])
+    print_table((t("列", "Column"), t("类型", "Type"), t("分类", "Classification"), t("数据元", "Element"), t("单位", "Unit"), t("步长", "Step"),
                  t("完整率", "Complete"), t("有效率", "Valid")),
-                ((c.name, c.type, class_text(c.classification), c.unit or "-",
+                ((c.name, c.type, class_text(c.classification),
+                  (c.element + (t("（权威）", " (authoritative)") if c.authoritative else "")) or "-", c.unit or "-",
                   f"{c.resolution:g}" if c.HasField("resolution") else "-",
                   f"{quality[c.name].completeness}%" if c.name in quality else "-",
                   f"{quality[c.name].validity}%" if c.name in quality else "-") for c in resource.columns),
-                empty="", numeric=(4, 5, 6))
+                empty="", numeric=(5, 6, 7))
     if details.resource.HasField("risk"):
         print_risk(details.resource.risk)
     for each in details.distributions:

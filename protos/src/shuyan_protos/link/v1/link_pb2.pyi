@@ -671,6 +671,10 @@ class Resource(_message.Message):
     APPROVAL_FIELD_NUMBER: _builtins.int
     TITLE_EN_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    STANDARD_FIELD_NUMBER: _builtins.int
+    UPDATE_FREQUENCY_FIELD_NUMBER: _builtins.int
+    STEWARD_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """unique on the node, [a-z][a-z0-9_]*"""
     title: _builtins.str
@@ -682,12 +686,20 @@ class Resource(_message.Message):
     approval: _builtins.str
     """"automatic" or "manual" """
     title_en: _builtins.str
+    standard: _builtins.str
+    """what it was made after, such as "GB/T 2261.2-2003"; empty: none declared"""
+    update_frequency: _builtins.str
+    """"realtime" | "daily" | "weekly" | "monthly" | "quarterly" | "yearly" | "irregular"; empty: not declared"""
+    steward: _builtins.str
+    """the office that answers for it, never a person"""
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Column]: ...
     @_builtins.property
     def profile(self) -> Global___Profile:
         """how good the data are, as measured at the node; absent: not measured"""
 
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -701,10 +713,14 @@ class Resource(_message.Message):
         approval: _builtins.str = ...,
         title_en: _builtins.str = ...,
         profile: Global___Profile | None = ...,
+        standard: _builtins.str = ...,
+        update_frequency: _builtins.str = ...,
+        steward: _builtins.str = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "columns", b"columns", "description", b"description", "grade", b"grade", "name", b"name", "profile", b"profile", "row_count", b"row_count", "sector", b"sector", "title", b"title", "title_en", b"title_en"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "columns", b"columns", "description", b"description", "grade", b"grade", "name", b"name", "profile", b"profile", "row_count", b"row_count", "sector", b"sector", "standard", b"standard", "steward", b"steward", "tags", b"tags", "title", b"title", "title_en", b"title_en", "update_frequency", b"update_frequency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -723,6 +739,7 @@ class Profile(_message.Message):
     UNIQUENESS_FIELD_NUMBER: _builtins.int
     DATE_COLUMN_FIELD_NUMBER: _builtins.int
     LATEST_MONTH_FIELD_NUMBER: _builtins.int
+    TIMELINESS_FIELD_NUMBER: _builtins.int
     measured_at_ms: _builtins.int
     completeness: _builtins.int
     """values that are there, over all columns"""
@@ -734,6 +751,8 @@ class Profile(_message.Message):
     """the column timeliness is measured by; empty: none"""
     latest_month: _builtins.str
     """"2026-11": the month of the latest date"""
+    timeliness: _builtins.int
+    """100: the latest date is at most one declared period old, 50: at most two, 0: older; absent: no telling"""
     @_builtins.property
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnProfile]: ...
     def __init__(
@@ -746,12 +765,15 @@ class Profile(_message.Message):
         uniqueness: _builtins.int = ...,
         date_column: _builtins.str = ...,
         latest_month: _builtins.str = ...,
+        timeliness: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeliness", b"_timeliness", "timeliness", b"timeliness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "completeness", b"completeness", "date_column", b"date_column", "latest_month", b"latest_month", "measured_at_ms", b"measured_at_ms", "uniqueness", b"uniqueness", "validity", b"validity"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeliness", b"_timeliness", "columns", b"columns", "completeness", b"completeness", "date_column", b"date_column", "latest_month", b"latest_month", "measured_at_ms", b"measured_at_ms", "timeliness", b"timeliness", "uniqueness", b"uniqueness", "validity", b"validity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__timeliness: _TypeAlias = _typing.Literal["timeliness"]  # noqa: Y015
+    _WhichOneofArgType__timeliness: _TypeAlias = _typing.Literal["_timeliness", b"_timeliness"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeliness) -> _WhichOneofReturnType__timeliness | None: ...
 
 Global___Profile: _TypeAlias = Profile  # noqa: Y015
 
@@ -794,6 +816,8 @@ class Column(_message.Message):
     UPPER_FIELD_NUMBER: _builtins.int
     CLASSIFICATION_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
+    ELEMENT_FIELD_NUMBER: _builtins.int
+    AUTHORITATIVE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """"integer" | "number" | "string" | "boolean" | "date" | "timestamp" """
@@ -808,6 +832,10 @@ class Column(_message.Message):
     """"direct_identifier" | "quasi_identifier" | "sensitive" | "free"; empty: not declared"""
     resolution: _builtins.float
     """step of a numeric column's values: all are whole multiples of it"""
+    element: _builtins.str
+    """the datum it holds, such as "自然人.婚姻状况"; empty: none declared"""
+    authoritative: _builtins.bool
+    """the department claims to be the element's one authoritative source"""
     @_builtins.property
     def domain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """declared values of a dimension, as canonical strings; empty: not a dimension"""
@@ -825,10 +853,12 @@ class Column(_message.Message):
         upper: _builtins.float | None = ...,
         classification: _builtins.str = ...,
         resolution: _builtins.float | None = ...,
+        element: _builtins.str = ...,
+        authoritative: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "lower", b"lower", "resolution", b"resolution", "upper", b"upper"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "classification", b"classification", "domain", b"domain", "identifier", b"identifier", "lower", b"lower", "name", b"name", "resolution", b"resolution", "title", b"title", "type", b"type", "unit", b"unit", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "authoritative", b"authoritative", "classification", b"classification", "domain", b"domain", "element", b"element", "identifier", b"identifier", "lower", b"lower", "name", b"name", "resolution", b"resolution", "title", b"title", "type", b"type", "unit", b"unit", "upper", b"upper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
     _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015
