@@ -146,7 +146,7 @@ class Inputs:
         self.salt = next((bounding.salt for bounding in (bounded or {}).values()), "")
         self.cache: dict[str, Any] = {}
         self._row_numbers = dict(rows or {})
-        self._rows: int | None = None
+        self._counts: dict[str, int] = {}
 
     @property
     def schema(self) -> Schema:
@@ -267,12 +267,16 @@ class Inputs:
         return found
 
     def row_count(self) -> int:
-        """Rows of ``data``, counted once: every round asks, and the rows stay the same."""
-        if self._rows is None:
-            (name,) = self.schemas
-            row = self.connection.execute(f"SELECT count(*) FROM {quote(name)}").fetchone()  # noqa: S608
-            self._rows = int(row[0]) if row else 0
-        return self._rows
+        """Rows of ``data``."""
+        (name,) = self.schemas
+        return self.count(name)
+
+    def count(self, resource: str) -> int:
+        """Rows of a relation, counted once: every round asks, and the rows stay the same."""
+        if resource not in self._counts:
+            row = self.connection.execute(f"SELECT count(*) FROM {quote(resource)}").fetchone()  # noqa: S608
+            self._counts[resource] = int(row[0]) if row else 0
+        return self._counts[resource]
 
     def close(self) -> None:
         """Give the memory back."""

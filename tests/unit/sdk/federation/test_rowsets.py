@@ -80,6 +80,23 @@ def test_rows_are_collected_in_memory_and_in_place(tmp_path: Path) -> None:
         inputs.close()
 
 
+def test_many_rows_keep_their_order_and_nulls_are_outside(tmp_path: Path) -> None:
+    file, size = str(tmp_path / "t.parquet"), 400_000
+    duckdb.sql(f"COPY (SELECT CASE WHEN i % 7 = 0 THEN NULL ELSE hash(i) % 100 END::INTEGER AS x FROM range({size}) t(i)) TO '{file}' "
+               "(FORMAT parquet, ROW_GROUP_SIZE 20000)")
+    values = duckdb.sql(f"SELECT coalesce(x, 99) AS x FROM '{file}'").fetchnumpy()["x"]
+    table = TableSource.of_files("t", [file], "parquet", {"x": Column("x", "integer")}, ["x"])
+    for in_place in (True, False):
+        inputs = Inputs.from_tables([table], in_place=in_place, threads=3)
+        for conditions in ({"few": "o.x < 50"}, {"few": "o.x < 50", "none": "o.x > 100", "true": "o.x IS NULL OR o.x >= 0"}):
+            found = rowsets.collect(inputs, "t", conditions, alias="o")
+            assert found["few"].digest() == RowSet.where(values < 50).digest()
+            if len(found) > 1:
+                assert found["none"].count == 0
+                assert found["true"].digest() == "all"
+        inputs.close()
+
+
 def test_a_row_outside_is_refused() -> None:
     with pytest.raises(ValueError, match="outside"):
         RowSet.of(np.array([1045]), ROWS)

@@ -54,7 +54,7 @@ def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
         for resource, number, listed in numbers:
             expression = f"unnest({number})" if listed else number
             sql = f"SELECT DISTINCT {expression} AS r {source}{filtered}"
-            rows = inputs.connection.execute(f"SELECT r FROM ({sql}) WHERE r IS NOT NULL").fetchnumpy()["r"]  # noqa: S608
+            rows = rowsets.numbers(inputs.connection, f"SELECT r FROM ({sql}) WHERE r IS NOT NULL")["r"]  # noqa: S608
             found.append((resource, label, _set(inputs, resource, np.asarray(rows, dtype=np.int64))))
     return found
 
@@ -65,17 +65,8 @@ def _of_table(inputs: Inputs, core: Core, relation: exp.Select, table: exp.Expr)
     conditions = {rowsets.BASE: where}
     for label, condition in _labelled(core).items():
         conditions[label] = f"({where}) AND ({condition})" if where else condition
-    found = [(table.name, label, RowSet.everything()) for label, condition in conditions.items() if not condition]
-    asked = {label: condition for label, condition in conditions.items() if condition}
-    if asked:
-        # As rowsets.collect does it, but under the query's own alias.
-        marks = ", ".join(f"coalesce(CAST(({condition}) AS BOOLEAN), false) AS c{at}"
-                          for at, condition in enumerate(asked.values()))
-        columns = inputs.connection.execute(
-            f"SELECT {marks} FROM {quote(table.name)} AS {quote(table.alias_or_name)}").fetchnumpy()  # noqa: S608
-        found += [(table.name, label, RowSet.where(np.asarray(columns[f"c{at}"], dtype=bool)))
-                  for at, label in enumerate(asked)]
-    return found
+    found = rowsets.collect(inputs, table.name, conditions, alias=table.alias_or_name)
+    return [(table.name, label, rows) for label, rows in found.items()]
 
 
 def _labelled(core: Core) -> dict[str, str]:

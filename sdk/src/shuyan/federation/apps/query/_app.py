@@ -15,7 +15,6 @@ from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.privacy import Sensitivity
 from shuyan.federation.privacy.bounding import UNIT_SUM
-from shuyan.federation.schema import quote
 from shuyan.federation.sql import discovery, node, noisy, rows, serve
 from shuyan.federation.sql.node import sole_cells
 from shuyan.problems import ProblemError
@@ -120,12 +119,8 @@ def _checked(context: Any) -> tuple[Inputs, QueryParams]:
 
 def _reply(message: Message, inputs: Inputs, params: QueryParams, vectors: dict[str, Any]) -> Message:
     plan = params.plan()
-    if "cohort" not in inputs.cache:
-        # Rows that were read: cells are told apart by presence and by the cohort over all departments.
-        main = plan.main
-        row = inputs.connection.execute(f"SELECT count(*) FROM {quote(main)}").fetchone()  # noqa: S608
-        inputs.cache["cohort"] = int(row[0]) if row else 0
-    return _flower.reply(message, vectors, inputs.cache["cohort"], rows.encoded(inputs, plan))
+    # Rows that were read: cells are told apart by presence and by the cohort over all departments.
+    return _flower.reply(message, vectors, inputs.count(plan.main), rows.encoded(inputs, plan))
 
 
 def answer(grid: SecureGrid, params: QueryParams, progress: Progress) -> dict[str, Any]:
