@@ -18,7 +18,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import duckdb
 import numpy as np
@@ -29,6 +29,9 @@ from shuyan.federation.schema import Column, Schema, cast_sql, quote
 from shuyan.problems import ProblemError
 
 _log = logging.getLogger(__name__)
+
+FILE_BITS: Final = 40
+"""Of a row number over several files: the lower bits number the rows of a file, those above them the files."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class TableSource:
     def of_files(cls, name: str, paths: Sequence[str], kind: Literal["csv", "parquet"], schema: Schema,
                  columns: Sequence[str]) -> TableSource:
         """CSV (header in the first line) or Parquet files of one layout."""
-        names = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+        names = ", ".join(map(_literal, paths))
         relation = f"read_parquet([{names}])" if kind == "parquet" else f"read_csv([{names}], header = true)"
         return cls(name, relation, schema, tuple(columns), tuple(paths) if kind == "parquet" else ())
 
@@ -138,7 +141,8 @@ class Inputs:
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, Schema],
-                 rows: Mapping[str, str] | None = None, bounded: Mapping[str, Bounding] | None = None) -> None:
+                 rows: Mapping[str, str] | None = None, bounded: Mapping[str, Bounding] | None = None,
+                 files: Mapping[str, tuple[str, ...]] | None = None) -> None:
         self.connection = connection
         self.schemas = dict(schemas)
         self.bounded = {name: bounding.max_rows for name, bounding in (bounded or {}).items()}
@@ -146,7 +150,8 @@ class Inputs:
         self.salt = next((bounding.salt for bounding in (bounded or {}).values()), "")
         self.cache: dict[str, Any] = {}
         self._row_numbers = dict(rows or {})
-        self._counts: dict[str, int] = {}
+        self._files = dict(files or {})
+        self._counts: dict[str, tuple[int, ...]] = {}
 
     @property
     def schema(self) -> Schema:
@@ -180,6 +185,7 @@ class Inputs:
         """
         rows: dict[str, str] = {}
         files: list[str] = []
+        in_files: dict[str, tuple[str, ...]] = {}
         shared = warm if in_place and all(
             table.files and table.bounding is None and not table.load and not table.unload for table in tables) else None
         if shared is not None:
@@ -198,10 +204,11 @@ class Inputs:
                         connection.execute(statement)
                 elif in_place and table.files:
                     files += table.files
-                    names = ", ".join("'" + path.replace("'", "''") + "'" for path in table.files)
+                    in_files[table.name] = table.files
+                    number = "file_row_number" if len(table.files) == 1 else f"file_index * {1 << FILE_BITS} + file_row_number"
                     connection.execute(
-                        f"CREATE {'TEMP ' if shared is not None else ''}VIEW {target} AS SELECT {selected}, file_index * {1 << 40} + file_row_number AS __row "  # noqa: S608
-                        f"FROM read_parquet([{names}])")
+                        f"CREATE {'TEMP ' if shared is not None else ''}VIEW {target} AS SELECT {selected}, {number} AS __row "  # noqa: S608
+                        f"FROM read_parquet([{', '.join(map(_literal, table.files))}])")
                     rows[table.name] = "__row"
                 else:
                     connection.execute(f"CREATE TABLE {target} AS SELECT {selected} FROM {table.relation}")  # noqa: S608
@@ -227,7 +234,7 @@ class Inputs:
             raise
         return cls(connection, {
             table.name: {name: table.schema[name] for name in table.columns} for table in tables}, rows,
-            {table.name: table.bounding for table in tables if table.bounding is not None})
+            {table.name: table.bounding for table in tables if table.bounding is not None}, in_files)
 
     @classmethod
     def from_sql(
@@ -271,17 +278,31 @@ class Inputs:
         (name,) = self.schemas
         return self.count(name)
 
+    def files(self, resource: str) -> tuple[str, ...]:
+        """The files that a relation reads in place; none if its rows are in memory."""
+        return self._files.get(resource, ())
+
     def count(self, resource: str) -> int:
-        """Rows of a relation, counted once: every round asks, and the rows stay the same."""
+        """Rows of a relation."""
+        return sum(self.counts(resource))
+
+    def counts(self, resource: str) -> tuple[int, ...]:
+        """Rows by file, or of all; counted once: every round asks, and the rows stay the same."""
         if resource not in self._counts:
-            row = self.connection.execute(f"SELECT count(*) FROM {quote(resource)}").fetchone()  # noqa: S608
-            self._counts[resource] = int(row[0]) if row else 0
+            # Of a Parquet file this reads no row.
+            sources = [f"read_parquet({_literal(file)})" for file in self.files(resource)] or [quote(resource)]
+            rows = [self.connection.execute(f"SELECT count(*) FROM {source}").fetchone() for source in sources]  # noqa: S608
+            self._counts[resource] = tuple(int(row[0]) if row else 0 for row in rows)
         return self._counts[resource]
 
     def close(self) -> None:
         """Give the memory back."""
         self.cache.clear()
         self.connection.close()
+
+
+def _literal(path: str) -> str:
+    return "'" + path.replace("'", "''") + "'"
 
 
 def _connect(memory_mb: int, threads: int, spill: str = "", spill_mb: int = 0, **more: str) -> duckdb.DuckDBPyConnection:

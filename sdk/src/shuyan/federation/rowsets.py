@@ -222,9 +222,9 @@ def _packed(rows: RowSet) -> tuple[str, bytes]:
         return "all", b""
     if rows.count * _SPARSE >= rows.universe:
         return "bits", rows.bits.tobytes()
-    where = np.flatnonzero(rows.bits)
-    byte, bit = np.nonzero(np.unpackbits(rows.bits[where], bitorder="little").reshape(-1, 8))
-    return "numbers", ((where[byte] << 3) + bit).astype("<u4").tobytes()
+    where = np.flatnonzero(rows.bits != 0)  # of truth values, which is several times as fast as of numbers
+    set_ = np.flatnonzero(np.unpackbits(rows.bits[where], bitorder="little").view(np.bool_))
+    return "numbers", ((where[set_ >> 3] << 3) + (set_ & 7)).astype("<u4").tobytes()
 
 
 def _unpacked(kind: str, universe: int, data: bytes, length: int) -> RowSet:

@@ -173,7 +173,10 @@ def _group(core: Core, more: int = 0) -> str:
 
 def tally_sql(core: Core, *, finite: bool = False) -> str:
     """The groups' measures in one pass: keys ``k0``…, measures ``m0``…."""
-    return grouped_sql(core, core.measures, finite=finite)
+    text = core.texts.get(finite)
+    if text is None:  # each run of a query asks for it several times
+        text = core.texts[finite] = grouped_sql(core, core.measures, finite=finite)
+    return text
 
 
 def grouped_sql(core: Core, measures: Sequence[str], *, finite: bool = False) -> str:

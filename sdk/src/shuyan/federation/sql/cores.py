@@ -203,6 +203,7 @@ class Core:
         groups: conditions of groups by something else than a column, for the guard too.
         told_apart: granted columns that conditions inside aggregates look at.
         filtered: whether a WHERE or an inner join leaves rows out.
+        texts: SQL that was made of all this, for :func:`~shuyan.federation.sql.compile.tally_sql`.
     """
 
     relation: exp.Select
@@ -219,6 +220,7 @@ class Core:
     told_apart: set[tuple[str, str]] = field(default_factory=set)
     tables: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     filtered: bool = False
+    texts: dict[bool, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def cells(self) -> int:

@@ -9,15 +9,14 @@ import numpy.typing as npt
 from sqlglot import exp
 
 from shuyan.federation import rowsets
-from shuyan.federation.inputs import Inputs
+from shuyan.federation.inputs import FILE_BITS, Inputs
 from shuyan.federation.rowsets import RowSet
 from shuyan.federation.schema import quote
 from shuyan.federation.sql.compile import AGGREGATED, guard_rows
 from shuyan.federation.sql.cores import Core
 from shuyan.federation.sql.gate import to_sql
+from shuyan.federation.sql.passing import labelled, passing
 from shuyan.federation.sql.plan import Plan
-
-_FILE_BITS = 40
 
 
 def encoded(inputs: Inputs, plan: Plan) -> bytes:
@@ -48,7 +47,7 @@ def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
     shell = exp.Select(expressions=[], from_=relation.args["from_"], joins=relation.args.get("joins"))
     source = to_sql(shell)[len("SELECT "):]
     where = [to_sql(relation.args["where"].this)] if relation.args.get("where") is not None else []
-    for label, condition in {rowsets.BASE: "", **_labelled(core)}.items():
+    for label, condition in {rowsets.BASE: "", **labelled(core)}.items():
         conditions = [*where, *([condition] if condition else [])]
         filtered = f" WHERE {' AND '.join(f'({one})' for one in conditions)}" if conditions else ""
         for resource, number, listed in numbers:
@@ -62,16 +61,13 @@ def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
 def _of_table(inputs: Inputs, core: Core, relation: exp.Select, table: exp.Expr) -> list[tuple[str, str, RowSet]]:
     """One resource: its rows are read in their order."""
     where = to_sql(relation.args["where"].this) if relation.args.get("where") is not None else ""
+    if (told := passing(inputs, core)) is not None:
+        return [(table.name, label, _set(inputs, table.name, numbers)) for label, numbers in told.items()]
     conditions = {rowsets.BASE: where}
-    for label, condition in _labelled(core).items():
+    for label, condition in labelled(core).items():
         conditions[label] = f"({where}) AND ({condition})" if where else condition
     found = rowsets.collect(inputs, table.name, conditions, alias=table.alias_or_name)
     return [(table.name, label, rows) for label, rows in found.items()]
-
-
-def _labelled(core: Core) -> dict[str, str]:
-    return {f"c{place}": condition for place, condition in enumerate(core.conditional)} | {
-        f"{rowsets.GROUP}{place}": condition for place, condition in enumerate(core.groups)}
 
 
 class _Numbered:
@@ -105,20 +101,11 @@ def _set(inputs: Inputs, resource: str, numbers: npt.NDArray[np.int64]) -> RowSe
     """The set of given row numbers, as places in the order of reading."""
     offsets, universe = _offsets(inputs, resource)
     if len(offsets) > 1:
-        numbers = offsets[numbers >> _FILE_BITS] + (numbers & ((1 << _FILE_BITS) - 1))
+        numbers = offsets[numbers >> FILE_BITS] + (numbers & ((1 << FILE_BITS) - 1))
     return RowSet.of(numbers, universe)
 
 
 def _offsets(inputs: Inputs, resource: str) -> tuple[Any, int]:
     """Where each file's rows begin, and how many rows there are."""
-    held = inputs.cache.setdefault("offsets", {})
-    if resource not in held:
-        number = inputs.row_number(resource)
-        rows = inputs.connection.execute(
-            f"SELECT {number} >> {_FILE_BITS} AS f, count(*) FROM {quote(resource)} GROUP BY 1 ORDER BY 1").fetchall()  # noqa: S608
-        counts = np.zeros(max((int(file) for file, _ in rows), default=0) + 1, dtype=np.int64)
-        for file, count in rows:
-            counts[int(file)] = count
-        held[resource] = (np.concatenate([[0], np.cumsum(counts)[:-1]]), int(counts.sum()))
-    result: tuple[Any, int] = held[resource]
-    return result
+    counts = np.array(inputs.counts(resource), dtype=np.int64)
+    return np.concatenate([[0], np.cumsum(counts)[:-1]]), int(counts.sum())
