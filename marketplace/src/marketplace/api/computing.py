@@ -92,7 +92,7 @@ class CardOut(Out):
     preprocessing: dict[str, Any]
     training: dict[str, Any] = Field(description="{app, settings}")
     evaluation: list[dict[str, Any]] = Field(description="{rows_of, rows, measure, value, lower, upper}; the last two a 95 % interval.")
-    privacy: dict[str, Any] = Field(description="{release, minimum_cohort, budget, membership, own_figures}")
+    privacy: dict[str, Any] = Field(description="{release, minimum_cohort, budget, noise, membership, own_figures}")
     limits: list[dict[str, Any]] = Field(description="{code, zh, en}")
     provenance: dict[str, Any] = Field(description="Digests, versions of software, and where the log tells of it.")
     contact: dict[str, Any]

@@ -71,7 +71,7 @@ def build(session: Session, job: Job, output: JobOutput, review: EgressReview | 
         "training": {"app": job.app_name, "settings": {
             name: value for name, value in job.params.items() if name not in _NOT_SETTINGS}},
         "evaluation": list(_evaluation(content)),
-        "privacy": {"release": grant.release, "minimum_cohort": grant.minimum_cohort, "budget": content.get("privacy"),
+        "privacy": {"release": grant.release, "minimum_cohort": grant.minimum_cohort, "budget": content.get("privacy"), "noise": content.get("noise"),
                     "membership": content.get("audit"), "own_figures": grant.own_figures},
         "limits": _limits(content, report),
         "provenance": {
@@ -271,6 +271,7 @@ def _of_privacy(privacy: dict[str, Any]) -> list[dict[str, str]]:
     else:
         lines = [_both(f"精确发布：最小群体 {privacy['minimum_cohort']}，每家单位只贡献掩码后的合计",
                        f"Exact: minimum cohort {privacy['minimum_cohort']}; of each department only its part of masked sums was seen")]
+    lines += _of_noise(privacy["noise"])
     audit = privacy["membership"]
     if audit:
         lines.append(_both(
@@ -281,6 +282,19 @@ def _of_privacy(privacy: dict[str, Any]) -> list[dict[str, str]]:
     else:
         lines.append(_both("未作成员推断审计", "No membership audit was made"))
     return lines
+
+
+def _of_noise(noise: Any) -> list[dict[str, str]]:
+    """How far the noise of a training moves what the model consists of."""
+    if isinstance(noise, list) and noise:
+        told = ", ".join(f"{one['term']} ±{one['half_width']:.3g}" for one in noise[:20]) + (" …" if len(noise) > 20 else "")
+        return [_both(f"噪声对系数的影响（输入按上下界缩放，95%）：{told}",
+                      f"How far noise moves coefficients (inputs scaled by their bounds, 95 %): {told}")]
+    if isinstance(noise, dict):
+        return [_both(f"各叶节点合计的噪声标准差：梯度 {noise['gradient']:.3g}，二阶导数 {noise['hessian']:.3g}；划分方式随机选取，与数据无关",
+                      f"Standard deviation of the noise on a leaf's sums: gradients {noise['gradient']:.3g}, second derivatives "
+                      f"{noise['hessian']:.3g}; splits were drawn by lot, without regard to the data")]
+    return []
 
 
 def _of_provenance(origin: dict[str, Any]) -> list[dict[str, str]]:

@@ -82,6 +82,13 @@ def _plain(content: dict[str, Any], names: Names) -> Section:
         section.numeric.append(True)
         for row, (_name, _value, unit) in zip(section.rows, rows, strict=True):
             row.append(number(unit))
+    noise = content.get("noise")
+    if noise and intercept is not None:
+        section.title = _("Coefficients, for inputs scaled by their bounds")
+        section.header.insert(2, _("Noise, ± at 95 %"))
+        section.numeric.insert(2, True)
+        for row, entry in zip(section.rows, [noise[-1], *noise[:-1]], strict=True):
+            row.insert(2, number(entry["half_width"]))
     return section
 
 

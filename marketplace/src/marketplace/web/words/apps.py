@@ -118,7 +118,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "time": _l("Time"), "event": _l("Event"), "offset": _l("Offset"), "exposure": _l("Exposure"),
         "times.lower": _l("Times from"), "times.upper": _l("Times to"), "times.step": _l("Step of time"), "ties": _l("Ties"),
         "l1": _l("Lasso penalty (l1)"), "l2": _l("Ridge penalty (l2)"), "max_rounds": _l("Rounds at most"), "rounds": _l("Rounds"),
-        "tolerance": _l("Tolerance"), "standardise": _l("Standardised"), "confidence": _l("Confidence"), "threshold": _l("Threshold"),
+        "noisy_rounds": _l("Rounds with noise"), "tolerance": _l("Tolerance"), "standardise": _l("Standardised"), "confidence": _l("Confidence"), "threshold": _l("Threshold"),
         "impute.numbers": _l("Missing numbers"), "impute.categories": _l("Missing categories"),
         "impute.columns": _l("Method by column"), "impute.constants": _l("Constant by column"),
         "impute.indicators": _l("Mark what was filled in"), "unknown_levels": _l("Undeclared values"),

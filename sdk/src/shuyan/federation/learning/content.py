@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from shuyan.federation.privacy import accounting
+
+if TYPE_CHECKING:
+    from shuyan.federation.grid import SecureGrid
 
 Number = float | int
 
@@ -49,6 +54,29 @@ class Feature(Shape):
     sd: Number | list[Number]
     unknown: Literal["reference", "missing"] | None = None
     missing: Missing | None = None
+
+
+class Spent(Shape):
+    """Differential privacy of the training, at each department.
+
+    Attributes:
+        rho_nano: spent by the run, in 1e-9 of zCDP's ρ.
+        epsilon: what that means at ``delta``.
+    """
+
+    unit: str
+    rho_nano: int = Field(ge=0)
+    epsilon: Number
+    delta: Number
+
+
+def spent(grid: SecureGrid) -> dict[str, Any]:
+    """What a run on a noisy grid has spent, as :class:`Spent`."""
+    terms = grid.privacy
+    if terms is None:
+        raise ValueError("nothing is spent on exact sums")
+    return {"unit": terms.unit, "rho_nano": grid.spent_nano, "delta": terms.delta,
+            "epsilon": accounting.epsilon(grid.spent_nano, terms.delta)}
 
 
 class SplitDescribed(Shape):

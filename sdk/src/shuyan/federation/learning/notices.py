@@ -37,6 +37,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "以下取值仅有一个部门登记，授权未允许展示单个部门的数据，已按未登记的取值处理：{names}。",
         "Only one department declares these values, and the grant lets no single department's figures show; they were taken "
         "for undeclared ones: {names}."),
+    "inference_noise": (
+        "训练加入了差分隐私噪声，不提供标准误与检验；各系数受噪声影响的范围另列。",
+        "The training carries noise (differential privacy), so there are no standard errors or tests; how far the noise moves "
+        "each coefficient is listed apart."),
     "departments_differ": (
         "各部门分别按自身均值和标准差标准化，原始尺度上的系数没有意义，未予给出。",
         "Each department was standardised by its own mean and deviation, so coefficients on the original scale mean nothing "

@@ -18,6 +18,7 @@ from shuyan.federation.apps.base import AppManifest, FederatedApp, Limits, Progr
 from shuyan.federation.apps.boosting import (
     _audit,  # noqa: F401  it answers one of the client app's questions
     _model,
+    _noisy,
     _objectives,
 )
 from shuyan.federation.apps.boosting._client import SCORE_CELLS, client_app
@@ -42,12 +43,13 @@ _VALUES: Final = 100_000  # what a grant allows by default
 _VALUES_OF_A_NODE: Final = 10  # numbers that XGBoost's format says of it
 
 manifest = AppManifest(
-    name="boosting", version="1.0.0", title_zh="联邦梯度提升树", title_en="Federated gradient-boosted trees", output_form="model",
+    name="boosting", version="1.1.0", title_zh="联邦梯度提升树", title_en="Federated gradient-boosted trees", output_form="model",
     actions={
         PROFILE: {"apart": _COUNT, "cells": _COUNT, "classes": _COUNT, "sum": moments.SUM, "square": moments.SQUARE},
         CELLS: {"counts": _COUNT},
         LEVEL: {"gradient": _STEPS, "hessian": _STEPS, "rows": _COUNT, "loss": _LOSS},
         FIT: {"loss": _LOSS, "hits": _COUNT, "scores": _COUNT},
+        _noisy.LEAVES: {"gradient": _noisy.DERIVATIVE, "hessian": _noisy.DERIVATIVE},
         audit.ACTION: audit.STATES,
     },
     questions={
@@ -55,6 +57,7 @@ manifest = AppManifest(
         LEVEL: Question(config={"round": "integer", "quantum": "number", "measure": "boolean"},
                         arrays=("cuts", "sizes", "base", "trees", "nodes")),
         FIT: Question(config={"rounds": "integer"}, arrays=("cuts", "sizes", "base", "trees")),
+        _noisy.LEAVES: Question(config={"round": "integer"}, arrays=("cuts", "sizes", "base", "trees")),
         audit.ACTION: Question(config={"least": "integer"}, arrays=("cuts", "sizes", "base", "trees")),
     },
     limits=Limits(memory_mb=2048),
@@ -66,7 +69,7 @@ def arrays(params: BoostingParams, action: str) -> dict[str, int]:
     numeric, groups = len(params.numeric()), params.groups()
     if action == CELLS:
         return {"cells": numeric * params.capacity()}
-    if action not in (LEVEL, FIT, audit.ACTION):
+    if action not in (LEVEL, FIT, audit.ACTION, _noisy.LEAVES):
         return {}
     lengths = {"cuts": numeric * (params.bins - 1), "sizes": numeric, "base": groups,
                "trees": params.rounds * groups * params.tree_length()}
@@ -77,6 +80,8 @@ def arrays(params: BoostingParams, action: str) -> dict[str, int]:
 
 def serve(grid: SecureGrid, params: BoostingParams, progress: Progress) -> dict[str, Any]:
     """Grow the trees and describe the model."""
+    if grid.noisy:
+        return _noisy.serve(grid, params)
     grid.plan(len(sketch.LEVELS) + 2 + params.rounds * params.max_depth + (params.audit is not None))
     limit = _limit(grid)
     least = max(grid.minimum_cohort, params.min_rows)
@@ -334,5 +339,5 @@ def _ranked(scores: Floats) -> dict[str, float]:
 
 app = FederatedApp(
     manifest=manifest, client_app=client_app, serve=serve, params_model=BoostingParams, needs=needs, arrays=arrays,
-    content_model=BoostingContent,
+    content_model=BoostingContent, privacy=_noisy.sensitivities,
 )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shuyan.federation.apps.boosting._params import Objective
 from shuyan.federation.audit import AuditContent
+from shuyan.federation.learning.content import Spent
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Digits = Annotated[str, Field(max_length=24, pattern=r"^[0-9.E+-]+$")]
@@ -163,9 +164,9 @@ class Measured(_Strict):
 
 
 class Metrics(_Strict):
-    """On the rows trained on, and on those kept apart."""
+    """On the rows trained on, and on those kept apart; neither with differential privacy."""
 
-    train: Measured
+    train: Measured | None = None
     validation: Measured | None = None
 
 
@@ -174,6 +175,13 @@ class Step(_Strict):
 
     train: Number
     validation: Number | None = None
+
+
+class LeafNoise(_Strict):
+    """The standard deviation of the noise on a leaf's sums, with differential privacy."""
+
+    gradient: Number
+    hessian: Number
 
 
 class BoostingContent(_Strict):
@@ -202,4 +210,6 @@ class BoostingContent(_Strict):
     history: list[Step]
     importance: list[Importance]
     model: XGBoostModel
+    noise: LeafNoise | None = None
+    privacy: Spent | None = None
     audit: AuditContent | None = None

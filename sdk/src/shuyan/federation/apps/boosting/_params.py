@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
 from shuyan.federation.audit.params import MembershipAudit
+from shuyan.federation.privacy import NoisyParams
 from shuyan.problems import ProblemError
 
 Objective = Literal["binary:logistic", "reg:squarederror", "multi:softprob", "count:poisson"]
@@ -19,8 +20,10 @@ WORD_BITS: Final = 48
 _MAX_STATE: Final = 1 << 18
 
 
-class BoostingParams(BaseModel):
+class BoostingParams(NoisyParams):
     """Parameters of a boosting job; names and meaning are XGBoost's unless said otherwise.
+
+    With differential privacy splits are drawn by lot, and some parameters are refused (:mod:`._noisy`).
 
     Attributes:
         target: 0 and 1 for ``binary:logistic``, any number for ``reg:squarederror``, counts for ``count:poisson``; for
@@ -40,8 +43,6 @@ class BoostingParams(BaseModel):
             none.
         domains: the values of each category.
     """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     resource: str = Field(min_length=1)
     target: str = Field(min_length=1)

@@ -69,9 +69,13 @@ def read(inputs: Inputs, params: BoostingParams) -> Rows:
     sql = f"SELECT * FROM (SELECT {', '.join(selected)} FROM data) WHERE isfinite(c0)"  # noqa: S608
     found = inputs.connection.execute(sql, arguments).fetchnumpy()
     target = _column(found["c0"])
-    _check_target(target, params)
     numbers = np.asarray(found["r"]).astype(np.uint64)
     columns = [_column(found[f"c{place}"]) for place in range(1, len(params.features) + 1)]
+    if inputs.bounded:  # a refusal would be an exact answer about a row
+        target, kept = _admitted(target, params)
+        target, numbers, columns = target[kept], numbers[kept], [column[kept] for column in columns]
+    else:
+        _check_target(target, params)
     for name, column in zip(params.features, columns, strict=True):
         if name in params.domains:
             column[column < 0] = np.nan
@@ -106,6 +110,14 @@ def _column(values: np.ndarray) -> Float32s:
         column = plain.astype(np.float32)
     column[~np.isfinite(column)] = np.nan
     return column
+
+
+def _admitted(target: Float32s, params: BoostingParams) -> tuple[Float32s, npt.NDArray[np.bool_]]:
+    """Targets clamped to their bounds, and which rows have one that can be used."""
+    if params.objective == "reg:squarederror":
+        lower, upper = params.bounds[params.target]
+        return np.clip(target, np.float32(lower), np.float32(upper)), np.isfinite(target)
+    return target, np.isin(target, np.arange(max(params.groups(), 2), dtype=np.float32))
 
 
 def _check_target(target: Float32s, params: BoostingParams) -> None:

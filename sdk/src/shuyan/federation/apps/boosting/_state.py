@@ -7,6 +7,7 @@ last one ended, and made anew where one does not.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -203,6 +204,11 @@ class State:
         elif rows is None:
             self._all_rows = sums[2].copy()  # they are the same at every tree's root
         return sums[0], sums[1], sums[2]
+
+    def leaves(self, group: int) -> Iterator[tuple[int, Floats, Floats | None]]:
+        """The places where rows of a growing tree are, with their gradients and Hessians (multiples of the quantum)."""
+        for place, rows in self._lists[group].items():
+            yield place, self._gradient[group].take(rows), self._hessian[group].take(rows) if self._hessian.size else None
 
     # --- measuring -----------------------------------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ from shuyan.federation.apps.network._params import NetworkParams, needs
 from shuyan.federation.apps.network._strategies import MeanGrid, strategy
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.learning import evaluation
-from shuyan.federation.privacy import Sensitivity, accounting
+from shuyan.federation.learning.content import spent
+from shuyan.federation.privacy import Sensitivity
 from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
 from shuyan.problems import ProblemError
@@ -160,7 +161,7 @@ def serve(grid: SecureGrid, params: NetworkParams, progress: Progress) -> dict[s
         **({"scale": {"mean": float(mean[-1]), "sd": float(sd[-1])}} if params.task == "number" else {}),
         "strategy": params.strategy, "rows": training.rows, "departments": training.departments, "rounds": params.rounds,
         "converged": False, "metrics": metrics, "history": [_means(loss, "train", "validation") for loss in training.losses],
-        **_spent(grid), **audited,
+        **({"privacy": spent(grid)} if grid.noisy else {}), **audited,
     }
 
 
@@ -205,14 +206,6 @@ def _means(loss: Floats, train: str, validation: str) -> dict[str, float]:
     """Mean losses, to four digits: before anybody has approved a result, more would only say more of the data."""
     means = {train: float(f"{loss[0] / max(loss[1], 1.0):.4g}")}
     return means | ({validation: float(f"{loss[2] / loss[3]:.4g}")} if loss[3] else {})
-
-
-def _spent(grid: SecureGrid) -> dict[str, Any]:
-    terms = grid.privacy
-    if terms is None:
-        return {}
-    return {"privacy": {"unit": terms.unit, "rho_nano": grid.spent_nano, "delta": terms.delta,
-                        "epsilon": accounting.epsilon(grid.spent_nano, terms.delta)}}
 
 
 app = FederatedApp(

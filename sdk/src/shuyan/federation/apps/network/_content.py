@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from shuyan.federation.audit import AuditContent
-from shuyan.federation.learning.content import BinaryMetrics, ClassesMetrics, Number, NumbersMetrics, Shape
+from shuyan.federation.learning.content import (
+    BinaryMetrics,
+    ClassesMetrics,
+    Number,
+    NumbersMetrics,
+    Shape,
+    Spent,
+)
 
 
 class Input(Shape):
@@ -52,20 +57,6 @@ class Step(Shape):
 
     train: Number
     validation: Number | None = None
-
-
-class Spent(Shape):
-    """Differential privacy of the training, at each department.
-
-    Attributes:
-        rho_nano: spent by the run, in 1e-9 of zCDP's ρ.
-        epsilon: what that means at ``delta``.
-    """
-
-    unit: str
-    rho_nano: int = Field(ge=0)
-    epsilon: Number
-    delta: Number
 
 
 class NetworkContent(Shape):

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from flwr.app import Array, ArrayRecord
 
-from shuyan.federation import audit, moments
+from shuyan.federation import audit, moments, problems
 from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress, Question
 from shuyan.federation.apps.regression import (
     _audit,  # noqa: F401  it answers one of the client app's questions
+    _noisy,
     _result,
     _setup,
 )
@@ -30,6 +31,7 @@ from shuyan.federation.learning.design import scaling_lengths
 from shuyan.federation.learning.preprocess import Described, Fitted
 from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
+from shuyan.problems import ProblemError
 
 PROFILE = "query.profile"
 MEDIANS = "query.medians"
@@ -44,7 +46,7 @@ _SCALING = ("fill", "mean", "sd")
 _TALLIES = {"counts": evaluation.COUNTS, "sums": evaluation.SUMS}
 
 manifest = AppManifest(
-    name="regression", version="2.0.0", title_zh="联邦回归", title_en="Federated regression", output_form="model",
+    name="regression", version="2.1.0", title_zh="联邦回归", title_en="Federated regression", output_form="model",
     actions={
         PROFILE: profile.SPECS,
         MEDIANS: {"below": moments.COUNT},
@@ -52,8 +54,11 @@ manifest = AppManifest(
         FIT: {**_TALLIES, "present": evaluation.COUNTS},
         OWN: _TALLIES,
         audit.ACTION: audit.STATES,
+        _noisy.STEP: {"gradient": _noisy.DERIVATIVE, "hessian": _noisy.DERIVATIVE},
+        _noisy.LAST: {"gradient": _noisy.DERIVATIVE},
     },
     questions={
+        _noisy.STEP: Question(arrays=("weights",)), _noisy.LAST: Question(arrays=("weights",)),
         MEDIANS: Question(arrays=("edges",)),
         NEWTON: Question(arrays=("weights", "classes", *_SCALING)),
         FIT: Question(arrays=("weights", "classes", "centre", *_SCALING)),
@@ -67,6 +72,8 @@ def arrays(params: RegressionParams, action: str) -> dict[str, int]:
     """The lengths of the arrays that come with an action."""
     if action == PROFILE:
         return {}
+    if action in (_noisy.STEP, _noisy.LAST):
+        return {"weights": params.size()}
     if action == MEDIANS:
         return {"edges": medians.length(params)}
     fits = splits.fits(params.split)
@@ -81,6 +88,10 @@ def arrays(params: RegressionParams, action: str) -> dict[str, int]:
 
 def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dict[str, Any]:
     """Fit, evaluate and describe a model."""
+    if grid.noisy:
+        return _noisy.serve(grid, params)
+    if params.standardise == "bounds":
+        raise ProblemError(problems.BAD_PARAMS, field="standardise", where="standardise")
     grid.plan(params.max_rounds + 2 + medians.rounds(params))
     described, fitted = _preprocess(grid, params)
     grid.tell("standardised")
@@ -157,5 +168,5 @@ def _departments(grid: SecureGrid, params: RegressionParams, given: dict[str, Fl
 
 app = FederatedApp(
     manifest=manifest, client_app=client_app, serve=serve, params_model=RegressionParams, needs=needs, arrays=arrays,
-    content_model=RegressionContent,
+    content_model=RegressionContent, privacy=_noisy.sensitivities,
 )

@@ -15,6 +15,7 @@ from shuyan.federation.learning.content import (
     Number,
     NumbersMetrics,
     Shape,
+    Spent,
     SplitDescribed,
 )
 
@@ -73,8 +74,26 @@ class Evaluation(Shape):
     departments: list[Department] | None
 
 
+class WeightNoise(Shape):
+    """How far noise moves a weight, in standard deviations and half of a 95 % interval, to first order.
+
+    Attributes:
+        original_sd: of the weight for inputs as they are.
+    """
+
+    term: str
+    sd: Number
+    half_width: Number
+    original_sd: Number
+
+
 class RegressionContent(Shape):
-    """The content of a regression's result."""
+    """The content of a regression's result.
+
+    Attributes:
+        evaluation: None with differential privacy.
+        noise, privacy: with differential privacy only.
+    """
 
     kind: Literal["model"]
     family: Literal["logistic", "linear", "multinomial", "poisson"]
@@ -88,7 +107,7 @@ class RegressionContent(Shape):
     original: Original | None
     l1: Number = Field(ge=0)
     l2: Number = Field(ge=0)
-    standardise: Literal["pooled", "department", "none"]
+    standardise: Literal["pooled", "department", "none", "bounds"]
     offset: str | None
     exposure: str | None
     threshold: Number | None
@@ -98,8 +117,10 @@ class RegressionContent(Shape):
     converged: bool
     metrics: dict[str, Number]
     inference: Inference
-    evaluation: Evaluation
+    evaluation: Evaluation | None
     warnings: list[Notice]
+    noise: list[WeightNoise] | None = None
+    privacy: Spent | None = None
     audit: AuditContent | None = None
 
     @model_validator(mode="after")

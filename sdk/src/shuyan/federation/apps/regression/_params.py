@@ -11,12 +11,13 @@ from shuyan.federation.apps.base import Need
 from shuyan.federation.audit.params import MembershipAudit
 from shuyan.federation.learning.columns import LearningParams, Term
 from shuyan.federation.learning.split import Split
+from shuyan.federation.privacy import NoisyParams
 from shuyan.problems import ProblemError
 
 __all__ = ["RegressionParams", "Term", "needs"]
 
 
-class RegressionParams(LearningParams):
+class RegressionParams(LearningParams, NoisyParams):
     """Parameters of a regression job.
 
     Attributes:
@@ -31,7 +32,9 @@ class RegressionParams(LearningParams):
         tolerance: the fit has converged when no coefficient moves further in a Newton step.
         standardise: penalties are on inputs standardised ``pooled`` by the mean and standard deviation (divisor n) of all
             departments, or by each ``department`` with its own, as where departments measure on different scales (the
-            pooled values are then used for scoring), or on inputs as they are (``none``).
+            pooled values are then used for scoring), or on inputs as they are (``none``). With differential privacy inputs are
+            scaled by their declared ``bounds``, and only then.
+        noisy_rounds: questions of a training with differential privacy; by default 2 for ``linear``, 6 for ``logistic``.
         confidence: of the intervals.
         threshold: probability from which a row counts as class 1 in the evaluation.
         audit: every department attacks the model with its own rows, of which a share is held out where ``split`` holds out
@@ -45,7 +48,8 @@ class RegressionParams(LearningParams):
     l2: float = Field(default=1.0, ge=0, le=1e12, allow_inf_nan=False)
     max_rounds: int = Field(default=25, ge=1, le=200)
     tolerance: float = Field(default=1e-8, gt=0, le=1, allow_inf_nan=False)
-    standardise: Literal["pooled", "department", "none"] = "pooled"
+    standardise: Literal["pooled", "department", "none", "bounds"] = "pooled"
+    noisy_rounds: int | None = Field(default=None, ge=2, le=50)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     threshold: float = Field(default=0.5, gt=0, lt=1)
     audit: MembershipAudit | None = None
