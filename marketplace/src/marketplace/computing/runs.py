@@ -30,6 +30,7 @@ from shuyan.federation.apps.base import installed
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
 
+_COUNTING = ("statistics", "query")  # apps whose results show counts of groups
 _EARLIER = 50  # released results that a new one is compared with
 
 
@@ -224,25 +225,21 @@ def _report(session: Session, job: Job, run: Run, output: JobOutput, grant: Gran
                       "software_version": nodes[node_id].software_version if node_id in nodes else ""}
                      for node_id in output.participants],
         resources=[{"name": name, "columns": sorted(columns[name])} for name in read]), rows=output.rows,
-        **_released_before(session, job, output))
+        params=job.params, earlier=_released_before(session, job, output))
 
 
-def _released_before(session: Session, job: Job, output: JobOutput) -> dict[str, Any]:
-    """The statistics of the same resource that the same organisation was let have, the latest first, and their dimensions."""
-    if output.content.get("kind") != "statistics":
-        return {}
+def _released_before(session: Session, job: Job, output: JobOutput) -> list[egress.Released]:
+    """Statistics and tables of the same resource that the same organisation was let have, the latest first."""
+    read = resources_of(job)
+    if output.content.get("kind") not in ("statistics", "table") or len(read) != 1:
+        return []
     rows = session.exec(
         select(JobOutput, Job).join(Job, col(Job.id) == col(JobOutput.job_id)).join(
             EgressReview, col(EgressReview.output_id) == col(JobOutput.id))
-        .where(Job.organisation_id == job.organisation_id, Job.app_name == job.app_name, Job.id != job.id,
+        .where(Job.organisation_id == job.organisation_id, col(Job.app_name).in_(_COUNTING), Job.id != job.id,
                EgressReview.status == "approved")
         .order_by(col(JobOutput.created_at).desc()).limit(_EARLIER))
-    earlier, domains = [], dict(job.params.get("domains") or {})
-    for before, asked in rows:
-        if before.content.get("resource") == output.content.get("resource"):
-            earlier.append(before.content)
-            domains = {**(asked.params.get("domains") or {}), **domains}
-    return {"earlier": earlier, "domains": domains}
+    return [egress.Released(before.content, asked.params) for before, asked in rows if resources_of(asked) == read]
 
 
 def fail(session: Session, run_id: str, code: str, args: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from marketplace.computing.egress.checks import (
     failed,
     numbers,
 )
+from marketplace.computing.egress.combined import Released
 from marketplace.computing.egress.report import Origin, blocking, build
 
-__all__ = ["KINDS", "MAX_BYTES", "SHAPES", "Check", "Model", "Origin", "Statistics", "blocking", "build", "check_output", "failed",
+__all__ = ["KINDS", "MAX_BYTES", "SHAPES", "Check", "Model", "Origin", "Released", "Statistics", "blocking", "build", "check_output", "failed",
            "numbers"]

@@ -51,7 +51,7 @@ def software() -> dict[str, str]:
 
 
 def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, rows: int,
-          earlier: Sequence[Mapping[str, Any]] = (), domains: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+          params: Mapping[str, Any] | None = None, earlier: Sequence[combined.Released] = ()) -> dict[str, Any]:
     """The report, as JSON: ``{v, severity, findings, schema, cohorts, memory, membership, privacy, lineage}``.
 
     ``findings`` are ``{code, severity, zh, en, args}``, the gravest first; ``severity`` is the gravest of all. Nothing in it is a
@@ -59,8 +59,8 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
 
     Args:
         rows: the fewest rows any sum of the run was about, as the nodes counted them.
-        earlier: contents released to the same grantee about the same resource.
-        domains: the values of the dimensions that they are grouped by.
+        params: of the job.
+        earlier: results released to the same grantee about the same resource.
     """
     noisy = grant.release == "dp"
     size = memory.sizes(content, len(rfc8785.dumps(content)), rows)
@@ -68,7 +68,7 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
     parts: dict[str, Callable[[], Iterable[Finding]]] = {
         "identifiers": lambda: identifiers.findings(content),
         "cohorts": lambda: cells.findings(content, groups, rows=rows, noisy=noisy),
-        "combined": lambda: () if noisy else _combined(content, earlier, domains or {}),
+        "combined": lambda: () if noisy else _combined(content, params or {}, earlier),
         "size": lambda: memory.of_size(content, size),
         "memory": lambda: memory.of_model(content, rows, grant.minimum_cohort) if form == "model" else (),
         "release": lambda: _released(content, grant, len(origin.departments)),
@@ -101,11 +101,11 @@ def _made(part: str, make: Callable[[], Iterable[Finding]]) -> list[Finding]:
 
 
 def _combined(
-    content: dict[str, Any], earlier: Sequence[Mapping[str, Any]], domains: Mapping[str, Sequence[str]],
+    content: dict[str, Any], params: Mapping[str, Any], earlier: Sequence[combined.Released],
 ) -> list[Finding]:
-    if content.get("kind") != "statistics" or not earlier:
+    if content.get("kind") not in ("statistics", "table") or not earlier:
         return []
-    told = combined.newly_told(content, earlier, domains)
+    told = combined.newly_told(combined.Released(content, params), earlier)
     if told is None:
         return [Finding("cells_uncombined", "notice", {})]
     return [Finding("cells_combined", "fail", {"cells": told})] if told else []

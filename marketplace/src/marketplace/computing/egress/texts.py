@@ -43,12 +43,12 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "另有 {suppressed} 个分组因人数过少或为保护相邻分组而未显示。",
         "{suppressed} more groups are hidden, being too small or protecting those that are."),
     "cells_combined": (
-        "与此前向同一申请方放行的统计结果合并，可精确推算出 {cells} 个被隐藏分组的人数，不宜放行。",
-        "Together with statistics released to the same grantee before, the size of {cells} hidden groups can be worked out exactly; do not "
+        "与此前向同一申请方放行的统计和查询结果合并，可精确推算出 {cells} 个被隐藏分组的人数，不宜放行。",
+        "Together with statistics and queries released to the same grantee before, the size of {cells} hidden groups can be worked out exactly; do not "
         "release it."),
     "cells_uncombined": (
-        "分组组合过多，未能核对其与此前放行的统计结果合并后是否泄露被隐藏分组，请人工核对。",
-        "There are too many combinations of groups to tell whether earlier released statistics and this together give hidden groups away; "
+        "分组组合过多，未能核对其与此前放行的结果合并后是否泄露被隐藏分组，请人工核对。",
+        "There are too many combinations of groups to tell whether earlier released results and this together give hidden groups away; "
         "look at them yourself."),
     # size
     "size": (
