@@ -77,26 +77,31 @@ def _name(item: Mapping[str, Any]) -> str:
     return str(item.get("title") or item.get("id") or "–")
 
 
-def require_in_force(session: Session, agreement_id: str, at: dt.datetime) -> Agreement:
-    """The agreement and the one it rests on, both locked against ending until this transaction is over, and in force.
+def require_in_force(session: Session, agreement_id: str, at: dt.datetime, *, lock: bool = True) -> Agreement:
+    """The agreement, which is in force together with the one it rests on.
 
-    A lapse, a termination and whatever asks here exclude each other: one of them is first, and the other sees it.
+    Locked, both cannot end until this transaction is over: a lapse, a termination and whatever asks here exclude each other,
+    one of them is first and the other sees it. Whoever also locks a product or a grant does so after this.
+
+    Args:
+        lock: ``False`` in a transaction that only reads.
 
     Raises:
         ProblemError: ``not_found``, ``agreement_not_in_force``.
     """
-    row = session.get(Agreement, agreement_id, with_for_update={"read": True}, populate_existing=True)
-    if row is None:
+    how: Any = {"read": True} if lock else None
+    seen = session.get(Agreement, agreement_id)
+    if seen is None:
         raise ProblemError("not_found", what="agreement")
-    chain = [row]
-    if row.operation_id is not None:
-        chain.append(session.get_one(Agreement, row.operation_id, with_for_update={"read": True}, populate_existing=True))
+    # the agreement it rests on first, as its end does
+    ids = [one for one in (seen.operation_id, agreement_id) if one is not None]
+    chain = [session.get_one(Agreement, one, with_for_update=how, populate_existing=lock) for one in ids]
     if not all(holds(one, at) for one in chain):
         raise ProblemError(errors.NOT_IN_FORCE)
-    return row
+    return chain[-1]
 
 
-def require_for_demand(session: Session, demand_id: str, at: dt.datetime) -> Agreement | None:
+def require_for_demand(session: Session, demand_id: str, at: dt.datetime, *, lock: bool = True) -> Agreement | None:
     """As :func:`require_in_force` for the development agreement about a demand; ``None`` if there never was one.
 
     Raises:
@@ -104,4 +109,23 @@ def require_for_demand(session: Session, demand_id: str, at: dt.datetime) -> Agr
     """
     row = session.exec(select(Agreement).where(Agreement.demand_id == demand_id).order_by(
         (col(Agreement.status) == "effective").desc(), col(Agreement.id).desc())).first()
-    return None if row is None else require_in_force(session, row.id, at)
+    return None if row is None else require_in_force(session, row.id, at, lock=lock)
+
+
+def operator_stands(session: Session, operator_id: str, other_than: str) -> bool:
+    """Whether an operator has another operation agreement in force."""
+    return session.exec(select(Agreement.id).where(
+        Agreement.kind == "operation", Agreement.grantee_id == operator_id, Agreement.status == "effective",
+        Agreement.id != other_than)).first() is not None
+
+
+def require_for_operator(session: Session, operator_id: str, at: dt.datetime, *, lock: bool = True) -> Agreement | None:
+    """As :func:`require_in_force` for an operator's newest operation agreement; ``None`` if it never had one in force.
+
+    Raises:
+        ProblemError: ``agreement_not_in_force``.
+    """
+    row = session.exec(select(Agreement).where(
+        Agreement.kind == "operation", Agreement.grantee_id == operator_id, col(Agreement.effective_at).is_not(None)).order_by(
+        (col(Agreement.status) == "effective").desc(), col(Agreement.ends_at).desc(), col(Agreement.id).desc())).first()
+    return None if row is None else require_in_force(session, row.id, at, lock=lock)

@@ -35,7 +35,9 @@ from marketplace.agreements.scope import (
     holds,
     mode_of,
     operation_for,
+    operator_stands,
     require_for_demand,
+    require_for_operator,
     require_in_force,
     resource_facts,
 )
@@ -50,8 +52,8 @@ from shuyan.problems import ProblemError
 
 __all__ = [
     "accept", "approve", "cancel_development", "counter", "draft", "edit", "file", "get_agreement", "holds", "list_agreements",
-    "mode_of", "of_demand", "open_development", "operation_for", "page", "propose", "refuse", "renewal",
-    "require_for_demand", "require_in_force", "resource_facts", "resume", "return_", "sign", "suspend", "terminate", "when_effective",
+    "mode_of", "of_demand", "open_development", "operation_for", "operator_stands", "page", "propose", "refuse", "renewal",
+    "require_for_demand", "require_for_operator", "require_in_force", "resource_facts", "resume", "return_", "sign", "suspend", "terminate", "when_effective",
     "when_ended", "withdraw",
 ]
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor
+from marketplace.agreements import service as agreements
 from marketplace.authorisation import errors, rules
 from marketplace.authorisation.models import (
     CLAIMS_VERSION,
@@ -305,11 +306,12 @@ def usable_grant(session: Session, grant_id: str, now: dt.datetime) -> tuple[Gra
 
     Raises:
         ProblemError: ``not_found``, ``grant_revoked``, ``grant_not_yet_valid``, ``grant_expired``, ``grant_invalid``,
-            ``grant_outdated``, ``authority_key_missing``.
+            ``grant_outdated``, ``authority_key_missing``, ``agreement_not_in_force``.
     """
     record = session.get(GrantRecord, grant_id)
     if record is None:
         raise ProblemError("not_found", what="grant", field="grant_id")
+    agreements.require_for_demand(session, record.demand_id, now, lock=False)
     if record.status != "active":
         raise ProblemError(federation.GRANT_REVOKED)
     if record.claims_version < CLAIMS_VERSION:
@@ -320,6 +322,23 @@ def usable_grant(session: Session, grant_id: str, now: dt.datetime) -> tuple[Gra
     if now.timestamp() >= grant.exp:
         raise ProblemError(federation.GRANT_EXPIRED)
     return record, grant
+
+
+def hold_agreement(session: Session, grant_id: str, now: dt.datetime) -> None:
+    """Keep the agreement under a grant from ending until this transaction is over. Raises ``agreement_not_in_force``."""
+    record = session.get(GrantRecord, grant_id)
+    if record is not None:
+        agreements.require_for_demand(session, record.demand_id, now)
+
+
+def demand_of_grant(session: Session, grant_id: str) -> str:
+    """The id of the demand a grant was issued on."""
+    return session.get_one(GrantRecord, grant_id).demand_id
+
+
+def grants_of_demand(session: Session, demand_id: str) -> list[str]:
+    """Ids of the grants on a demand."""
+    return list(session.exec(select(GrantRecord.id).where(GrantRecord.demand_id == demand_id).order_by(col(GrantRecord.id))))
 
 
 # --- revocation ---

@@ -37,7 +37,7 @@ def place_order(session: Session, actor: Actor, *, product_id: str, idempotency_
 
     Raises:
         ProblemError: ``not_signed_in``, ``scope_missing``, ``not_found``, ``product_not_listed``, ``price_missing``,
-            ``idempotency_mismatch``.
+            ``agreement_not_in_force``, ``idempotency_mismatch``.
     """
     rules.PLACE.require(actor)
     buyer = require_organisation(actor)
@@ -45,7 +45,7 @@ def place_order(session: Session, actor: Actor, *, product_id: str, idempotency_
     found = _by_key(session, buyer, idempotency_key, request_digest)
     if found is not None:
         return found
-    _product, version = products.on_sale(session, product_id)
+    _product, version = products.hold_on_sale(session, product_id, utc_now())
     plan = pricing.active_plan(session, product_id)
     if plan is None:
         raise ProblemError(NO_PRICE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import func
@@ -46,6 +47,7 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
                                        **({"fresh": True} if fresh else {}))
     if earlier := _same_key(session, grantee, idempotency_key):
         return _same_or_mismatch(earlier, digest)
+    authorisation.hold_agreement(session, grant_id, utc_now())
     if checked is None:
         checked = submission.check(session, grantee, grant_id=grant_id, app=app, params=params)
     else:
@@ -239,6 +241,16 @@ def add_log(session: Session, job_id: str, code: str, level: str = "info", /, **
     last = session.scalar(select(func.max(JobLog.sequence)).where(JobLog.job_id == job_id))
     session.add(JobLog(job_id=job_id, sequence=(last or 0) + 1, level=level, code=code, args=args))
     session.flush()
+
+
+def grant_of_job(session: Session, job_id: str) -> str:
+    """The id of the grant a job runs under."""
+    return session.get_one(Job, job_id).grant_id
+
+
+def jobs_under(session: Session, grant_ids: Iterable[str]) -> list[str]:
+    """Ids of all jobs ever run under grants."""
+    return list(session.exec(select(Job.id).where(col(Job.grant_id).in_(set(grant_ids))).order_by(col(Job.id))))
 
 
 def end_cancelled(session: Session, job: Job, actor: Actor) -> None:

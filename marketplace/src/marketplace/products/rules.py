@@ -28,6 +28,7 @@ PRODUCT = Lifecycle("product", "draft", (
     transition("suspend", "listed", "suspended", SELLERS, Tag.PRODUCT_SUSPENDED, own=True, scope="products"),
     transition("suspend", "listed", "suspended", ("operator", "data_authority"), Tag.PRODUCT_SUSPENDED,
                scope="operate"),
+    transition("suspend", "listed", "suspended", "system", Tag.PRODUCT_SUSPENDED),  # the agreement under it has ended
 ))
 
 VERSION = Lifecycle("product_version", "draft", (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -24,6 +25,7 @@ from marketplace.parties.models import Organisation
 from marketplace.pricing import service as pricing
 from marketplace.pricing.models import PricePlan
 from marketplace.products import rules
+from marketplace.products.agreements import hold
 from marketplace.products.errors import NO_PRICE, NOT_ON_SALE, NOT_REGISTERED, OUTPUT_USED
 from marketplace.products.models import Product, ProductVersion
 from marketplace.settings import settings
@@ -157,8 +159,11 @@ def list_product(session: Session, actor: Actor, product_id: str) -> Product:
     """Put the newest registered version on sale; an older one on sale is superseded.
 
     Raises:
-        ProblemError: ``not_found``, ``not_allowed``, ``version_not_registered``, ``price_missing``.
+        ProblemError: ``not_found``, ``not_allowed``, ``version_not_registered``, ``price_missing``, ``agreement_not_in_force``.
     """
+    seen = get_product(session, actor, product_id)
+    for version in _versions(session, product_id)[:1]:
+        hold(session, seen, version, utc_now())  # before the product is locked, as the end of an agreement does
     product = _locked(session, actor, product_id)
     rules.PRODUCT.check("list", product.status, actor, owner=product.organisation_id)
     versions = _versions(session, product_id)
@@ -263,19 +268,29 @@ def get_product(session: Session, actor: Actor, product_id: str) -> Product:
     return row
 
 
-def on_sale(session: Session, product_id: str) -> tuple[Product, ProductVersion]:
-    """The product and the version on sale.
+def on_sale(session: Session, product_id: str, *, lock: bool = False) -> tuple[Product, ProductVersion]:
+    """The product and the version on sale; with ``lock`` they stay so until the transaction ends.
 
     Raises:
         ProblemError: ``not_found``, or ``product_not_listed`` if it is suspended.
     """
-    row = session.get(Product, product_id)
+    row = session.get(Product, product_id, with_for_update={"read": True} if lock else None, populate_existing=lock)
     if row is None or row.listed_at is None:
         raise ProblemError("not_found", what="product")
     version = session.get(ProductVersion, row.current_version_id) if row.current_version_id else None
     if row.status != "listed" or version is None:
         raise ProblemError(NOT_ON_SALE)
     return row, version
+
+
+def hold_on_sale(session: Session, product_id: str, at: dt.datetime) -> tuple[Product, ProductVersion]:
+    """The product and the version on sale, kept so, with the agreements under them, until this transaction is over.
+
+    Raises:
+        ProblemError: ``not_found``, ``product_not_listed``, ``agreement_not_in_force``.
+    """
+    hold(session, *on_sale(session, product_id), at)
+    return on_sale(session, product_id, lock=True)
 
 
 def versions_by_id(session: Session, ids: Iterable[str]) -> dict[str, ProductVersion]:

@@ -16,7 +16,8 @@ from dbos import DBOS, SetWorkflowID
 # Whoever registers what happens at a deadline is imported here, so that the coordinator knows it.
 import marketplace.agreements.service
 import marketplace.catalogue.service
-import marketplace.notices.service  # noqa: F401
+import marketplace.notices.service
+import marketplace.products.agreements  # noqa: F401
 from marketplace.db import is_unavailable, reading, transaction
 from marketplace.deadlines import service as deadlines
 from marketplace.logging import get_logger
