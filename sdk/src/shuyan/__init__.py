@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shuyan._agreements import Agreement, Renewal, StoredFile
     from shuyan._audit import verify_evidence
     from shuyan._client import Job, Market, Product, connect
     from shuyan._errors import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Agreement",
     "App",
     "AppSubmission",
     "Budget",
@@ -82,11 +84,13 @@ __all__ = [
     "Product",
     "RateLimited",
     "Record",
+    "Renewal",
     "Resource",
     "Result",
     "Review",
     "Scenario",
     "ShuyanError",
+    "StoredFile",
     "Unavailable",
     "VerificationFailed",
     "Verified",
@@ -96,6 +100,7 @@ __all__ = [
 
 # Loaded when first asked for: whoever only needs shuyan.problems or shuyan.trust, as a node does, pays for no HTTP client.
 _HOMES = {
+    "_agreements": ("Agreement", "Renewal", "StoredFile"),
     "_audit": ("verify_evidence",),
     "_client": ("Job", "Market", "Product", "connect"),
     "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),

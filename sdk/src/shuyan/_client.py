@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import Field, PrivateAttr, ValidationError
 
+from shuyan._agreements import Agreements, Files
 from shuyan._audit import Audit
 from shuyan._config import resolve
 from shuyan._errors import ConfigurationError, JobFailed, ShuyanError
@@ -459,6 +460,8 @@ class Market:
         self.orders = Orders(api)
         self.entitlements = Entitlements(api)
         self.programs = Programs(api)
+        self.agreements = Agreements(api)
+        self.files = Files(api)
         self.audit = Audit(api)
 
     @property

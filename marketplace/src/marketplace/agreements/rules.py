@@ -273,6 +273,11 @@ def last_day(ends_at: dt.datetime) -> dt.date:
     return (ends_at.astimezone(CITY) - dt.timedelta(microseconds=1)).date()
 
 
+def end_of_day(day: dt.date) -> dt.datetime:
+    """The end, in UTC, of a day in the city."""
+    return _midnight_after(day)
+
+
 def renewal_window(ends_at: dt.datetime) -> tuple[dt.date, dt.date]:
     """First and last day, in the city, on which renewal may be asked for."""
     day = last_day(ends_at)

@@ -31,6 +31,7 @@ from marketplace.agreements.negotiation import (
     return_,
     withdraw,
 )
+from marketplace.agreements.rules import end_of_day, last_day, renewal_window
 from marketplace.agreements.scope import (
     holds,
     mode_of,
@@ -51,10 +52,41 @@ from marketplace.work import WorkItem
 from shuyan.problems import ProblemError
 
 __all__ = [
-    "accept", "approve", "cancel_development", "counter", "draft", "edit", "file", "get_agreement", "holds", "list_agreements",
-    "mode_of", "of_demand", "open_development", "operation_for", "operator_stands", "page", "propose", "refuse", "renewal",
-    "require_for_demand", "require_for_operator", "require_in_force", "resource_facts", "resume", "return_", "sign", "suspend", "terminate", "when_effective",
-    "when_ended", "withdraw",
+    "accept",
+    "approve",
+    "cancel_development",
+    "counter",
+    "draft",
+    "edit",
+    "end_of_day",
+    "file",
+    "get_agreement",
+    "holds",
+    "last_day",
+    "list_agreements",
+    "may_draft",
+    "mode_of",
+    "of_demand",
+    "open_development",
+    "operation_for",
+    "operator_stands",
+    "page",
+    "propose",
+    "refuse",
+    "renewal",
+    "renewal_window",
+    "require_for_demand",
+    "require_for_operator",
+    "require_in_force",
+    "resource_facts",
+    "resume",
+    "return_",
+    "sign",
+    "suspend",
+    "terminate",
+    "when_effective",
+    "when_ended",
+    "withdraw",
 ]
 
 
@@ -175,6 +207,11 @@ def by_id(session: Session, ids: Iterable[str]) -> dict[str, Agreement]:
     """The agreements with these ids; unknown ones are left out."""
     wanted = set(ids)
     return {row.id: row for row in session.exec(select(Agreement).where(col(Agreement.id).in_(wanted)))} if wanted else {}
+
+
+def may_draft(actor: Actor) -> bool:
+    """Whether this actor may draft an operation agreement."""
+    return rules.DRAFT.held(actor)
 
 
 @work.source

@@ -8,6 +8,7 @@ from flask_openapi3.openapi import OpenAPI
 def register(app: OpenAPI) -> None:
     """Add metrics, OAuth, the API description and every REST resource to ``app``."""
     from marketplace.api import (
+        agreements,
         audit,
         authorisation,
         catalogue,
@@ -15,6 +16,7 @@ def register(app: OpenAPI) -> None:
         computing,
         delivery,
         docs,
+        files,
         limits,
         metrics,
         nodes,
@@ -29,5 +31,5 @@ def register(app: OpenAPI) -> None:
     metrics.register(app)
     oauth.register(app)
     docs.register(app)
-    for module in (parties, nodes, catalogue, authorisation, computing, programs, products, delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, authorisation, agreements, files, computing, programs, products, delivery, commerce, audit):
         app.register_api(module.api)

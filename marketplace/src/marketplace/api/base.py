@@ -13,6 +13,8 @@ TAGS = {
     "nodes": Tag(name="nodes", description="The departments' nodes."),
     "catalogue": Tag(name="catalogue", description="Data resources and federated apps."),
     "authorisation": Tag(name="authorisation", description="Scenario, demand, grant, revocation."),
+    "agreements": Tag(name="agreements", description="Operation and development agreements."),
+    "files": Tag(name="files", description="Uploaded files."),
     "computing": Tag(name="computing", description="Jobs and egress reviews."),
     "programs": Tag(name="programs", description="Developers' apps: submission, review, packages."),
     "products": Tag(name="products", description="Products, versions, prices, delivery."),

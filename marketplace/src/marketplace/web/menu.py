@@ -50,6 +50,7 @@ ENTRIES: Final = (
     _entry("nodes", _l("Nodes"), "data", "data_authority source_department operator security_supervisor", "node"),
     _entry("budgets", _l("Privacy budgets"), "data", "source_department developer data_authority security_supervisor"),
     _entry("demands", _l("Data demands"), "authorise", "data_authority source_department developer operator", "demand"),
+    _entry("agreements_list", _l("Agreements"), "authorise", _EVERYBODY, "agreement", "new_agreement", "agreement_terms"),
     _entry("grants", _l("Grants"), "authorise", "data_authority source_department developer operator", "grant"),
     _entry("reviews", _l("Egress reviews"), "authorise", "data_authority security_supervisor", "review"),
     _entry("submissions", _l("App reviews"), "authorise",

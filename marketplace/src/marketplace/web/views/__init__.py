@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marketplace.web.views import (
     account,
+    agreements,
     apps,
     audit,
     budgets,
@@ -21,6 +22,7 @@ from marketplace.web.views import (
 
 __all__ = [
     "account",
+    "agreements",
     "apps",
     "audit",
     "budgets",
