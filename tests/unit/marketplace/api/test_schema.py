@@ -20,6 +20,7 @@ from marketplace.api import limits, oauth
 from marketplace.app import create_app
 from marketplace.metering.writer import close_writers
 from marketplace.parties import rules
+from shuyan.trust import keys
 
 ROLES = ("data_authority", "operator", "developer", "consumer", None)
 
@@ -30,6 +31,7 @@ def market(sqlite_database: Any) -> Iterator[tuple[Any, dict[str | None, dict[st
     oauth.forget()
     limits.limiter.enabled = False
     app = create_app()
+    keys.save_public_key(sqlite_database.settings.keys_dir / "authority.pub", keys.generate_signing_key().public_key())
     with db.transaction() as session:
         city = make_city(session)
         make_product(session, city, STATISTICS)
