@@ -1,0 +1,123 @@
+"""Every party, role, action, state and ownership against the one table: nothing more is allowed, and nothing less."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+from sqlmodel import Session
+from tests.factories.market import make_city
+from tests.unit.marketplace.powers.adapters import ADAPTERS, Adapter
+
+from marketplace import db, lifecycle, powers
+from marketplace.actor import ROLES, Actor, Party
+from marketplace.lifecycle import Lifecycle, Power
+from shuyan.problems import ProblemError
+
+PARTIES = [party for party in get_args(Party) if party != "system"]
+SHUT = {"not_allowed", "not_signed_in", "scope_missing", "not_found"}
+
+
+def _actors(parties: frozenset[str], owner: str) -> Iterator[tuple[Actor, bool]]:
+    """Actors of every party, own and foreign, with every single role, none, and all; all roles only where no role helps."""
+    for party, own in itertools.product(PARTIES, (True, False)):
+        if party == "public":
+            if not own:
+                yield Actor("public"), False
+            continue
+        sets: list[tuple[str, ...]] = [ROLES, ()]
+        if party in parties:
+            sets += [(role,) for role in ROLES]
+        for roles in sets:
+            organisation = owner if own else "org_of_strangers"
+            yield Actor(party, organisation, member_id="mem_matrix", roles=frozenset(roles)), own
+
+
+def _allowed(life: Lifecycle, action: str, state: str, actor: Actor, own: bool) -> bool:
+    """The table, read without the code that the services read it with."""
+    return any(
+        step.action == action and state in step.sources and actor.party in step.parties and (own or not step.own)
+        and bool((actor.roles or frozenset()) & step.roles)
+        for step in life.transitions)
+
+
+def _leads_to(life: Lifecycle, action: str) -> set[str]:
+    return {step.target for step in life.transitions if step.action == action}
+
+
+@pytest.mark.usefixtures("sqlite_database")
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+def test_services_do_what_the_table_says(name: str) -> None:
+    life, adapter = powers.LIFECYCLES[name], ADAPTERS[name]
+    wrong = []
+    with db.transaction() as session:
+        city = make_city(session)
+        row = adapter.make(session, city)
+        session.flush()
+        owner = adapter.owner(session, row)
+        identity = type(row), row.id
+        for state in life.states:
+            for action, act in adapter.acts.items():
+                parties = frozenset().union(*(step.parties for step in life.transitions if step.action == action))
+                for actor, own in _actors(parties, owner):
+                    said = _try(session, adapter, identity, state, act, actor)
+                    if _allowed(life, action, state, actor, own):
+                        good = said not in SHUT | {"wrong_state"}
+                    else:
+                        # what is done already may be done again, without effect
+                        good = said in SHUT | {"wrong_state"} or (said == "" and state in _leads_to(life, action))
+                    if not good:
+                        wrong.append(f"{actor.party} {sorted(actor.roles or ())} {'own' if own else 'foreign'} {action} in {state}: "
+                                     f"{said or 'done'}")
+    assert wrong == [], "\n".join(wrong[:40])
+
+
+def _try(session: Session, adapter: Adapter, identity: tuple[type[Any], str], state: str, act: Any, actor: Actor) -> str:
+    """What came of one act on a subject in a state: a problem's code, or "" where it was done. Nothing of it stays."""
+    attempt = session.begin_nested()
+    try:
+        row = session.get_one(*identity, populate_existing=True)
+        setattr(row, adapter.state, state)
+        session.add(row)
+        adapter.before(session, row, state)
+        session.flush()
+        act(session, actor, row)
+        session.flush()
+    except ProblemError as error:
+        return error.code
+    finally:
+        attempt.rollback()
+        session.expire_all()
+    return ""
+
+
+def test_every_lifecycle_and_every_act_of_a_person_is_in_the_matrix() -> None:
+    assert set(ADAPTERS) == set(powers.LIFECYCLES)
+    for name, life in powers.LIFECYCLES.items():
+        wanted = {step.action for step in life.transitions if step.parties != {"system"}}
+        assert wanted == set(ADAPTERS[name].acts) | set(ADAPTERS[name].elsewhere), name
+
+
+def test_every_lifecycle_and_power_of_the_code_is_in_the_table() -> None:
+    import importlib
+    import pkgutil
+
+    import marketplace
+
+    found: set[str] = set()
+    for module in pkgutil.walk_packages(marketplace.__path__, "marketplace."):
+        if module.name.endswith("rules"):
+            found |= {value.name for value in vars(importlib.import_module(module.name)).values()
+                      if isinstance(value, Lifecycle | Power)}
+    assert found == set(powers.LIFECYCLES) | set(powers.POWERS)
+
+
+@pytest.mark.parametrize("name", sorted(powers.POWERS))
+def test_powers_are_held_as_the_table_says(name: str) -> None:
+    power = powers.POWERS[name]
+    for actor, own in _actors(power.parties, "org_own"):
+        wanted = (actor.party in power.parties and (own or not power.own) and bool((actor.roles or frozenset()) & power.roles)
+                  if actor.party != "public" else "public" in power.parties and not power.own)
+        assert lifecycle.may(power, actor, "org_own") == wanted, actor
