@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 import pytest
@@ -20,7 +20,7 @@ PARTIES = [party for party in get_args(Party) if party != "system"]
 SHUT = {"not_allowed", "not_signed_in", "scope_missing", "not_found"}
 
 
-def _actors(parties: frozenset[str], owner: str) -> Iterator[tuple[Actor, bool]]:
+def _actors(parties: frozenset[str], owner: Callable[[str], str]) -> Iterator[tuple[Actor, bool]]:
     """Actors of every party, own and foreign, with every single role, none, and all; all roles only where no role helps."""
     for party, own in itertools.product(PARTIES, (True, False)):
         if party == "public":
@@ -31,7 +31,7 @@ def _actors(parties: frozenset[str], owner: str) -> Iterator[tuple[Actor, bool]]
         if party in parties:
             sets += [(role,) for role in ROLES]
         for roles in sets:
-            organisation = owner if own else "org_of_strangers"
+            organisation = owner(party) if own else "org_of_strangers"
             yield Actor(party, organisation, member_id="mem_matrix", roles=frozenset(roles)), own
 
 
@@ -56,12 +56,12 @@ def test_services_do_what_the_table_says(name: str) -> None:
         city = make_city(session)
         row = adapter.make(session, city)
         session.flush()
-        owner = adapter.owner(session, row)
+        owners = {party: adapter.owner(session, row, party) for party in PARTIES}
         identity = type(row), row.id
         for state in life.states:
             for action, act in adapter.acts.items():
                 parties = frozenset().union(*(step.parties for step in life.transitions if step.action == action))
-                for actor, own in _actors(parties, owner):
+                for actor, own in _actors(parties, owners.__getitem__):
                     said = _try(session, adapter, identity, state, act, actor)
                     if _allowed(life, action, state, actor, own):
                         good = said not in SHUT | {"wrong_state"}
@@ -117,7 +117,7 @@ def test_every_lifecycle_and_power_of_the_code_is_in_the_table() -> None:
 @pytest.mark.parametrize("name", sorted(powers.POWERS))
 def test_powers_are_held_as_the_table_says(name: str) -> None:
     power = powers.POWERS[name]
-    for actor, own in _actors(power.parties, "org_own"):
+    for actor, own in _actors(power.parties, lambda _party: "org_own"):
         wanted = (actor.party in power.parties and (own or not power.own) and bool((actor.roles or frozenset()) & power.roles)
                   if actor.party != "public" else "public" in power.parties and not power.own)
         assert lifecycle.may(power, actor, "org_own") == wanted, actor
