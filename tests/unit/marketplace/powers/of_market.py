@@ -1,0 +1,87 @@
+"""Orders, apps, jobs, nodes, reviews, notices."""
+
+from __future__ import annotations
+
+from sqlmodel import Session
+from tests.factories.market import STATISTICS, City, make_output, make_product
+from tests.unit.marketplace.powers.adapters import Act, Adapter, noted, plain
+
+from marketplace.actor import PUBLIC
+from marketplace.commerce import service as commerce
+from marketplace.commerce.models import Order
+from marketplace.computing import service as computing
+from marketplace.computing.models import EgressReview, Job, Node
+from marketplace.ids import new_id
+from marketplace.notices import service as notices
+from marketplace.notices.models import Objection
+from marketplace.programs import service as programs
+from marketplace.programs.models import AppPackage, AppSubmission, DeveloperApp
+
+
+def _order(session: Session, city: City) -> Order:
+    product = make_product(session, city)
+    return commerce.place_order(session, city["consumer"], product_id=product, idempotency_key=new_id("key"))
+
+
+def _submission(session: Session, city: City) -> AppSubmission:
+    owner = city["developer"].organisation_id or ""
+    name = new_id("app").replace("_", "")[:20]
+    session.add(DeveloperApp(name=name, organisation_id=owner))
+    session.flush()
+    row = AppSubmission(id=new_id("app"), name=name, version="1.0", digest=f"sha256:{new_id('d')}", organisation_id=owner,
+                        submitted_by="somebody", title_zh="应用", title_en="App", output_form="statistics", size=1, findings=[],
+                        status="submitted", note="")
+    session.add(row)
+    session.flush()
+    session.add(AppPackage(submission_id=row.id, data=b"x"))
+    session.flush()
+    return row
+
+
+def _job(session: Session, city: City) -> Job:
+    return session.get_one(Job, make_output(session, city, STATISTICS, approved=False))
+
+
+def _review(session: Session, city: City) -> EgressReview:
+    job = _job(session, city)
+    job.status = "reviewing"
+    session.add(job)
+    session.flush()
+    review = computing.review_of_job(session, job.id)
+    assert review is not None
+    return review
+
+
+def _decide(approve: bool) -> Act:
+    return lambda session, actor, row: computing.decide_review(session, actor, row.id, approve, note="说明")
+
+
+def _objection(session: Session, city: City) -> Objection:
+    operator = city["operator"]
+    notices.CLOSINGS.setdefault("matrix", lambda *_: None)
+    notice = notices.publish(session, operator, kind="matrix", subject="thing_1", organisation_id=operator.organisation_id or "",
+                             title_zh="公示", title_en="Notice", working_days=5)
+    return notices.object_to(session, PUBLIC, notice.id, "理由")
+
+
+def _notice_of(session: Session, row: Objection, _party: str) -> str:
+    return notices.get_notice(session, row.notice_id).organisation_id
+
+
+ADAPTERS: dict[str, Adapter] = {
+    "order": Adapter(_order, {
+        "record_payment": lambda session, actor, row: commerce.record_payment(
+            session, actor, row.id, bank_reference=new_id("ref"), amount_fen=row.amount_fen),
+        "cancel": plain(commerce.cancel_order)}),
+    "app_submission": Adapter(_submission, {
+        "withdraw": plain(programs.withdraw), "return": noted(programs.return_), "reject": noted(programs.reject),
+        "accept": noted(programs.accept), "retire": noted(programs.retire)}),
+    "job": Adapter(_job, {"cancel": plain(computing.cancel_job)},
+                   elsewhere={"approve": "egress_review", "reject": "egress_review"}),
+    "node": Adapter(lambda session, city: session.get_one(Node, city.nodes[0]), {"revoke": plain(computing.revoke_node)}),
+    "egress_review": Adapter(_review, {"approve": _decide(True), "reject": _decide(False)}, owner=lambda *_: "org_nobodys"),
+    "objection": Adapter(_objection, {
+        "uphold": lambda session, actor, row: notices.answer(session, actor, row.id, "uphold", "属实"),
+        "dismiss": lambda session, actor, row: notices.answer(session, actor, row.id, "dismiss", "不成立")}, owner=_notice_of),
+    "public_notice": Adapter(_objection, {}, elsewhere={"uphold": "objection"}),
+}
