@@ -57,8 +57,6 @@ def test_references_are_true(row: str) -> None:
 
 
 def test_every_document_is_there() -> None:
-    assert [title for title in re.findall(r"^## (.+)$", PAGE, re.MULTILINE)] == sorted(
-        re.findall(r"^## (.+)$", PAGE, re.MULTILINE), key=PAGE.index)
     for city in ("Guizhou", "Liuzhou", "Yinchuan", "Shuozhou", "Guangxi"):
         assert city in PAGE
     assert len(ROWS) > 90

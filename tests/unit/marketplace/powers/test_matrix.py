@@ -23,15 +23,15 @@ PARTIES = [party for party in get_args(Party) if party != "system"]
 SHUT = {"not_allowed", "not_signed_in", "scope_missing", "not_found"}
 
 
-def _actors(parties: frozenset[str], owner: Callable[[str], str]) -> Iterator[tuple[Actor, bool]]:
-    """Actors of every party, own and foreign, with every single role, none, and all; all roles only where no role helps."""
+def _actors(parties: frozenset[str], owner: Callable[[str], str], *, closely: bool = True) -> Iterator[tuple[Actor, bool]]:
+    """Actors of every party, own and foreign: with all roles, and ``closely`` with none and, where one may help, with each."""
     for party, own in itertools.product(PARTIES, (True, False)):
         if party == "public":
             if not own:
                 yield Actor("public"), False
             continue
-        sets: list[tuple[str, ...]] = [ROLES, ()]
-        if party in parties:
+        sets: list[tuple[str, ...]] = [ROLES, ()] if closely else [ROLES]
+        if party in parties and closely:
             sets += [(role,) for role in ROLES]
         for roles in sets:
             organisation = owner(party) if own else "org_of_strangers"
@@ -63,8 +63,10 @@ def test_services_do_what_the_table_says(name: str) -> None:
         identity = type(row), inspect(row).identity
         for state in life.states:
             for action, act in adapter.acts.items():
-                parties = frozenset().union(*(step.parties for step in life.transitions if step.action == action))
-                for actor, own in _actors(parties, owners.__getitem__):
+                steps = [step for step in life.transitions if step.action == action]
+                parties = frozenset().union(*(step.parties for step in steps))
+                closely = any(state in step.sources for step in steps)
+                for actor, own in _actors(parties, owners.__getitem__, closely=closely):
                     said = _try(session, adapter, identity, state, act, actor)
                     if _allowed(life, action, state, actor, own):
                         good = said not in SHUT | {"wrong_state"}
