@@ -46,10 +46,12 @@ class Party:
     name_zh: str
     name_en: str
     scope: str = ""
+    of: str = ""
+    """Slug of the party whose second person and program this is."""
 
     @property
     def organisation_id(self) -> str:
-        return f"org_{self.slug}"
+        return f"org_{self.of or self.slug}"
 
     @property
     def email(self) -> str:
@@ -60,13 +62,15 @@ class Party:
         return f"client_{self.slug}"
 
 
-AUTHORITY = Party("authority", "data_authority", "堰城市数据局", "Yancheng Data Bureau", "read grants egress")
-OPERATOR = Party("operator", "operator", "堰城公共数据运营有限公司", "Yancheng Public Data Operations", "read operate")
-DEVELOPER = Party("developer", "developer", "明鉴数据科技有限公司", "Mingjian Data Technology", "read jobs products")
+AUTHORITY = Party("authority", "data_authority", "堰城市数据局", "Yancheng Data Bureau", "read grants egress agreements")
+REVIEWER = Party("authority-review", "data_authority", "堰城市数据局审核处", "Yancheng Data Bureau, review",
+                 "read agreements", of="authority")
+OPERATOR = Party("operator", "operator", "堰城公共数据运营有限公司", "Yancheng Public Data Operations", "read operate agreements")
+DEVELOPER = Party("developer", "developer", "明鉴数据科技有限公司", "Mingjian Data Technology", "read jobs products agreements")
 INSURER = Party("insurer", "consumer", "民泽健康保险股份有限公司", "Minze Health Insurance", "read orders deliver")
 BANK = Party("bank", "consumer", "汇川银行股份有限公司", "Huichuan Bank", "read orders deliver")
 PARTIES = (
-    AUTHORITY, OPERATOR, DEVELOPER, INSURER, BANK,
+    AUTHORITY, REVIEWER, OPERATOR, DEVELOPER, INSURER, BANK,
     Party("security", "security_supervisor", "堰城市信息中心", "Yancheng Information Centre"),
     Party("finance", "finance_department", "堰城市财政局", "Yancheng Finance Bureau"),
     Party("health", "industry_department", "堰城市卫生健康委员会", "Yancheng Health Commission"),
@@ -118,6 +122,7 @@ class Layout:
         return {
             "SHUYAN_DATA_DIR": str(self.market), "SHUYAN_WEB_PORT": str(self.ports.web), "SHUYAN_PUBLIC_URL": self.url,
             "SHUYAN_CITY_CODE": "YC", "SHUYAN_LINK_PORT": str(self.ports.link), "SHUYAN_ENROL_PORT": str(self.ports.enrol),
+            "SHUYAN_AGREEMENT_NOTICE_DAYS": "0",  # nobody waits a week for a demo
         }
 
     def authority_environment(self) -> dict[str, str]:
@@ -141,22 +146,21 @@ class Layout:
         """The seed file's content: organisations with their people and programs."""
         accounts = self.accounts()
         chance = random.Random("shuyan organisations")  # noqa: S311 - made-up companies
-        organisations: list[dict[str, Any]] = []
+        entries: dict[str, dict[str, Any]] = {}
         for party in PARTIES:
-            entry: dict[str, Any] = {
-                "id": party.organisation_id, "kind": party.kind, "name_zh": party.name_zh, "name_en": party.name_en,
-                "members": [{"email": party.email, "display_name": party.name_zh, "password": accounts[party.email]}],
-            }
+            entry = entries.setdefault(party.organisation_id, {
+                "id": party.organisation_id, "kind": party.kind, "name_zh": party.name_zh, "name_en": party.name_en, "members": [],
+                "clients": []})
+            entry["members"].append({"email": party.email, "display_name": party.name_zh, "password": accounts[party.email]})
             if party.kind in ("operator", "developer", "consumer"):
                 entry["credit_code"] = credit_code("990100", chance)
             if party.scope:
                 path = self.secret_file(party)
                 if not path.exists():
                     write_private(path, secrets.token_urlsafe(32))
-                entry["clients"] = [{"client_id": party.client_id, "name": f"{party.slug} demo", "scope": party.scope,
-                                     "secret": self.secret(party)}]
-            organisations.append(entry)
-        return {"organisations": organisations}
+                entry["clients"].append({"client_id": party.client_id, "name": f"{party.slug} demo", "scope": party.scope,
+                                         "secret": self.secret(party)})
+        return {"organisations": [*entries.values()]}
 
 
 def write_private(path: Path, content: str) -> None:

@@ -156,7 +156,8 @@ def approve(session: Session, actor: Actor, agreement_id: str) -> Agreement:
     """
     row = store.locked(session, actor, agreement_id)
     target = store.check(row, "approve", actor)
-    if actor.label in {row.drafted_by, *(item.author for item in store.versions(session, row.id))}:
+    authors = {row.drafted_by, *(item.author for item in store.versions(session, row.id))}
+    if any(parties.same_person(session, actor.label, author) for author in authors):
         raise ProblemError(errors.SELF_REVIEW)
     version = store.version(session, row)
     terms = store.terms_of(version)
