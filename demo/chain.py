@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import shuyan
-from demo import department, pages, scenes
+from demo import authorise, department, pages, scenes
 from demo.commands import run
 from demo.data import District
-from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, REVIEWER, write_private
+from demo.layout import AUTHORITY, DEVELOPER, HEALTH, OPERATOR, REVIEWER, write_private
 from demo.market import DemoMarket
 from demo.scenes import ProductPlan, Scene
 from demo.screen import Screen, Step
@@ -77,6 +77,7 @@ class Chain:
                 card = market.layout.department(district) / "card.json"
                 market.node_command(district, "card", "--out", card)
                 market.authority_command("nodes", "trust", card, "--yes")
+            self.market.connect(AUTHORITY).sectors.assign("health", HEALTH.organisation_id)
             # Nodes take no task without a fresh list of what is revoked, empty as it may be.
             market.authority_command("revocations", "renew")
         with step("授权运营协议：起草、接受、批准、公示、双方签署",
@@ -130,7 +131,7 @@ class Chain:
     def play_scene(self, scene: Scene) -> None:
         """From the scenario to an invoice."""
         step = self.screen.step
-        with step("提出场景和数据需求，主管部门签发授权凭证", "Scenario and demand put forward, grant signed by the authority") as now:
+        with step("场景论证、数据需求审核、签发授权凭证", "Scenario argued, data demand reviewed, grant signed") as now:
             grant = now.note = self._once(f"{scene.key}.grant", lambda: self.grant(scene))
             self._remember("apps", self._digests())
         for plan in scene.products:
@@ -162,15 +163,11 @@ class Chain:
                 self.approve(job)
 
     def grant(self, scene: Scene) -> str:
-        """The developer asks, the authority's own command signs. Returns the grant's id."""
-        developer = self.market.connect(DEVELOPER)
-        scenario = developer.scenarios.propose(scene.title, scene.purpose, scene.sector, public_benefit=scene.public_benefit)
-        wanted = {r.id: scene.columns for r in self.resources() if r.name == scene.resource.name}
-        demand = developer.demands.submit(
-            scenario.id, wanted, [*scenes.APPS],
+        """The developer asks, everybody concerned looks at it, the authority's own command signs. Returns the grant's id."""
+        return authorise.obtain(
+            self.market, title=scene.title, purpose=scene.purpose, sector=scene.sector, public_benefit=scene.public_benefit,
+            columns={r.id: scene.columns for r in self.resources() if r.name == scene.resource.name}, apps=[*scenes.APPS],
             output_forms=["statistics", "model"], minimum_cohort=scene.minimum_cohort, minimum_participants=3, term_days=90)
-        self.market.authority_command("issue", demand.id, "--yes")
-        return next(g.id for g in developer.grants.list() if g.demand_id == demand.id)
 
     def submit(self, plan: ProductPlan, grant: str, *, fresh: bool = False) -> shuyan.Job:
         return self.market.connect(DEVELOPER).jobs.submit(grant, plan.app, plan.params, title=plan.job_title, fresh=fresh)

@@ -62,19 +62,20 @@ class Party:
         return f"client_{self.slug}"
 
 
-AUTHORITY = Party("authority", "data_authority", "堰城市数据局", "Yancheng Data Bureau", "read grants egress agreements")
+AUTHORITY = Party("authority", "data_authority", "堰城市数据局", "Yancheng Data Bureau", "read grants egress agreements review")
 REVIEWER = Party("authority-review", "data_authority", "堰城市数据局审核处", "Yancheng Data Bureau, review",
                  "read agreements", of="authority")
-OPERATOR = Party("operator", "operator", "堰城公共数据运营有限公司", "Yancheng Public Data Operations", "read operate agreements")
+OPERATOR = Party("operator", "operator", "堰城公共数据运营有限公司", "Yancheng Public Data Operations", "read operate agreements review")
 DEVELOPER = Party("developer", "developer", "明鉴数据科技有限公司", "Mingjian Data Technology", "read jobs products agreements")
 INSURER = Party("insurer", "consumer", "民泽健康保险股份有限公司", "Minze Health Insurance", "read orders deliver")
 BANK = Party("bank", "consumer", "汇川银行股份有限公司", "Huichuan Bank", "read orders deliver")
+HEALTH = Party("health", "industry_department", "堰城市卫生健康委员会", "Yancheng Health Commission", "read review")
 PARTIES = (
     AUTHORITY, REVIEWER, OPERATOR, DEVELOPER, INSURER, BANK,
     Party("security", "security_supervisor", "堰城市信息中心", "Yancheng Information Centre"),
     Party("finance", "finance_department", "堰城市财政局", "Yancheng Finance Bureau"),
-    Party("health", "industry_department", "堰城市卫生健康委员会", "Yancheng Health Commission"),
-    *(Party(d.slug, "source_department", f"{d.name_zh}数据局", f"{d.name_en} Data Bureau") for d in DISTRICTS),
+    HEALTH,
+    *(Party(d.slug, "source_department", f"{d.name_zh}数据局", f"{d.name_en} Data Bureau", "read review") for d in DISTRICTS),
 )
 
 
@@ -100,6 +101,11 @@ class Layout:
     @property
     def accounts_file(self) -> Path:
         return self.root / "accounts.json"
+
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        """Every organisation that takes part."""
+        return PARTIES
 
     @property
     def url(self) -> str:
@@ -137,7 +143,7 @@ class Layout:
     def accounts(self) -> dict[str, str]:
         """Passwords by e-mail address; made once, at random."""
         if not self.accounts_file.exists():
-            passwords = {party.email: secrets.token_urlsafe(9) for party in PARTIES}
+            passwords = {party.email: secrets.token_urlsafe(9) for party in self.parties}
             write_private(self.accounts_file, json.dumps(passwords, indent=2))
         loaded: dict[str, str] = json.loads(self.accounts_file.read_text(encoding="utf-8"))
         return loaded
@@ -147,7 +153,7 @@ class Layout:
         accounts = self.accounts()
         chance = random.Random("shuyan organisations")  # noqa: S311 - made-up companies
         entries: dict[str, dict[str, Any]] = {}
-        for party in PARTIES:
+        for party in self.parties:
             entry = entries.setdefault(party.organisation_id, {
                 "id": party.organisation_id, "kind": party.kind, "name_zh": party.name_zh, "name_en": party.name_en, "members": [],
                 "clients": []})

@@ -22,6 +22,7 @@ import psutil  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from demo import authorise
 from demo.commands import run
 from demo.layout import AUTHORITY, DEVELOPER, OPERATOR
 from sqlalchemy import create_engine, text
@@ -189,12 +190,13 @@ class Aviary:
         developer = self.market.connect(DEVELOPER)
         names = {"cases", "visits"} if terms else {"cases", "visits", "worse"}
         resources = [one for one in developer.resources.list() if one.name in names]
-        scenario = developer.scenarios.propose(SHOWN, "为城市治理提供汇总统计，不涉及任何原始记录。", "health")
-        demand = developer.demands.submit(scenario.id, {one.id: COLUMNS for one in resources}, apps, output_forms=["statistics", "model"],
-                                          minimum_cohort=10, minimum_participants=3, term_days=30, **terms)
-        run("shuyan-authority", "issue", demand.id, "--yes", environment={
+        demand = authorise.ask(
+            self.market, title=SHOWN, purpose="为城市治理提供汇总统计，不涉及任何原始记录。", sector="health",
+            columns={one.id: COLUMNS for one in resources}, apps=apps, output_forms=["statistics", "model"], minimum_cohort=10,
+            minimum_participants=3, term_days=30, **terms)
+        run("shuyan-authority", "issue", demand, "--yes", environment={
             **self.market.layout.authority_environment(), "SHUYAN_APPS_DIR": str(self.folder)})  # it has the tattler's package too
-        return next(grant.id for grant in developer.grants.list() if grant.demand_id == demand.id)
+        return next(grant.id for grant in developer.grants.list() if grant.demand_id == demand)
 
     def play(self, name: str, grant: str, app: str, params: dict[str, Any], during: Callable[[shuyan.Job], object] | None = None) -> None:
         """One job to its end, and all that anybody is told of it; what goes wrong here is for the last test to say."""

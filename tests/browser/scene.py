@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlmodel import Session
 from tests.browser import played
+from tests.factories import review
 
 from marketplace.actor import SYSTEM, Actor
 from marketplace.authorisation import service as authorisation
@@ -29,7 +30,6 @@ from marketplace.settings import settings
 from marketplace.trust import service as trust
 from shuyan.federation import apps
 from shuyan.trust import keys
-from shuyan.trust.grants import sign_grant
 
 PASSWORD = "shuyan-example"
 ROLES = {
@@ -78,6 +78,8 @@ class Scene:
     grant: str = ""
     noisy_grant: str = ""
     open_demand: str = ""
+    draft_demand: str = ""
+    scenarios: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
     runs: dict[str, str] = field(default_factory=dict)
     reviews: dict[str, str] = field(default_factory=dict)
@@ -149,22 +151,16 @@ def _grant(scene: Scene) -> None:
             "apps": APPS, "output_forms": ["statistics", "model"], "minimum_cohort": 10,
             "minimum_participants": 3, "term_days": 180}
     with transaction() as session:
-        scenario = authorisation.propose_scenario(
-            session, developer, title="智能核保与理赔", sector="health",
-            purpose="按区域和年龄段评估住院费用与再入院风险，为保险产品定价和理赔审核提供参考，不涉及任何个人记录。")
-        demand = authorisation.submit_demand(session, developer, scenario.id, body)
-        other = authorisation.propose_scenario(session, developer, title="区域医疗资源配置", sector="urban_governance",
-                                               purpose="评估各区域住院需求，辅助床位配置。", public_benefit=True)
-        scene.open_demand = authorisation.submit_demand(session, developer, other.id, {**body, "term_days": 90}).id
-        noisy = authorisation.propose_scenario(session, developer, title="住院费用公开统计", sector="health",
-                                               purpose="面向社会公布住院费用水平，结果加噪，任何个人均不可识别。")
-        private = authorisation.submit_demand(session, developer, noisy.id, {
-            **body, "apps": ["query", "statistics", "network"], "release": "dp", "privacy": PRIVACY})
+        scene.grant = review.granted(
+            session, developer, authority, authority_key, body, title="智能核保与理赔", sector="health",
+            purpose="按区域和年龄段评估住院费用与再入院风险，为保险产品定价和理赔审核提供参考，不涉及任何个人记录。").id
+        scene.noisy_grant = review.granted(
+            session, developer, authority, authority_key,
+            {**body, "apps": ["query", "statistics", "network"], "release": "dp", "privacy": PRIVACY},
+            title="住院费用公开统计", sector="health", purpose="面向社会公布住院费用水平，结果加噪，任何个人均不可识别。").id
     with transaction() as session:
-        grant = authorisation.grant_draft(session, authority, demand.id)
-        scene.grant = authorisation.accept_grant(session, authority, demand.id, sign_grant(grant, authority_key)).id
-        grant = authorisation.grant_draft(session, authority, private.id)
-        scene.noisy_grant = authorisation.accept_grant(session, authority, private.id, sign_grant(grant, authority_key)).id
+        _open(session, scene, body)
+    with transaction() as session:
         for place, node_id in enumerate(scene.nodes):
             shared = {"delta": 1e-6, "renewal": "never", "renews_at_ms": 0}
             budgets.sync(session, node_id, [
@@ -172,6 +168,28 @@ def _grant(scene: Scene) -> None:
                  "cap_nano": 500_000_000, "spent_nano": (5_000_000, 120_000_000, 470_000_000, 500_000_000)[place]},
                 {**shared, "scope": "resource", "resource": "inpatients", "grantee": "", "grant_id": "", "cap_nano": 2_000_000_000,
                  "spent_nano": 640_000_000, "renewal": "yearly", "renews_at_ms": 1_798_732_800_000}])
+
+
+def _open(session: Session, scene: Scene, body: dict[str, Any]) -> None:
+    """What is under way: a scenario in its first check, a draft, and a list that two hospitals have looked at."""
+    developer = scene.actors["developer"]
+    accepted = review.accepted_scenario(session, developer, title="区域医疗资源配置", sector="urban_governance",
+                                        purpose="评估各区域住院需求，辅助床位配置。", public_benefit=True, benefit="床位配置更加均衡。")
+    scene.scenarios["accepted"] = accepted.id
+    demand = review.submitted_demand(session, developer, {**body, "term_days": 90}, scenario_id=accepted.id)
+    scene.open_demand = demand.id
+    for opinion in review.open_opinions(session, demand.id):
+        authorisation.give_opinion(session, review.reviewer(opinion), opinion.id, "approve", note="材料齐全。")
+    asked = [one for one in review.open_opinions(session, demand.id) if one.party == "source_department"]
+    authorisation.give_opinion(session, review.reviewer(asked[0]), asked[0].id, "approve", note="同意。")
+    authorisation.give_opinion(session, review.reviewer(asked[1]), asked[1].id, "approve", note="可以使用。",
+                               comments={scene.resources[1]: "仅限汇总统计。"})
+    scene.scenarios["draft"] = authorisation.propose_scenario(session, developer, authorisation.Content(
+        **{**review.CONTENT, "title": "慢性病随访", "sector": "health", "purpose": "评估随访覆盖情况。"})).id
+    waiting = authorisation.propose_scenario(session, developer, authorisation.Content(
+        **{**review.CONTENT, "title": "急救资源调度", "sector": "health", "purpose": "评估急救到达时间。"}))
+    scene.scenarios["submitted"] = authorisation.submit_scenario(session, developer, waiting.id).id
+    scene.draft_demand = authorisation.draft_demand(session, developer, accepted.id, review.explained(body)).id
 
 
 STATISTICS_PARAMS: dict[str, Any] = {

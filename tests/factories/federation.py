@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.factories import review
 
 from marketplace import db
 from marketplace.actor import SYSTEM, Actor
-from marketplace.authorisation import service as authorisation
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import nodes
 from marketplace.parties import service as parties
@@ -21,7 +21,6 @@ from shuyan.federation.local import LocalNode, LocalResource, LocalTransport
 from shuyan.federation.masking import AgreementKey
 from shuyan.federation.schema import Column
 from shuyan.trust import keys
-from shuyan.trust.grants import sign_grant
 
 AIR = [
     {"name": "pm25", "type": "number", "title": "PM2.5", "identifier": False, "domain": [], "unit": "µg/m³",
@@ -85,11 +84,8 @@ class Zone:
                 "apps": [*apps], "minimum_cohort": 10, "minimum_participants": 3,
                 "output_forms": ["statistics", "model"], "term_days": 30, "release": release, "privacy": privacy}
         with db.transaction() as session:
-            scenario = authorisation.propose_scenario(session, self.developer, title="空气", purpose="研究空气质量",
-                                                      sector="environment")
-            demand = authorisation.submit_demand(session, self.developer, scenario.id, body)
-            draft = authorisation.grant_draft(session, self.authority, demand.id).model_copy(update=changes)
-            record = authorisation.accept_grant(session, self.authority, demand.id, sign_grant(draft, self.authority_key))
+            record = review.granted(session, self.developer, self.authority, self.authority_key, body, claims=changes,
+                                    title="空气", purpose="研究空气质量", sector="environment")
         return record.id
 
 

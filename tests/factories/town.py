@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from demo import authorise
 from demo.data import DISTRICTS, District
-from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, PARTIES, Layout, Ports
+from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, PARTIES, Layout, Party, Ports
 from demo.market import DemoMarket
 from demo.processes import free_ports
 
@@ -37,13 +38,11 @@ class TownLayout(Layout):
 
     departments: tuple[District, ...] = ()
 
-    def seed(self) -> dict[str, Any]:
-        seed = super().seed()
-        known = {organisation["id"] for organisation in seed["organisations"]}
-        seed["organisations"] += [
-            {"id": f"org_{d.slug}", "kind": "source_department", "name_zh": d.name_zh, "name_en": d.name_en}
-            for d in self.departments if f"org_{d.slug}" not in known]
-        return seed
+    @property
+    def parties(self) -> tuple[Party, ...]:
+        known = {party.slug for party in PARTIES}
+        return (*PARTIES, *(Party(d.slug, "source_department", d.name_zh, d.name_en, "read review")
+                            for d in self.departments if d.slug not in known))
 
 
 class Town(DemoMarket):
@@ -95,15 +94,11 @@ class Town(DemoMarket):
 
     def grant(self, resources: Iterable[shuyan.Resource], columns: Sequence[str], *, apps: Sequence[str] = ("statistics",),
               minimum_cohort: int = 10, minimum_participants: int = 3) -> str:
-        """Scenario, demand and the authority's signature; returns the grant's id."""
-        developer = self.connect(DEVELOPER)
-        scenario = developer.scenarios.propose("城市数据统计", "为城市治理提供汇总统计，不涉及任何原始记录。", "urban_governance")
-        demand = developer.demands.submit(
-            scenario.id, {resource.id: [*columns] for resource in resources}, [*apps],
-            output_forms=["statistics", "model"], minimum_cohort=minimum_cohort,
-            minimum_participants=minimum_participants, term_days=30)
-        self.authority_command("issue", demand.id, "--yes")
-        return next(grant.id for grant in developer.grants.list() if grant.demand_id == demand.id)
+        """Scenario, demand, their reviews and the authority's signature; returns the grant's id."""
+        return authorise.obtain(
+            self, title="城市数据统计", purpose="为城市治理提供汇总统计，不涉及任何原始记录。", sector="urban_governance",
+            columns={resource.id: [*columns] for resource in resources}, apps=[*apps], output_forms=["statistics", "model"],
+            minimum_cohort=minimum_cohort, minimum_participants=minimum_participants, term_days=30)
 
     def compute(self, grant: str, app: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Run a job up to its approved result and return the result's content."""

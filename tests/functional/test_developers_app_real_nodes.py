@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import random
-import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from demo import authorise
 from demo.commands import CommandFailed, run
 from tests.factories.town import AUTHORITY, DEVELOPER, OPERATOR, Town, department, town
 
@@ -73,13 +73,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             with files[one.slug].open("w", newline="") as out:
                 csv.writer(out).writerows([("cost", "district"), *rows])
         made.resources = running.offer("visits", files, ["cost"], [f"district={','.join(DISTRICTS)}"])
-        seed = {"organisations": [
-            {"id": f"org_{one.slug}", "kind": "source_department", "name_zh": one.name_zh, "name_en": one.name_en, "clients": [
-                {"client_id": f"client_{one.slug}", "name": "administrator", "scope": "read", "secret": secret}]}
-            for one in DEPARTMENTS for secret in [secrets.token_urlsafe(32)]
-            if (running.layout.root / "clients" / f"{one.slug}.secret").write_text(secret)]}
-        (made.folder / "seed.json").write_text(json.dumps(seed))
-        running.market_command("seed", made.folder / "seed.json")
         yield made
 
 
@@ -155,14 +148,14 @@ def test_the_whole_way(place: Place) -> None:
     assert (card.digest, [one["version"] for one in card.versions]) == (packed["digest"], ["1.0.0"])
 
     # the data authority: signs a grant only for a package it has before it
-    scenario = developer.scenarios.propose("就诊费用统计", "按区统计就诊费用均值，不涉及任何原始记录。", "health")
-    demand = developer.demands.submit(
-        scenario.id, {resource.id: ["cost", "district"] for resource in place.resources}, ["visit_costs"],
+    demand = authorise.ask(
+        market, title="就诊费用统计", purpose="按区统计就诊费用均值，不涉及任何原始记录。", sector="health",
+        columns={resource.id: ["cost", "district"] for resource in place.resources}, apps=["visit_costs"],
         output_forms=["statistics"], minimum_cohort=10, minimum_participants=3, term_days=30)
-    refused("visit_costs", market.authority_command, "issue", demand.id, "--yes")
+    refused("visit_costs", market.authority_command, "issue", demand, "--yes")
     place.shuyan(AUTHORITY.slug, "app", "download", "visit_costs", "--out", market.authority_apps, "--key", desk / "apps.pub")
-    market.authority_command("issue", demand.id, "--yes")
-    grant = next(one.id for one in developer.grants.list() if one.demand_id == demand.id)
+    market.authority_command("issue", demand, "--yes")
+    grant = next(one.id for one in developer.grants.list() if one.demand_id == demand)
 
     # a job: bad parameters are refused by the declared schema, good ones end in a reviewed result
     with pytest.raises(shuyan.InvalidInput):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from demo import authorise
 from demo.data import District
 from demo.layout import DEVELOPER, OPERATOR
 from demo.market import COORDINATOR
@@ -39,12 +40,10 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, str
             found = [resource for resource in developer.resources.list() if resource.name == "air"]
             return found if len(found) == len(DEPARTMENTS) else None
 
-        scenario = developer.scenarios.propose("空气质量统计", "汇总各区空气质量，不涉及原始记录。", "environment")
-        demand = developer.demands.submit(
-            scenario.id, {one.id: ["year", "pm25"] for one in running.wait_for(offered, "resources")}, ["statistics"],
+        yield running, authorise.obtain(
+            running, title="空气质量统计", purpose="汇总各区空气质量，不涉及原始记录。", sector="environment",
+            columns={one.id: ["year", "pm25"] for one in running.wait_for(offered, "resources")}, apps=["statistics"],
             output_forms=["statistics"], minimum_cohort=10, minimum_participants=3, term_days=30)
-        running.authority_command("issue", demand.id, "--yes")
-        yield running, next(grant.id for grant in developer.grants.list() if grant.demand_id == demand.id)
 
 
 def register(running: Town, one: District, approval: str) -> None:

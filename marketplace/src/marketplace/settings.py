@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     quality_timeliness: int = Field(50, ge=0, le=100, description="Timeliness, in per cent, below which a department is asked to look.")
     objection_answer_days: int = Field(5, ge=0, le=250, description="Working days to answer an objection to quality.")
     objection_fix_days: int = Field(10, ge=0, le=250, description="Working days to fix what an objection to quality showed.")
+    check_days: int = Field(3, ge=1, le=60, description="Working days for the operator's first check of a scenario or demand.")
+    review_days: int = Field(5, ge=1, le=60, description="Working days for the review of a scenario or demand by each organisation asked.")
+    review_quorum: int = Field(100, ge=1, le=100, description="Per cent of the source departments asked that must answer; lines of silent ones are struck.")
     log_json: bool = Field(False, description="Log as JSON lines instead of text.")
 
     @cached_property

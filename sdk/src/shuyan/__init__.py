@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shuyan._agreements import Agreement, Renewal, StoredFile
     from shuyan._audit import verify_evidence
+    from shuyan._authorisation import Change, Demand, Finding, Hold, Line, Opinion, Permission, Scenario
     from shuyan._client import Job, Market, Product, connect
     from shuyan._errors import (
         ConfigurationError,
@@ -36,17 +37,14 @@ if TYPE_CHECKING:
         App,
         Budget,
         Column,
-        Demand,
         Entitlement,
         Explanation,
         LogLine,
         Node,
         Order,
-        Permission,
         Record,
         Resource,
         Review,
-        Scenario,
     )
     from shuyan._programs import AppSubmission
     from shuyan._results import Model, Result
@@ -59,6 +57,7 @@ __all__ = [
     "App",
     "AppSubmission",
     "Budget",
+    "Change",
     "Column",
     "ConfigurationError",
     "Conflict",
@@ -68,9 +67,12 @@ __all__ = [
     "Explanation",
     "ExtraMissing",
     "FieldError",
+    "Finding",
+    "Hold",
     "InvalidInput",
     "Job",
     "JobFailed",
+    "Line",
     "LogLine",
     "Market",
     "Model",
@@ -78,6 +80,7 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "NotSignedIn",
+    "Opinion",
     "Order",
     "Permission",
     "ProblemResponse",
@@ -102,11 +105,12 @@ __all__ = [
 _HOMES = {
     "_agreements": ("Agreement", "Renewal", "StoredFile"),
     "_audit": ("verify_evidence",),
+    "_authorisation": ("Change", "Demand", "Finding", "Hold", "Line", "Opinion", "Permission", "Scenario"),
     "_client": ("Job", "Market", "Product", "connect"),
     "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
     "_programs": ("AppSubmission",),
     "_results": ("Model", "Result"),
-    "_models": ("App", "Budget", "Column", "Demand", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Permission", "Record", "Resource", "Review", "Scenario"),
+    "_models": ("App", "Budget", "Column", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Record", "Resource", "Review"),
     "trust.bundle": ("Verified",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr
 
 from shuyan._agreements import Agreements, Files
 from shuyan._audit import Audit
+from shuyan._authorisation import Demands, Grants, Opinions, Permission, Scenarios, Sectors
+from shuyan._collection import Collection
 from shuyan._config import resolve
 from shuyan._errors import ConfigurationError, JobFailed, ShuyanError
 from shuyan._http import Api, not_understood
 from shuyan._models import (
     App,
     Budget,
-    Demand,
     Entitlement,
     Explanation,
     LogLine,
     Node,
     Order,
-    Permission,
     Record,
     Resource,
     Review,
-    Scenario,
 )
 from shuyan._programs import Programs
 from shuyan._results import Model, Result
 from shuyan._text import t
-
-R = TypeVar("R", bound=Record)
 
 DONE = "completed"
 ENDED = frozenset({DONE, "failed", "cancelled", "rejected"})
@@ -222,43 +219,13 @@ def _id(grant: str | Permission) -> str:
     return grant if isinstance(grant, str) else grant.id
 
 
-class _Collection(Generic[R]):
-    """Things of one kind that can be listed and read one by one."""
-
-    _path: ClassVar[str]
-    _kind: type[R]
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
-
-    def _record(self, data: dict[str, Any]) -> R:
-        try:
-            record = self._kind.model_validate(data)
-        except ValidationError as error:
-            raise not_understood() from error
-        if isinstance(record, Job | Product):
-            record._api = self._api
-        return record
-
-    def list(self, *, limit: int | None = None, **filters: Any) -> Iterator[R]:
-        """Each thing in turn, page after page; ``filters`` are the query parameters of the REST interface."""
-        return (self._record(item) for item in self._api.pages(self._path, limit=limit, **filters))
-
-    def get(self, id: str) -> R:
-        """One thing by its identifier; :class:`NotFound` if there is none you may see."""
-        return self._record(self._api.get(f"{self._path}/{quote(id, safe='')}"))
-
-    def _do(self, id: str, action: str, body: dict[str, Any] | None = None, *, once: bool = False) -> R:
-        return self._record(self._api.post(f"{self._path}/{quote(id, safe='')}/{action}", body, once=once))
-
-
-class Resources(_Collection[Resource]):
+class Resources(Collection[Resource]):
     """What the departments' nodes have registered."""
 
     _path, _kind = "/resources", Resource
 
 
-class Apps(_Collection[App]):
+class Apps(Collection[App]):
     """The federated apps that this market runs; :meth:`get` takes a name."""
 
     _path, _kind = "/apps", App
@@ -268,7 +235,7 @@ class Apps(_Collection[App]):
         return [*self.list()]
 
 
-class Nodes(_Collection[Node]):
+class Nodes(Collection[Node]):
     """The departments' nodes."""
 
     _path, _kind = "/nodes", Node
@@ -282,57 +249,7 @@ class Nodes(_Collection[Node]):
         return self._do(id, "revoke")
 
 
-class Scenarios(_Collection[Scenario]):
-    """Purposes for which data may be asked."""
-
-    _path, _kind = "/scenarios", Scenario
-
-    def propose(self, title: str, purpose: str, sector: str, *, public_benefit: bool = False) -> Scenario:
-        """Propose a scenario. For developers."""
-        return self._record(self._api.post(self._path, {
-            "title": title, "purpose": purpose, "sector": sector, "public_benefit": public_benefit}))
-
-
-class Demands(_Collection[Demand]):
-    """Lists of data asked for under a scenario."""
-
-    _path, _kind = "/demands", Demand
-
-    def submit(
-        self, scenario_id: str, resources: Mapping[str, Sequence[str]], apps: Sequence[str], *, output_forms: Sequence[str],
-        minimum_cohort: int = 10, minimum_participants: int = 3, term_days: int = 90,
-        privacy: Mapping[str, Any] | None = None, own_figures_reason: str = "",
-    ) -> Demand:
-        """Ask for columns of resources (``{resource id: columns}``) to run ``apps`` on.
-
-        Args:
-            privacy: answers carry noise under these terms: ``unit``, ``unit_columns`` (by resource name, the column that
-                tells units apart), ``max_rows_per_unit``, ``max_groups_per_unit``, ``epsilon`` (or ``rho_nano``), ``delta``
-                and ``honest_fraction``. Without it answers are exact.
-            own_figures_reason: why results have to show single departments' own figures; they do not without one.
-        """
-        more: dict[str, Any] = {"release": "dp", "privacy": dict(privacy)} if privacy else {}
-        if own_figures_reason:
-            more |= {"own_figures": True, "own_figures_reason": own_figures_reason}
-        return self._record(self._api.post(self._path, more | {
-            "scenario_id": scenario_id,
-            "resources": [{"resource_id": id, "columns": [*columns]} for id, columns in resources.items()],
-            "apps": [*apps], "output_forms": [*output_forms], "minimum_cohort": minimum_cohort,
-            "minimum_participants": minimum_participants, "term_days": term_days,
-        }))
-
-
-class Grants(_Collection[Permission]):
-    """Grants: what the data authority has signed."""
-
-    _path, _kind = "/grants", Permission
-
-    def budgets(self, id: str) -> builtins.list[Budget]:
-        """Every privacy budget that jobs under a grant are charged to, as the departments' nodes last told."""
-        return [Budget.model_validate(item) for item in self._api.pages(f"{self._path}/{quote(id, safe='')}/budgets")]
-
-
-class Jobs(_Collection[Job]):
+class Jobs(Collection[Job]):
     """Federated computations."""
 
     _path, _kind = "/jobs", Job
@@ -354,7 +271,7 @@ class Jobs(_Collection[Job]):
             f"{self._path}/explain", {"grant_id": grant_id, "app": app, "params": dict(params)}))
 
 
-class Reviews(_Collection[Review]):
+class Reviews(Collection[Review]):
     """Egress reviews: whether a job's output may leave the domain."""
 
     _path, _kind = "/egress-reviews", Review
@@ -371,7 +288,7 @@ class Reviews(_Collection[Review]):
         return self._do(id, "reject", {"note": note})
 
 
-class Products(_Collection[Product]):
+class Products(Collection[Product]):
     """Products, from draft to sale."""
 
     _path, _kind = "/products", Product
@@ -415,7 +332,7 @@ class Products(_Collection[Product]):
         return call_product(self._api, id, features=features, group=group, key=key)
 
 
-class Orders(_Collection[Order]):
+class Orders(Collection[Order]):
     """Purchases."""
 
     _path, _kind = "/orders", Order
@@ -437,7 +354,7 @@ class Orders(_Collection[Order]):
         return answer
 
 
-class Entitlements(_Collection[Entitlement]):
+class Entitlements(Collection[Entitlement]):
     """What the caller's organisation may call."""
 
     _path, _kind = "/entitlements", Entitlement
@@ -453,6 +370,8 @@ class Market:
         self.nodes = Nodes(api)
         self.scenarios = Scenarios(api)
         self.demands = Demands(api)
+        self.opinions = Opinions(api)
+        self.sectors = Sectors(api)
         self.grants = Grants(api)
         self.jobs = Jobs(api)
         self.reviews = Reviews(api)

@@ -138,48 +138,6 @@ class Explanation(Record):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
-class Scenario(Record):
-    """A purpose for which data may be asked."""
-
-    id: str
-    organisation_id: str
-    title: str
-    purpose: str
-    sector: str
-    status: str
-
-
-class Demand(Record):
-    """The list of data that one scenario asks for."""
-
-    id: str
-    scenario_id: str
-    organisation_id: str
-    status: str
-    body: dict[str, Any] = Field(default_factory=dict)
-    reason: str = ""
-
-
-class Permission(Record):
-    """A grant as the market keeps it; ``jws`` is the authority's signed statement itself."""
-
-    id: str
-    demand_id: str
-    scenario_id: str
-    organisation_id: str
-    digest: str
-    status: str
-    not_before: dt.datetime
-    expires_at: dt.datetime
-    state: str = ""
-    """``active``, ``revoked``, ``expired``, or ``outdated``: signed by an earlier version and as good as expired."""
-    release: str = "exact"
-    own_figures: bool = False
-    jws: str = ""
-    claims: dict[str, Any] | None = None
-    """What the statement says; only of a grant that was read by itself."""
-
-
 class LogLine(Record):
     """One line of a job's log, in the language asked for."""
 

@@ -15,6 +15,7 @@ def register(app: OpenAPI) -> None:
         commerce,
         computing,
         delivery,
+        demands,
         docs,
         files,
         limits,
@@ -24,6 +25,7 @@ def register(app: OpenAPI) -> None:
         parties,
         products,
         programs,
+        scenarios,
     )
 
     app.config.update(limits.HEADERS)
@@ -32,4 +34,5 @@ def register(app: OpenAPI) -> None:
     oauth.register(app)
     docs.register(app)
     for module in (parties, nodes, catalogue, authorisation, agreements, files, computing, programs, products, delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, scenarios, demands, authorisation, computing, programs, products, delivery, commerce, audit):
         app.register_api(module.api)

@@ -1,4 +1,4 @@
-"""REST: scenario, data demand, grant and revocation list. Grants are signed elsewhere, by the authority's own command."""
+"""REST: grants, who withdraws them, the revocation list, total volume. Grants are signed by the authority's own command."""
 
 from __future__ import annotations
 
@@ -9,56 +9,13 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
-from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, Time, listing
+from marketplace.api.schemas import Empty, IdPath, In, Listing, Out, PageQuery, Time, listing
 from marketplace.authorisation import service as authorisation
 from shuyan.problems import ProblemError
 
 api = blueprint("authorisation")
 
 _JWS = Field(min_length=1, max_length=2_000_000, description="Compact JWS (RFC 7515), EdDSA.")
-
-
-class ScenarioIn(In):
-    title: str = Field(min_length=1, max_length=200)
-    purpose: str = Field(min_length=1, max_length=4000)
-    sector: str = Field(max_length=40)
-    public_benefit: bool = False
-
-
-class DemandedResourceIn(In):
-    resource_id: str = Field(max_length=64)
-    columns: list[str] = Field(min_length=1, max_length=2000)
-
-
-class PrivacyIn(In):
-    """What answers with noise protect; the budget as ε at δ, or as ρ: one of the two."""
-
-    unit: str = Field(max_length=40, description="What the guarantee is about, “person” for instance.")
-    unit_columns: dict[str, str] = Field(description="By resource name, the column that tells units apart.")
-    max_rows_per_unit: int = 1
-    max_groups_per_unit: int = 1
-    delta: float = 1e-6
-    epsilon: float | None = Field(None, description="Budget of the whole grant at each department, at δ.")
-    rho_nano: int | None = Field(None, description="The same in 1e-9 of zCDP's ρ.")
-    honest_fraction: float = Field(0.5, description="Share of the departments whose noise suffices on its own.")
-
-
-class DemandIn(In):
-    scenario_id: str = Field(max_length=64)
-    resources: list[DemandedResourceIn] = Field(min_length=1, max_length=5000)
-    apps: list[str] = Field(min_length=1, max_length=100)
-    output_forms: list[str] = Field(min_length=1, max_length=10)
-    minimum_cohort: int = 10
-    minimum_participants: int = 3
-    term_days: int = 90
-    release: Literal["exact", "dp"] = Field("exact", description="Exact answers, or answers with noise under `privacy`.")
-    privacy: PrivacyIn | None = None
-    own_figures: bool = Field(False, description="Results shall show single departments' own figures.")
-    own_figures_reason: str = Field("", max_length=500)
-
-
-class RefusalIn(In):
-    reason: str = Field(min_length=1, max_length=2000)
 
 
 class GrantIn(In):
@@ -70,29 +27,38 @@ class RevocationsIn(In):
     jws: str = _JWS
 
 
+class ReasonIn(In):
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class VolumeIn(In):
+    max_grants: int | None = Field(description="Grants active at once; null: no limit.")
+    max_rows: int | None = Field(description="Rows read by runs in a period; null: no limit.")
+    period: Literal["month", "quarter", "year"] = "year"
+
+
 class StatusQuery(PageQuery):
     status: str | None = Field(None, max_length=20)
 
 
-class ScenarioOut(Out):
+class HoldOut(Out):
     id: str
-    organisation_id: str
-    title: str
-    purpose: str
-    sector: str
-    public_benefit: bool
+    grant_id: str
+    organisation_id: str | None = Field(description="Who placed it; null: the market itself.")
+    party: str
     status: str
-    created_at: Time
-
-
-class DemandOut(Out):
-    id: str
-    scenario_id: str
-    organisation_id: str
-    body: dict[str, Any]
-    status: str
+    cause: Literal["withdrawn", "replaced", "agreement_ended"]
     reason: str
-    created_at: Time
+    placed_at: Time
+    ended_at: Time | None
+
+
+class VolumeOut(Out):
+    max_grants: int | None
+    max_rows: int | None
+    period: str
+    grants: int = Field(description="Active now.")
+    rows: int = Field(description="Read in the running period.")
 
 
 class GrantOut(Out):
@@ -105,7 +71,7 @@ class GrantOut(Out):
     not_before: Time
     expires_at: Time
     status: str
-    state: str = Field(description="active, revoked, expired, or outdated: signed by an earlier version, as good as expired.")
+    state: str = Field(description="active, held, revoked, expired, or outdated: signed by an earlier version, as good as expired.")
     release: Literal["exact", "dp"] = Field(description="Exact answers, or answers with noise.")
     own_figures: bool = Field(description="Results may show single departments' own figures.")
     revoked_at: Time | None
@@ -125,67 +91,6 @@ class RevocationsOut(Out):
 
 def _grant(row: Any) -> dict[str, Any]:
     return GrantOut.of(row, state=authorisation.grant_state(row, db.utc_now()))
-
-
-@api.post("/scenarios", summary="Propose a scenario", responses={201: ScenarioOut})
-@scope("jobs")
-def propose(body: ScenarioIn) -> tuple[dict[str, Any], int]:
-    with db.transaction() as session:
-        return ScenarioOut.of(authorisation.propose_scenario(session, actor(), **body.model_dump())), 201
-
-
-@api.get("/scenarios", summary="Scenarios, newest first", responses={200: Listing[ScenarioOut]})
-@scope("read")
-def list_scenarios(query: StatusQuery) -> dict[str, Any]:
-    with db.reading() as session:
-        page = authorisation.list_scenarios(session, actor(), status=query.status, cursor=query.cursor,
-                                      limit=query.limit)
-        return listing([ScenarioOut.of(row) for row in page.items], page.next)
-
-
-@api.get("/scenarios/<id>", summary="One scenario", responses={200: ScenarioOut})
-@scope("read")
-def get_scenario(path: IdPath) -> dict[str, Any]:
-    with db.reading() as session:
-        return ScenarioOut.of(authorisation.get_scenario(session, actor(), path.id))
-
-
-@api.post("/demands", summary="Ask for data under a scenario", responses={201: DemandOut})
-@scope("jobs")
-def submit_demand(body: DemandIn) -> tuple[dict[str, Any], int]:
-    with db.transaction() as session:
-        return DemandOut.of(authorisation.submit_demand(
-            session, actor(), body.scenario_id, body.model_dump(exclude={"scenario_id"}))), 201
-
-
-@api.get("/demands", summary="Demands, newest first", responses={200: Listing[DemandOut]})
-@scope("read")
-def list_demands(query: StatusQuery) -> dict[str, Any]:
-    with db.reading() as session:
-        page = authorisation.list_demands(session, actor(), status=query.status, cursor=query.cursor,
-                                      limit=query.limit)
-        return listing([DemandOut.of(row) for row in page.items], page.next)
-
-
-@api.get("/demands/<id>", summary="One demand", responses={200: DemandOut})
-@scope("read")
-def get_demand(path: IdPath) -> dict[str, Any]:
-    with db.reading() as session:
-        return DemandOut.of(authorisation.get_demand(session, actor(), path.id))
-
-
-@api.post("/demands/<id>/refuse", summary="Refuse a demand; the authority does", responses={200: DemandOut})
-@scope("grants")
-def refuse_demand(path: IdPath, body: RefusalIn) -> dict[str, Any]:
-    with db.transaction() as session:
-        return DemandOut.of(authorisation.refuse_demand(session, actor(), path.id, body.reason))
-
-
-@api.get("/demands/<id>/grant-draft", summary="What a grant of this demand would say, for the authority to sign")
-@scope("grants")
-def grant_draft(path: IdPath) -> dict[str, Any]:
-    with db.reading() as session:
-        return authorisation.grant_draft(session, actor(), path.id).model_dump(mode="json")
 
 
 @api.post("/grants", summary="Hand in a signed grant", responses={201: GrantOut})
@@ -214,6 +119,64 @@ def get_grant(path: IdPath) -> dict[str, Any]:
         except ProblemError:  # altered, or the authority's key is not here: the record is shown all the same
             claims = None
         return {**_grant(row), "claims": claims}
+
+
+@api.post("/grants/<id>/hold", summary="Withdraw a grant until further notice; nodes stop within seconds", responses={200: HoldOut})
+@scope("review")
+def hold_grant(path: IdPath, body: ReasonIn) -> dict[str, Any]:
+    with db.transaction() as session:
+        return HoldOut.of(authorisation.hold_grant(session, actor(), path.id, body.reason))
+
+
+@api.post("/grants/<id>/release", summary="Lift one's own hold", responses={200: GrantOut})
+@scope("review")
+def release_grant(path: IdPath, body: Empty) -> dict[str, Any]:
+    with db.transaction() as session:
+        return _grant(authorisation.release_grant(session, actor(), path.id))
+
+
+@api.post("/grants/<id>/ask-withdrawal", summary="Ask the authority to withdraw a grant; the operator does", responses={200: HoldOut})
+@scope("operate")
+def ask_withdrawal(path: IdPath, body: ReasonIn) -> dict[str, Any]:
+    with db.transaction() as session:
+        return HoldOut.of(authorisation.ask_withdrawal(session, actor(), path.id, body.reason))
+
+
+@api.get("/grants/<id>/holds", summary="Holds of a grant, the latest first", responses={200: Listing[HoldOut]})
+@scope("read")
+def grant_holds(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return listing([HoldOut.of(row) for row in authorisation.grant_holds(session, actor(), path.id)])
+
+
+@api.post("/withdrawals/<id>/follow", summary="Withdraw what the operator asked for; the authority does", responses={200: HoldOut})
+@scope("review")
+def follow_withdrawal(path: IdPath, body: Empty) -> dict[str, Any]:
+    with db.transaction() as session:
+        return HoldOut.of(authorisation.decide_withdrawal(session, actor(), path.id, follow=True))
+
+
+@api.post("/withdrawals/<id>/dismiss", summary="Leave a grant as it is; the authority does", responses={200: HoldOut})
+@scope("review")
+def dismiss_withdrawal(path: IdPath, body: Empty) -> dict[str, Any]:
+    with db.transaction() as session:
+        return HoldOut.of(authorisation.decide_withdrawal(session, actor(), path.id, follow=False))
+
+
+@api.get("/resources/<id>/volume", summary="A resource's total volume and how far it is used", responses={200: VolumeOut})
+@scope("read")
+def volume(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        found = authorisation.volumes(session, [path.id]).get(path.id)
+    return VolumeOut.of(found or authorisation.Volume(None, None, "year", 0, 0))
+
+
+@api.put("/resources/<id>/volume", summary="Limit a resource's total volume; its department does", responses={200: VolumeOut})
+@scope("review")
+def set_volume(path: IdPath, body: VolumeIn) -> dict[str, Any]:
+    with db.transaction() as session:
+        authorisation.set_volume(session, actor(), path.id, **body.model_dump())
+        return VolumeOut.of(authorisation.volumes(session, [path.id])[path.id])
 
 
 @api.post("/revocations", summary="Hand in a new signed revocation list", responses={201: RevocationsOut})

@@ -18,7 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from marketplace.authorisation import errors, rules
+from marketplace.authorisation import asking, errors
 from shuyan.problems import ProblemError
 from shuyan.trust.cards import NodeCard, verify_card
 from shuyan.trust.grants import (
@@ -90,10 +90,10 @@ class Authority:
             asked = Grant.model_validate_json(json.dumps(draft))
             term = asked.exp - asked.iat
             now = int(time.time())
-            grant = Grant(**{**dict(asked), "iat": now, "nbf": now - rules.CLOCK_SKEW_SECONDS, "exp": now + term})
+            grant = Grant(**{**dict(asked), "iat": now, "nbf": now - asking.CLOCK_SKEW_SECONDS, "exp": now + term})
         except (ValidationError, TypeError) as error:
             raise ProblemError(errors.DRAFT_INVALID) from error
-        if not 0 < term <= rules.MAXIMUM_TERM_DAYS * rules.DAY or grant.minimum_cohort < rules.MINIMUM_COHORT:
+        if not 0 < term <= asking.MAXIMUM_TERM_DAYS * asking.DAY or grant.minimum_cohort < asking.MINIMUM_COHORT:
             raise ProblemError(errors.DRAFT_INVALID)
         cards = self.cards()
         for node in grant.nodes:
@@ -146,7 +146,7 @@ class Authority:
         now = int(time.time())
         jws = sign_revocations(RevocationList(
             iss=fingerprint(self.key.public_key()), number=max([one.number for one in held], default=0) + 1, iat=now,
-            next_update=now + REVOCATIONS_DAYS * rules.DAY,
+            next_update=now + REVOCATIONS_DAYS * asking.DAY,
             revoked=tuple(sorted(revoked.values(), key=lambda item: (item.at, item.jti)))), self.key)
         _write(self._revocations_file, jws)  # kept before it is shown to anybody, so that no number is used twice
         return jws

@@ -152,9 +152,9 @@ def nodes_list(key: KeyFile = _DEFAULT_KEY, folder: Folder = None, as_json: AsJs
             typer.echo(f"{card.node_id}  {card.name}  {card.organisation}  {card.fingerprint}")
 
 
-@app.command(help=t("列出待处理的数据需求。", "List the demands that wait for a decision."))
+@app.command(help=t("列出待签发授权的数据需求。", "List the demands whose grant waits to be signed."))
 def demands(market: MarketUrl = _DEFAULT_MARKET, client_id: ClientId = "", secret_file: SecretFile = Path("client.secret"),
-            status: Annotated[str, typer.Option(help=t("需求状态。", "State of the demands."))] = "submitted",
+            status: Annotated[str, typer.Option(help=t("需求状态。", "State of the demands."))] = "agreed",
             as_json: AsJson = False) -> None:
     with _told(), _api(market, client_id, secret_file) as api:
         found = list(api.pages("/demands", status=status or None))
@@ -168,7 +168,7 @@ def demands(market: MarketUrl = _DEFAULT_MARKET, client_id: ClientId = "", secre
                          owner=item["organisation_id"], apps=",".join(body["apps"]), count=len(body["resources"]),
                          days=body["term_days"]))
         if not found:
-            typer.echo(t("没有待处理的数据需求。", "No demand waits for a decision."))
+            typer.echo(t("没有待签发授权的数据需求。", "No demand waits for its grant."))
 
 
 @app.command(help=t("核对并签发一项数据需求的授权凭证。", "Check a demand and issue its grant."))

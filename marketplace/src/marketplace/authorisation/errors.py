@@ -68,8 +68,59 @@ NODE_UNAVAILABLE: Final = define(
     "demand_node_unavailable", 409, zh="部门节点“{node}”已停用，无法签发授权。请拒绝该需求并请申请方重新提交。",
     en="The department's node “{node}” has been revoked, so no grant can be made. Refuse the demand and have it resubmitted.")
 REASON_MISSING: Final = define(
-    "demand_reason_missing", 422, zh="请填写不予授权的理由（不超过 500 字）。",
-    en="Give the reason for refusing (500 characters at most).")
+    "review_reason_missing", 422, zh="退回或不予批准须写明理由（不超过 2000 字）。",
+    en="Returning or refusing takes a reason (2,000 characters at most).")
+LINE_UNEXPLAINED: Final = define(
+    "demand_line_unexplained", 422, zh="请说明为何需要数据资源“{resource}”的这些字段。",
+    en="Say what the columns of “{resource}” are needed for.")
+RESOURCE_NEGATIVE: Final = define(
+    "demand_resource_negative", 403, zh="数据资源“{resource}”已列入负面清单，任何主体均不得申请授权。",
+    en="The resource “{resource}” is on the negative list: it is granted to nobody.")
+COLUMN_NEGATIVE: Final = define(
+    "demand_column_negative", 403, zh="字段“{column}”（数据资源“{resource}”）已列入负面清单，不得授权。",
+    en="The column “{column}” of “{resource}” is on the negative list and never granted.")
+VOLUME_EXHAUSTED: Final = define(
+    "demand_volume_exhausted", 409, zh="{node}的数据资源“{resource}”已达到部门设定的授权总量，暂不受理新的授权。",
+    en="“{resource}” of {node} is in use as much as its department allows in total; no new grant can be made for now.")
+TERM_BEYOND_SCENARIO: Final = define(
+    "demand_term_beyond_scenario", 422, zh="授权期限不得超过应用场景的期限（{maximum} 天）。",
+    en="The term may not go beyond the scenario's own ({maximum} days).")
+OPERATION_MISSING: Final = define(
+    "operation_missing", 409, zh="该领域目前没有生效的授权运营协议，不能受理数据需求。",
+    en="No operation agreement in force covers this sector, so no data can be asked for.")
+OPERATION_ENDS: Final = define(
+    "operation_ends", 422, zh="授权运营协议将在 {days} 天后到期，申请的授权期限超出协议期限。",
+    en="The operation agreement ends in {days} days, before the term asked for.")
+REVIEW_OWN: Final = define(
+    "review_own", 403, zh="提交人不得审核自己提交的内容。", en="Nobody reviews what they submitted themselves.")
+REVIEW_OVER: Final = define(
+    "review_over", 409, zh="该事项已有审核结论，或已被新的版本取代。", en="This has been decided already, or a newer version has taken its place.")
+LINE_NOT_YOURS: Final = define(
+    "review_line_not_yours", 403, zh="只能就本部门提供的数据资源逐项剔除。", en="A department strikes lines of its own resources only.")
+COMMENT_INVALID: Final = define(
+    "review_comment_invalid", 422, zh="审核意见过长，或针对清单中没有的项目。",
+    en="A comment is too long, or about a line that is not in the list.")
+NO_AUTHORITY: Final = define(
+    "authority_missing", 409, zh="平台尚未登记数据主管部门，不能受理。", en="No data authority is registered, so nothing can be put forward.")
+SCENARIO_NOT_ACCEPTED: Final = define(
+    "scenario_not_accepted", 409, zh="应用场景尚未通过论证，不能提交数据需求（无场景不授权）。",
+    en="The scenario has not been accepted yet; without one no data can be asked for.")
+SCENARIO_GRANTED: Final = define(
+    "scenario_granted", 409, zh="该场景已有授权，不能撤回。", en="The scenario has grants and cannot be withdrawn.")
+DEMAND_OPEN: Final = define(
+    "demand_open_version", 409, zh="该数据需求已有一个在办的新版本。", en="A newer version of this demand is under way already.")
+GRANT_NOT_CONCERNED: Final = define(
+    "grant_not_concerned", 403, zh="该授权不涉及本单位的数据或本单位负责的领域。",
+    en="The grant covers neither data of your organisation nor a field it answers for.")
+HOLD_REASON: Final = define(
+    "hold_reason_missing", 422, zh="请填写撤回理由（不超过 500 字）。", en="Give the reason for withdrawing (500 characters at most).")
+VOLUME_INVALID: Final = define(
+    "volume_invalid", 422, zh="授权总量须为正整数，期间为月、季或年。", en="The total must be a whole number above nought, in a month, quarter or year.")
+RUN_VOLUME_EXHAUSTED: Final = define(
+    "volume_exhausted", 409, zh="{node}的数据资源“{resource}”本期可用记录总量已用完。",
+    en="The rows of “{resource}” of {node} that may be read in this period are used up.")
+SECTOR_UNFIT: Final = define(
+    "sector_department_invalid", 422, zh="请选择一个领域和一个行业主管部门。", en="Choose a sector and an industry department.")
 
 AUTHORITY_KEY_MISSING: Final = define(
     "authority_key_missing", 503, zh="市场尚未安装数据主管部门的公钥（keys/authority.pub），不能受理授权。",

@@ -69,6 +69,12 @@ def resources_by_id(session: Session, ids: Iterable[str]) -> dict[str, DataResou
     return {row.id: row for row in session.exec(select(DataResource).where(col(DataResource.id).in_(wanted)))}
 
 
+def resources_of_organisation(session: Session, organisation_id: str) -> list[DataResource]:
+    """The active resources of a department, by name."""
+    return list(session.exec(select(DataResource).where(
+        DataResource.organisation_id == organisation_id, DataResource.status == "active").order_by(DataResource.name, DataResource.id)))
+
+
 def resources_of_node(session: Session, node_id: str) -> list[DataResource]:
     """The active resources of one node, by name."""
     return list(session.exec(select(DataResource).where(

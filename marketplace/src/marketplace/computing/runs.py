@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM
 from marketplace.authorisation import service as authorisation
+from marketplace.catalogue import service as catalogue
 from marketplace.computing import egress, rounds, rules
 from marketplace.computing.errors import COORDINATOR_INTERRUPTED, EGRESS_CHECKS_FAILED
 from marketplace.computing.jobs import add_log, end_cancelled, locked_job, resources_of
@@ -27,6 +28,7 @@ from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.trust import service as trust
 from shuyan.federation.apps.base import installed
+from shuyan.federation.problems import GRANT_HELD
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import Grant
 
@@ -78,6 +80,18 @@ def _latest_attempts(session: Session, job_ids: Sequence[str]) -> dict[str, int]
 def cancel_requests(session: Session) -> list[str]:
     """Running jobs somebody wants stopped."""
     return list(session.exec(select(Job.id).where(Job.status == "running", col(Job.cancel_requested).is_(True))))
+
+
+def withdrawn(session: Session, job_ids: Sequence[str]) -> list[str]:
+    """Of these jobs, those that run under a grant that cannot be used any more: withdrawn, or over."""
+    out = []
+    for job_id, grant_id in session.exec(select(Job.id, Job.grant_id).where(
+            Job.status == "running", col(Job.id).in_(job_ids)).order_by(col(Job.id))).all():
+        try:
+            authorisation.usable_grant(session, grant_id, utc_now())
+        except ProblemError:
+            out.append(job_id)
+    return out
 
 
 def begin(session: Session, job_id: str, attempt: int) -> str | None:
@@ -153,10 +167,20 @@ def record_progress(session: Session, job_id: str, lines: Sequence[ProgressLine]
 
 
 def set_participants(session: Session, run_id: str, node_ids: Sequence[str]) -> None:
-    """The departments a run starts with."""
+    """The departments a run starts with, whose resources it is about to read.
+
+    Raises:
+        ProblemError: ``volume_exhausted`` if a department lets no more of a resource be read in this period.
+    """
     run = session.get_one(Run, run_id)
     run.participants = sorted(node_ids)
     session.add(run)
+    job = session.get_one(Job, run.job_id)
+    _, grant = authorisation.usable_grant(session, job.grant_id, utc_now())
+    read = set(resources_of(job))
+    rows = catalogue.resources_by_id(session, [item.resource_id for item in grant.resources
+                                               if item.name in read and item.node_id in run.participants])
+    authorisation.record_use(session, run_id, {id_: row.row_count for id_, row in rows.items()})
 
 
 def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any], participants: Sequence[str],
@@ -173,8 +197,8 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
     if run is None or job is None:
         return False
     try:
-        _, grant = authorisation.usable_grant(session, job.grant_id, utc_now())
-    except ProblemError as problem:  # revoked or expired while it ran: what it gave may not be used
+        _, grant = authorisation.usable_grant(session, job.grant_id, utc_now(), lock=True)
+    except ProblemError as problem:  # withdrawn or expired while it ran: what it gave may not be used
         _fail(session, run, job, problem.code, dict(problem.args_))
         return False
     checks = egress.check_output(form, content, grant, participants=len(participants), rows=rows,
@@ -247,6 +271,23 @@ def fail(session: Session, run_id: str, code: str, args: dict[str, Any]) -> None
     run, job = open_run(session, run_id)
     if run is not None and job is not None:
         _fail(session, run, job, code, args)
+
+
+def stopped_by_withdrawal(session: Session, run_id: str) -> None:
+    """A run was stopped because its grant cannot be used any more; it fails with what the grant says.
+
+    Where the withdrawal was lifted in the same moment it has failed all the same: departments were told to stop.
+    """
+    run, job = open_run(session, run_id)
+    if run is None or job is None:
+        return
+    code: str = GRANT_HELD
+    args: dict[str, Any] = {}
+    try:
+        authorisation.usable_grant(session, job.grant_id, utc_now(), lock=True)
+    except ProblemError as problem:
+        code, args = problem.code, dict(problem.args_)
+    _fail(session, run, job, code, args)
 
 
 def cancelled(session: Session, run_id: str) -> None:

@@ -30,15 +30,16 @@ SCOPES: dict[str, str] = {
     "grants": "The data authority's own work: demands, grants, revocations.",
     "egress": "Decide what leaves the domain.",
     "agreements": "Negotiate, approve and sign agreements for the organisation.",
+    "review": "Review scenarios and data demands, withdraw grants, limit the use of resources.",
 }
 
 _COMMON = frozenset({"read", "orders", "deliver"})
 _BY_KIND: dict[str, frozenset[str]] = {
-    "operator": _COMMON | {"operate", "products", "jobs", "agreements"},
+    "operator": _COMMON | {"operate", "products", "jobs", "agreements", "review"},
     "developer": _COMMON | {"jobs", "products", "agreements"},
-    "data_authority": _COMMON | {"grants", "egress", "agreements"},
-    "source_department": _COMMON | {"egress"},
-    "industry_department": _COMMON | {"egress"},
+    "data_authority": _COMMON | {"grants", "egress", "agreements", "review"},
+    "source_department": _COMMON | {"egress", "review"},
+    "industry_department": _COMMON | {"egress", "review"},
 }
 
 EVERYTHING = ("admin", "finance", "handler", "reviewer")

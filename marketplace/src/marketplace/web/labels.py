@@ -8,6 +8,7 @@ from typing import Any
 from marketplace.web.words import (
     agreements,
     apps,
+    authorisation,
     catalogue,
     market,
     notices,
@@ -17,6 +18,7 @@ from marketplace.web.words import (
 _WORDS: tuple[ModuleType, ...] = (
     agreements,
     apps,
+    authorisation,
     catalogue,
     market,
     notices,

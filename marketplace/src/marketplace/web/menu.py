@@ -42,6 +42,8 @@ GROUPS: Final[dict[str, Any]] = {
     "oversee": _l("Oversight"),
 }
 
+_CHAIN: Final = "data_authority source_department developer operator industry_department security_supervisor"
+
 ENTRIES: Final = (
     _entry("home", _l("To do"), "", _EVERYBODY - {"public"}),
     _entry("store", _l("Products"), "", _EVERYBODY, "product"),
@@ -52,6 +54,11 @@ ENTRIES: Final = (
     _entry("demands", _l("Data demands"), "authorise", "data_authority source_department developer operator", "demand"),
     _entry("agreements_list", _l("Agreements"), "authorise", _EVERYBODY, "agreement", "new_agreement", "agreement_terms"),
     _entry("grants", _l("Grants"), "authorise", "data_authority source_department developer operator", "grant"),
+    _entry("scenarios", _l("Scenarios"), "authorise", _CHAIN, "scenario", "new_scenario", "edit_scenario"),
+    _entry("demands", _l("Data demands"), "authorise", _CHAIN, "demand", "new_demand", "edit_demand", "draft_demand", "save_demand"),
+    _entry("grants", _l("Grants"), "authorise", _CHAIN, "grant"),
+    _entry("volumes", _l("Total volume"), "authorise", "source_department data_authority operator security_supervisor"),
+    _entry("sectors", _l("Industry departments"), "authorise", "data_authority operator industry_department"),
     _entry("reviews", _l("Egress reviews"), "authorise", "data_authority security_supervisor", "review"),
     _entry("submissions", _l("App reviews"), "authorise",
            "developer operator source_department data_authority security_supervisor", "submission"),

@@ -156,9 +156,12 @@ class Engine:
             return
         with reading() as session:
             wanted = set(runs.cancel_requests(session))
+            withdrawn = set(runs.withdrawn(session, [watched.job_id for watched in under_way]))
         for watched in under_way:
             if watched.job_id in wanted:
                 watched.stop("cancelled")
+            elif watched.job_id in withdrawn:
+                watched.stop("withdrawn")
 
     def _flush(self) -> None:
         for watched in self._current_runs():

@@ -98,7 +98,10 @@ class Watched:
             grid.cancel()
 
     def stop(self, reason: str) -> None:
-        """Stop the run: ``cancelled`` for its job, ``shutting_down`` for the coordinator. The first reason counts."""
+        """Stop the run: ``cancelled`` for its job, ``withdrawn`` for its grant, ``shutting_down`` for the coordinator.
+
+        The first reason counts.
+        """
         with self._lock:
             if self._stop is not None:
                 return
@@ -169,6 +172,8 @@ def execute(transport: RunTransport, watched: Watched, run_id: str, *, wait_seco
     except RunCancelled:
         if watched._stop == "shutting_down":
             raise ShuttingDown from None
+        if watched._stop == "withdrawn":
+            return _close(watched, runs.stopped_by_withdrawal, run_id, outcome="failed")
         return _close(watched, runs.cancelled, run_id, outcome="cancelled")
     except NodeFailure as failure:
         if isinstance(failure, ApprovalsPending) and all(failure.approvals.values()):

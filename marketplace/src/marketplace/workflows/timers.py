@@ -15,6 +15,7 @@ from dbos import DBOS, SetWorkflowID
 
 # Whoever registers what happens at a deadline is imported here, so that the coordinator knows it.
 import marketplace.agreements.service
+import marketplace.authorisation.service
 import marketplace.catalogue.service
 import marketplace.notices.service
 import marketplace.products.agreements  # noqa: F401

@@ -18,6 +18,8 @@ GRANT_EXPIRED: Final = define("grant_expired", 403, zh="授权凭证已过有效
 GRANT_NOT_YET_VALID: Final = define("grant_not_yet_valid", 403, zh="授权凭证尚未生效。", en="The grant is not valid yet.")
 GRANT_REVOKED: Final = define("grant_revoked", 403, zh="授权凭证已被数据主管部门撤销。",
                               en="The data authority has revoked the grant.")
+GRANT_HELD: Final = define("grant_held", 403, zh="授权已由有关责任单位撤回，暂停使用。",
+                           en="One of those responsible has withdrawn the grant; it cannot be used.")
 GRANT_OTHER_NODE: Final = define("grant_other_node", 403, zh="授权凭证未包含本节点或本节点的密钥。",
                                  en="The grant does not name this node or its key.")
 GRANT_WIDENED: Final = define("grant_widened", 403, zh="任务超出授权凭证的范围：{what}。",

@@ -18,6 +18,8 @@ AUTHORITY = Actor("data_authority", "org_authority", "mem_a")
 DEVELOPER = Actor("developer", "org_developer", "mem_d")
 RIVAL = Actor("developer", "org_rival", "mem_r")
 DEPARTMENT = Actor("source_department", "org_1", "mem_s")
+OPERATOR = Actor("operator", "org_operator", "mem_o")
+INDUSTRY = Actor("industry_department", "org_industry", "mem_i")
 
 COLUMNS: list[dict[str, Any]] = [
     {"name": "id_number", "type": "string", "identifier": True, "domain": []},
@@ -42,7 +44,8 @@ def build(database: Any) -> Market:
     cards = {}
     with database.transaction() as session:
         for id_, kind, name in (("org_authority", "data_authority", "数据局"), ("org_developer", "developer", "开发公司"),
-                                ("org_rival", "developer", "另一家公司")):
+                                ("org_rival", "developer", "另一家公司"), ("org_operator", "operator", "运营公司"),
+                                ("org_industry", "industry_department", "金融办")):
             session.add(Organisation(id=id_, kind=kind, name_zh=name, name_en=name))
         for number in range(1, 5):
             session.add(Organisation(id=f"org_{number}", kind="source_department", name_zh=f"部门{number}", name_en=""))

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories import review
 from typer.testing import CliRunner
 
 from marketplace.actor import SYSTEM
@@ -56,9 +57,7 @@ class Desk:
 
     def demand(self, **changes: Any) -> str:
         with self.database.transaction() as session:
-            scenario = authorisation.propose_scenario(
-                session, city.DEVELOPER, title="普惠\x1b[2J金融", purpose="评估小微企业信用", sector="finance")
-            return authorisation.submit_demand(session, city.DEVELOPER, scenario.id, city.body(**changes)).id
+            return review.reviewed_demand(session, city.DEVELOPER, city.body(**changes), title="普惠\x1b[2J金融").id
 
     def usable(self, grant_id: str) -> bool:
         with self.database.reading() as session:
@@ -148,7 +147,7 @@ def test_signing_takes_a_person_or_yes(desk: Any) -> None:
     assert "--yes" in desk("issue", demand, code=2)
     assert "--yes" in desk("nodes", "trust", desk.card("node_1"), code=2)
     with desk.database.reading() as session:
-        assert authorisation.get_demand(session, city.AUTHORITY, demand).status == "submitted"
+        assert authorisation.get_demand(session, city.AUTHORITY, demand).status == "agreed"
 
 
 def test_a_card_is_replaced_only_on_purpose(desk: Any) -> None:

@@ -153,7 +153,7 @@ def resource_rows(db: Session, items: Iterable[Any], node_names: dict[str, str] 
     for item in plain:
         row = found.get(item["resource_id"])
         out.append({
-            "id": item["resource_id"], "columns": list(item.get("columns", ())),
+            "id": item["resource_id"], "columns": list(item.get("columns", ())), "reason": str(item.get("reason") or ""),
             "title": title_of(row) if row else str(item.get("name") or item["resource_id"]),
             "organisation": names.get(row.organisation_id, "–") if row else "–",
             "node": (node_names or {}).get(str(item.get("node_id")), "–"),

@@ -1,4 +1,4 @@
-"""Data demands and the grants the authority issued on them."""
+"""Grants the authority issued, and their withdrawal by those responsible."""
 
 from __future__ import annotations
 
@@ -11,76 +11,9 @@ from marketplace.authorisation import service as authorisation
 from marketplace.computing import service as computing
 from marketplace.db import reading, transaction, utc_now
 from marketplace.web.blueprint import web
-from marketplace.web.labels import label
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views import budgets, release
-from marketplace.web.views._common import PAGE, app_titles, cursor, organisation_names, resource_rows
-
-
-@web.get("/demands")
-@signed_in()
-def demands() -> Any:
-    actor = current_actor()
-    with reading() as db:
-        page = authorisation.list_demands(db, actor, cursor=cursor(), limit=PAGE)
-        names = organisation_names(db, [row.organisation_id for row in page.items])
-        items = [{"demand": row, "scenario": authorisation.get_scenario(db, actor, row.scenario_id),
-                  "organisation": names.get(row.organisation_id, "–")} for row in page.items]
-    return render_template("web/demands.html", items=items, next=page.next, first_page=cursor() is None)
-
-
-@web.get("/demands/<demand_id>")
-@signed_in()
-def demand(demand_id: str) -> Any:
-    actor = current_actor()
-    with reading() as db:
-        row = authorisation.get_demand(db, actor, demand_id)
-        scenario = authorisation.get_scenario(db, actor, row.scenario_id)
-        names = organisation_names(db, [row.organisation_id])
-        resources = resource_rows(db, row.body.get("resources", []))
-    return render_template("web/demand.html", demand=row, scenario=scenario, resources=resources,
-                           organisation=names.get(row.organisation_id, "–"), conditions=_conditions(row.body),
-                           actions=authorisation.demand_actions(actor, row))
-
-
-def _conditions(body: dict[str, Any]) -> list[tuple[str, str]]:
-    titles, comma = app_titles(), _(", ")
-    out = [
-        (_("Apps"), comma.join(titles.get(name, name) for name in body.get("apps", []))),
-        (_("Smallest group"), _("%(count)d records", count=body.get("minimum_cohort") or 0)),
-        (_("Fewest departments"), str(body.get("minimum_participants", ""))),
-        (_("Output forms"), comma.join(label("form", form) for form in body.get("output_forms", []))),
-        (_("Term"), _("%(days)d days", days=body.get("term_days") or 0)),
-        (_("Answers"), label("release", body.get("release", "exact"))),
-        *release.demanded(body.get("privacy")),
-        (_("Single departments' figures"), _("asked to be shown") if body.get("own_figures") else _("not shown")),
-        (_("Reason given for it"), str(body.get("own_figures_reason", "")) if body.get("own_figures") else ""),
-    ]
-    return [(name, value) for name, value in out if value]
-
-
-@web.post("/demands/<demand_id>/refuse")
-@signed_in()
-def refuse_demand(demand_id: str) -> Any:
-    with transaction() as db:
-        authorisation.refuse_demand(db, current_actor(), demand_id, request.form.get("reason", "").strip())
-    flash(_("The data demand is refused."), "success")
-    return redirect(url_for("web.demand", demand_id=demand_id), 303)
-
-
-@web.post("/demands/<demand_id>/withdraw")
-@signed_in()
-def withdraw_demand(demand_id: str) -> Any:
-    with transaction() as db:
-        authorisation.withdraw_demand(db, current_actor(), demand_id)
-    flash(_("The data demand is withdrawn."), "success")
-    return redirect(url_for("web.demand", demand_id=demand_id), 303)
-
-
-def _state(record: Any) -> str:
-    if record.status != "active":
-        return str(record.status)
-    return "active" if record.expires_at > utc_now() else "expired"
+from marketplace.web.views._common import PAGE, app_titles, cursor, integer, organisation_names, resource_rows
 
 
 @web.get("/grants")
@@ -91,7 +24,7 @@ def grants() -> Any:
         page = authorisation.list_grants(db, actor, cursor=cursor(), limit=PAGE)
         names = organisation_names(db, [row.organisation_id for row in page.items])
         items = [{"record": row, "title": authorisation.get_scenario(db, actor, row.scenario_id).title,
-                  "organisation": names.get(row.organisation_id, "–"), "state": _state(row)} for row in page.items]
+                  "organisation": names.get(row.organisation_id, "–"), "state": authorisation.grant_state(row, utc_now())} for row in page.items]
     return render_template("web/grants.html", items=items, next=page.next, first_page=cursor() is None)
 
 
@@ -110,7 +43,72 @@ def grant(grant_id: str) -> Any:
         left = budgets.told(db, computing.grant_budgets(db, current_actor(), grant_id)) if claims.privacy else []
         reason = _reason(db, record) if claims.own_figures else ""
         resources = resource_rows(db, claims.resources, {node.node_id: node.name for node in claims.nodes})
-    return render_template("web/grant.html", record=record, grant=claims, resources=resources, state=_state(record),
+        holds = _holds(db, record.id)
+        powers = authorisation.withdrawal_actions(db, current_actor(), record)
+    return render_template("web/grant.html", record=record, grant=claims, resources=resources, holds=holds, powers=powers,
+                           state=authorisation.grant_state(record, utc_now()),
                            apps=app_titles(), privacy=release.terms(claims.privacy), own_figures_reason=reason,
                            sole=[(entry.resource, entry.column, list(entry.values)) for entry in claims.sole_values],
                            left=left)
+
+
+def _holds(db: Any, grant_id: str) -> list[dict[str, Any]]:
+    rows = authorisation.grant_holds(db, current_actor(), grant_id)
+    names = organisation_names(db, [row.organisation_id for row in rows if row.organisation_id])
+    return [{"hold": row, "organisation": names.get(row.organisation_id or "", _("The market")),
+             "actions": [one for one in authorisation.hold_actions(current_actor(), row) if one in ("follow", "dismiss")]} for row in rows]
+
+
+@web.post("/grants/<grant_id>/<any(hold, release, ask):action>")
+@signed_in()
+def withdraw_grant(grant_id: str, action: str) -> Any:
+    actor, reason = current_actor(), request.form.get("reason", "")
+    with transaction() as db:
+        if action == "hold":
+            authorisation.hold_grant(db, actor, grant_id, reason)
+        elif action == "ask":
+            authorisation.ask_withdrawal(db, actor, grant_id, reason)
+        else:
+            authorisation.release_grant(db, actor, grant_id)
+    flash({"hold": _("The grant is withdrawn; the nodes stop within seconds."), "ask": _("The data authority is asked."),
+           "release": _("Your withdrawal is lifted.")}[action], "success")
+    return redirect(url_for("web.grant", grant_id=grant_id), 303)
+
+
+@web.post("/withdrawals/<hold_id>/<any(follow, dismiss):action>")
+@signed_in()
+def decide_withdrawal(hold_id: str, action: str) -> Any:
+    with transaction() as db:
+        row = authorisation.decide_withdrawal(db, current_actor(), hold_id, follow=action == "follow")
+    flash(_("The grant is withdrawn; the nodes stop within seconds.") if action == "follow" else _("The grant goes on."), "success")
+    return redirect(url_for("web.grant", grant_id=row.grant_id), 303)
+
+
+# --- total volume ---
+
+
+@web.get("/volumes")
+@signed_in("source_department", "data_authority", "operator", "security_supervisor")
+def volumes() -> Any:
+    """How much of each resource may be in use, and is."""
+    actor = current_actor()
+    owner = actor.organisation_id if actor.party == "source_department" else None
+    with reading() as db:
+        rows = authorisation.limited_resources(db, owner)
+        found = authorisation.volumes(db, [row.id for row in rows])
+        names = organisation_names(db, {row.organisation_id for row in rows})
+    return render_template("web/volumes.html", names=names, items=[
+        {"resource": row, "volume": found.get(row.id), "may": authorisation.may_set_volume(actor, row.organisation_id)} for row in rows])
+
+
+@web.post("/volumes/<resource_id>")
+@signed_in()
+def set_volume(resource_id: str) -> Any:
+    def limit(name: str, text: str) -> int | None:
+        return integer(name, text=text, least=1) if request.form.get(name, "").strip() else None
+
+    with transaction() as db:
+        authorisation.set_volume(db, current_actor(), resource_id, max_grants=limit("max_grants", _("Grants at once")),
+                                 max_rows=limit("max_rows", _("Records in a period")), period=request.form.get("period", "year"))
+    flash(_("Saved."), "success")
+    return redirect(url_for("web.volumes"), 303)

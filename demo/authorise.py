@@ -1,0 +1,47 @@
+"""From a scenario to a grant, as the parties themselves do it: each with a program of its own, the authority with its command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import shuyan
+from demo.layout import DEVELOPER
+from demo.market import DemoMarket
+
+
+def obtain(market: DemoMarket, **wanted: Any) -> str:
+    """Ask for a grant, see everybody agree, have it signed; returns its id. Takes what :func:`ask` takes."""
+    demand = ask(market, **wanted)
+    market.authority_command("issue", demand, "--yes")
+    return next(grant.id for grant in market.connect(DEVELOPER).grants.list() if grant.demand_id == demand)
+
+
+def ask(market: DemoMarket, *, title: str, purpose: str, sector: str, columns: Mapping[str, Sequence[str]], apps: Sequence[str],
+        public_benefit: bool = False, months: int = 12, **terms: Any) -> str:
+    """Scenario, first check, argument, list, first check, review, agreement; returns the id of a demand that may be granted.
+
+    Args:
+        columns: by resource id.
+        terms: see :meth:`shuyan.Demands.draft`.
+    """
+    developer = market.connect(DEVELOPER)
+    scenario = developer.scenarios.propose(
+        title, purpose, sector, necessity="现有渠道没有可用的统计口径，须以公共数据为依据。", effect="为决策提供可核验的统计结果。",
+        public_benefit=public_benefit, benefit="结果可供公众和主管部门参考。" if public_benefit else "", months=months)
+    developer.scenarios.submit(scenario.id)
+    agree(market, lambda: developer.scenarios.opinions(scenario.id))
+    demand = developer.demands.draft(scenario.id, columns, apps, reason="计算统计量和训练模型所必需。", **terms)
+    if wrong := developer.demands.check(demand.id):
+        raise RuntimeError(wrong[0].text)
+    developer.demands.submit(demand.id)
+    agree(market, lambda: developer.demands.opinions(demand.id))
+    return demand.id
+
+
+def agree(market: DemoMarket, opinions: Callable[[], list[shuyan.Opinion]]) -> None:
+    """Whoever is asked looks at it and agrees, stage by stage."""
+    parties = {party.organisation_id: party for party in market.layout.parties}
+    while asked := [one for one in opinions() if one.status in ("pending", "overdue")]:
+        for opinion in asked:
+            market.connect(parties[opinion.organisation_id]).opinions.approve(opinion.id, "符合要求，同意。")

@@ -1,0 +1,246 @@
+"""Withdrawal of a grant by any of those responsible (谁授权谁负责): it stops at once, here and at the nodes.
+
+The data authority signs a revocation for good (:mod:`.revocations`). The others place a hold: the coordinator stops what
+runs and starts nothing, and tells the nodes, which obey, for to stop is always allowed. A hold is not signed and can never
+allow anything: lifting it only gives back what the signed grant says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from sqlmodel import Session, col, select
+
+from marketplace import work
+from marketplace.actor import SYSTEM, Actor
+from marketplace.authorisation import demands, errors, rules, scenarios, shared, texts
+from marketplace.authorisation.models import DataDemand, GrantedLine, GrantHold, GrantRecord, Scenario
+from marketplace.db import storable, utc_now
+from marketplace.events import Tag
+from marketplace.ids import new_id
+from marketplace.notices import service as notices
+from marketplace.trust import service as trust
+from shuyan.problems import ProblemError
+
+MAX_REASON: Final = 500
+_LIVE: Final = ("active", "held")
+
+
+def concerned(session: Session, actor: Actor, record: GrantRecord) -> bool:
+    """Whether an organisation answers for a grant: the authority, a department with a resource in it, and the industry
+    department of its field where it reviewed the demand (modes ``field`` and ``scenario``)."""
+    if actor.party == "data_authority":
+        return True
+    if actor.party == "source_department":
+        return session.exec(select(GrantedLine.grant_id).where(
+            GrantedLine.grant_id == record.id, GrantedLine.organisation_id == actor.organisation_id)).first() is not None
+    if actor.party == "industry_department" and record.mode in ("field", "scenario"):
+        sector = session.get_one(Scenario, record.scenario_id).sector
+        return scenarios.sector_department(session, sector) == actor.organisation_id
+    return False
+
+
+def may_hold(session: Session, actor: Actor, record: GrantRecord) -> bool:
+    """Whether this actor may withdraw this grant now, and has not done so yet."""
+    return (record.status in _LIVE and rules.HOLD_GRANT.held(actor) and concerned(session, actor, record)
+            and _own(session, actor, record.id) is None)
+
+
+def withdrawal_actions(session: Session, actor: Actor, record: GrantRecord) -> list[str]:
+    """Of ``hold``, ``release`` and ``ask``, what this actor may do with a grant now."""
+    out = ["hold"] if may_hold(session, actor, record) else []
+    found = _own(session, actor, record.id)
+    if found is not None and "release" in hold_actions(actor, found):
+        out.append("release")
+    if record.status in _LIVE and rules.ASK_WITHDRAWAL.held(actor) and not _holds(session, record.id, "asked"):
+        out.append("ask")
+    return out
+
+
+def hold(session: Session, actor: Actor, grant_id: str, reason: str) -> GrantHold:
+    """Withdraw a grant until further notice. Twice by one organisation is once.
+
+    Raises:
+        ProblemError: ``not_found``, ``not_allowed``, ``grant_not_concerned``, ``wrong_state``, ``hold_reason_missing``.
+    """
+    rules.HOLD_GRANT.require(actor)
+    record = _locked(session, actor, grant_id)
+    if not concerned(session, actor, record):
+        raise ProblemError(errors.GRANT_NOT_CONCERNED)
+    if (known := _own(session, actor, record.id)) is not None:
+        return known
+    return _place(session, actor, record, _reason(reason))
+
+
+def _place(session: Session, actor: Actor, record: GrantRecord, reason: str, cause: str = "withdrawn") -> GrantHold:
+    record.status = rules.GRANT.check("hold", record.status, SYSTEM).target
+    made = GrantHold(id=new_id("hold"), grant_id=record.id, organisation_id=actor.organisation_id, party=actor.party,
+                     cause=cause, reason=reason, placed_by=actor.label)
+    session.add_all([record, made])
+    session.flush()
+    trust.append(session, Tag.GRANT_HELD, actor, record.id,
+                 related=[made.id, record.organisation_id, *([actor.organisation_id] if actor.organisation_id else [])],
+                 data={"cause": cause})
+    _tell(session, record, texts.HELD, organisation=shared.organisation_name(session, actor.organisation_id), reason=reason)
+    return made
+
+
+def release(session: Session, actor: Actor, grant_id: str) -> GrantRecord:
+    """Lift one's own hold; the grant can be used again once nobody else holds it.
+
+    Raises ``not_found`` (also where there is no own hold), ``not_allowed``, ``wrong_state``.
+    """
+    record = _locked(session, actor, grant_id)
+    found = _own(session, actor, record.id)
+    if found is None:
+        raise ProblemError("not_found", what="hold")
+    _end(session, actor, found, "release")
+    _free(session, record)
+    trust.append(session, Tag.GRANT_RELEASED, actor, record.id, related=[found.id, record.organisation_id])
+    _tell(session, record, texts.RELEASED, organisation=shared.organisation_name(session, actor.organisation_id))
+    return record
+
+
+def ask(session: Session, actor: Actor, grant_id: str, reason: str) -> GrantHold:
+    """The operator asks the data authority to withdraw a grant.
+
+    Raises ``not_found``, ``not_allowed``, ``wrong_state``, ``hold_reason_missing``.
+    """
+    rules.ASK_WITHDRAWAL.require(actor)
+    record = _locked(session, actor, grant_id)
+    if record.status not in _LIVE:
+        raise ProblemError("wrong_state", state=record.status, action="ask_withdrawal")
+    for known in _holds(session, record.id, "asked"):
+        return known
+    made = GrantHold(id=new_id("hold"), grant_id=record.id, organisation_id=actor.organisation_id, party=actor.party,
+                     status="asked", reason=_reason(reason), placed_by=actor.label)
+    session.add(made)
+    session.flush()
+    trust.append(session, Tag.WITHDRAWAL_ASKED, actor, record.id, related=[made.id, record.organisation_id])
+    notices.tell(session, shared.authority(session), texts.WITHDRAWAL_ASKED, record.id, role="reviewer",
+                 title=_title(session, record), organisation=shared.organisation_name(session, actor.organisation_id),
+                 reason=made.reason)
+    return made
+
+
+def decide(session: Session, actor: Actor, hold_id: str, *, follow: bool) -> GrantHold:
+    """The authority follows what the operator asked, with a hold of its own, or does not.
+
+    Raises ``not_found``, ``not_allowed``, ``wrong_state``.
+    """
+    found = session.get(GrantHold, hold_id)
+    if found is None:
+        raise ProblemError("not_found", what="hold")
+    record = _locked(session, actor, found.grant_id)
+    session.refresh(found, with_for_update=True)
+    _end(session, actor, found, "follow" if follow else "dismiss")
+    if follow:
+        if _own(session, actor, record.id) is None:
+            _place(session, actor, record, found.reason)
+    else:
+        trust.append(session, Tag.WITHDRAWAL_DISMISSED, actor, record.id, related=[found.id])
+    return found
+
+
+def replaced(session: Session, demand_id: str) -> None:
+    """A newer version of a demand is granted: the grant of the earlier one ends, for a scenario has one list."""
+    record = session.exec(select(GrantRecord).where(GrantRecord.demand_id == demand_id).with_for_update()).first()
+    if record is not None and record.status in _LIVE:
+        _place(session, SYSTEM, record, "数据需求清单已有新版本", cause="replaced")
+
+
+def agreement_ended(session: Session, agreement_id: str) -> None:
+    """An agreement is over: demands under it lapse and its grants stop. Repeatable."""
+    for id_ in session.exec(select(DataDemand.id).where(
+            (DataDemand.operation_id == agreement_id) | (DataDemand.agreement_id == agreement_id),
+            col(DataDemand.status).in_(("approved", "agreed"))).order_by(col(DataDemand.id))).all():
+        demands.lapse(session, id_)
+    for record in session.exec(select(GrantRecord).where(
+            (GrantRecord.operation_id == agreement_id) | (GrantRecord.agreement_id == agreement_id),
+            col(GrantRecord.status).in_(_LIVE)).order_by(col(GrantRecord.id)).with_for_update()).all():
+        if not any(one.cause == "agreement_ended" for one in _holds(session, record.id, "placed")):
+            _place(session, SYSTEM, record, "协议已终止", cause="agreement_ended")
+
+
+def holds(session: Session, actor: Actor, grant_id: str) -> list[GrantHold]:
+    """Every hold of a grant the actor may see, the latest first; those lifted too. Raises ``not_found``."""
+    record = session.get(GrantRecord, grant_id)
+    if record is None or not rules.may_see(actor, record.organisation_id):
+        raise ProblemError("not_found", what="grant")
+    return list(session.exec(select(GrantHold).where(GrantHold.grant_id == grant_id).order_by(col(GrantHold.id).desc())))
+
+
+def hold_actions(actor: Actor, found: GrantHold) -> list[str]:
+    """What this actor may do with a hold now."""
+    return rules.HOLD.possible(found.status, actor, owner=found.organisation_id)
+
+
+def held_by_node(session: Session) -> dict[str, list[str]]:
+    """By node, the grants that take part there and are held: what the coordinator tells its links, sorted."""
+    out: dict[str, list[str]] = {}
+    query = select(GrantedLine.node_id, GrantedLine.grant_id).join(
+        GrantRecord, col(GrantRecord.id) == col(GrantedLine.grant_id)).where(
+        GrantRecord.status == "held", col(GrantRecord.expires_at) > utc_now()).distinct()
+    for node_id, grant_id in session.exec(query):
+        out.setdefault(node_id, []).append(grant_id)
+    return {node_id: sorted(found) for node_id, found in out.items()}
+
+
+def _locked(session: Session, actor: Actor, grant_id: str) -> GrantRecord:
+    record = session.get(GrantRecord, grant_id, with_for_update=True, populate_existing=True)
+    if record is None or not rules.may_see(actor, record.organisation_id):
+        raise ProblemError("not_found", what="grant")
+    return record
+
+
+def _holds(session: Session, grant_id: str, status: str) -> list[GrantHold]:
+    return list(session.exec(select(GrantHold).where(GrantHold.grant_id == grant_id, GrantHold.status == status)
+                             .order_by(col(GrantHold.id))))
+
+
+def _own(session: Session, actor: Actor, grant_id: str) -> GrantHold | None:
+    return next((one for one in _holds(session, grant_id, "placed") if one.organisation_id is not None
+                 and one.organisation_id == actor.organisation_id), None)
+
+
+def _end(session: Session, actor: Actor, found: GrantHold, action: str) -> None:
+    found.status = rules.HOLD.check(action, found.status, actor, owner=found.organisation_id).target
+    found.ended_by, found.ended_at = actor.label, utc_now()
+    session.add(found)
+    session.flush()
+
+
+def _free(session: Session, record: GrantRecord) -> None:
+    if record.status == "held" and not _holds(session, record.id, "placed"):
+        record.status = rules.GRANT.check("release", record.status, SYSTEM).target
+        session.add(record)
+        session.flush()
+
+
+def _reason(reason: str) -> str:
+    reason = reason.strip()
+    if not 1 <= len(reason) <= MAX_REASON or not storable(reason):
+        raise ProblemError(errors.HOLD_REASON, field="reason")
+    return reason
+
+
+def _title(session: Session, record: GrantRecord) -> str:
+    return session.get_one(Scenario, record.scenario_id).title
+
+
+def _tell(session: Session, record: GrantRecord, kind: str, **params: str) -> None:
+    for told in dict.fromkeys([record.organisation_id, shared.authority(session)]):
+        notices.tell(session, told, kind, record.id, title=_title(session, record), **params)
+
+
+@work.source
+def _waiting(session: Session, actor: Actor) -> Iterator[work.WorkItem]:
+    """What the operator asked the authority to withdraw."""
+    if actor.party != "data_authority":
+        return
+    for found in session.exec(select(GrantHold).where(GrantHold.status == "asked").order_by(col(GrantHold.id))):
+        if hold_actions(actor, found):
+            record = session.get_one(GrantRecord, found.grant_id)
+            yield work.WorkItem("grant.withdrawal", record.id, _title(session, record), "grant:grant_id",
+                                record.organisation_id, found.placed_at)

@@ -1,0 +1,96 @@
+"""What the codes of the authorisation chain are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_babel import lazy_gettext as _l
+
+LABELS: dict[str, dict[str, Any]] = {
+    "state": {
+        "arguing": _l("In argument"),
+        "in_review": _l("In review"),
+        "agreed": _l("Agreement in force"),
+        "lapsed": _l("Lapsed"),
+        "held": _l("Withdrawn for now"),
+        "overdue": _l("Overdue"),
+        "void": _l("No longer asked"),
+        "placed": _l("Withdrawn"),
+        "released": _l("Lifted"),
+        "asked": _l("Asked for"),
+        "followed": _l("Followed"),
+    },
+    "action": {
+        "submit": _l("Submit"),
+        "pass": _l("Pass the first check"),
+        "revise": _l("Change"),
+        "agree": _l("Agreement takes effect"),
+        "lapse": _l("Lapse"),
+        "escalate": _l("Become overdue"),
+        "void": _l("No longer needed"),
+        "hold": _l("Withdraw the grant"),
+        "release": _l("Lift the withdrawal"),
+        "follow": _l("Withdraw as asked"),
+    },
+    "stage": {"check": _l("First check"), "review": _l("Review")},
+    "mode": {"overall": _l("Overall authorisation"), "field": _l("Authorisation by field"), "scenario": _l("Authorisation by scenario")},
+    "period": {"month": _l("a month"), "quarter": _l("a quarter"), "year": _l("a year")},
+    "hold_cause": {
+        "withdrawn": _l("Withdrawn"),
+        "replaced": _l("A newer version of the list was granted"),
+        "agreement_ended": _l("An agreement it rests on has ended"),
+    },
+    "scenario_field": {
+        "title": _l("Title"),
+        "purpose": _l("Purpose"),
+        "necessity": _l("Necessity"),
+        "benefit": _l("Public benefit"),
+        "effect": _l("Expected effect"),
+        "months": _l("Duration in months"),
+    },
+    "demand_field": {
+        "columns": _l("Columns"),
+        "reason": _l("Reason"),
+        "apps": _l("Apps"),
+        "minimum_cohort": _l("Smallest group"),
+        "minimum_participants": _l("Fewest departments"),
+        "output_forms": _l("Output forms"),
+        "term_days": _l("Term in days"),
+        "release": _l("Answers"),
+        "privacy": _l("Terms of answers with noise"),
+        "own_figures": _l("Single departments' figures"),
+        "own_figures_reason": _l("Reason given for it"),
+    },
+    "work": {
+        "scenario.check": _l("First check of a scenario"),
+        "scenario.review": _l("Scenario to be argued"),
+        "scenario.correct": _l("Scenario to be corrected"),
+        "demand.check": _l("First check of a data demand"),
+        "demand.review": _l("Data demand to be reviewed"),
+        "demand.correct": _l("Data demand to be corrected"),
+        "demand.issue": _l("Grant to be signed"),
+        "grant.withdrawal": _l("Withdrawal asked for"),
+    },
+    "what": {"hold": _l("withdrawal")},
+    "event": {
+        "authorisation:scenario:submitted": _l("Scenario submitted"),
+        "authorisation:scenario:returned": _l("Scenario returned for correction"),
+        "authorisation:scenario:refused": _l("Scenario refused"),
+        "authorisation:scenario:accepted": _l("Scenario accepted"),
+        "authorisation:scenario:revised": _l("New version of a scenario begun"),
+        "authorisation:sector:assigned": _l("Industry department of a sector named"),
+        "authorisation:opinion:given": _l("Opinion given"),
+        "authorisation:opinion:overdue": _l("Opinion overdue"),
+        "authorisation:volume:set": _l("Total volume set"),
+        "authorisation:demand:returned": _l("Data demand returned for correction"),
+        "authorisation:demand:approved": _l("Data demand approved"),
+        "authorisation:demand:agreed": _l("Development agreement in force"),
+        "authorisation:demand:lapsed": _l("Data demand lapsed"),
+        "authorisation:grant:held": _l("Grant withdrawn for now"),
+        "authorisation:grant:released": _l("Withdrawal of a grant lifted"),
+        "authorisation:withdrawal:asked": _l("Withdrawal asked for"),
+        "authorisation:withdrawal:dismissed": _l("Withdrawal not followed"),
+    },
+}
+TONES = {"arguing": "wait", "in_review": "wait", "agreed": "info", "lapsed": "bad", "held": "bad", "overdue": "bad", "placed": "bad",
+         "asked": "wait"}

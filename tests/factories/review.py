@@ -1,0 +1,77 @@
+"""The way from a scenario to a demand that may be granted, through the services, with everybody who is asked agreeing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlmodel import Session, col, select
+
+from marketplace.actor import Actor
+from marketplace.authorisation import service as authorisation
+from marketplace.authorisation.models import DataDemand, GrantRecord, Opinion, Scenario
+from shuyan.trust.grants import sign_grant
+
+CONTENT: dict[str, Any] = {
+    "title": "普惠金融", "purpose": "评估小微企业信用", "sector": "finance", "necessity": "现有渠道没有可用的统计口径。",
+    "effect": "缩短评估周期。", "months": 36}
+REASON = "计算统计量"
+
+
+def reviewer(opinion: Opinion) -> Actor:
+    """A person of the organisation that is asked, with the right to decide and no other."""
+    return Actor(opinion.party, opinion.organisation_id, f"mem_reviewer_{opinion.organisation_id}",  # type: ignore[arg-type]
+                 roles=frozenset({"reviewer"}))
+
+
+def open_opinions(session: Session, subject: str) -> list[Opinion]:
+    """What is still asked about a scenario or demand."""
+    return list(session.exec(select(Opinion).where(Opinion.subject == subject, col(Opinion.status).in_(("pending", "overdue")))
+                             .order_by(col(Opinion.id))))
+
+
+def agree(session: Session, subject: str) -> None:
+    """Everybody who is asked approves, stage by stage."""
+    while found := open_opinions(session, subject):
+        authorisation.give_opinion(session, reviewer(found[0]), found[0].id, "approve", note="同意")
+        session.expire_all()
+
+
+def accepted_scenario(session: Session, applicant: Actor, **content: Any) -> Scenario:
+    """A scenario that was argued and accepted."""
+    row = authorisation.propose_scenario(session, applicant, authorisation.Content(**{**CONTENT, **content}))
+    authorisation.submit_scenario(session, applicant, row.id)
+    agree(session, row.id)
+    assert row.status == "accepted", row.status
+    return row
+
+
+def explained(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A list with a reason on each line."""
+    return {**body, "resources": [{"reason": REASON, **item} for item in body["resources"]]}
+
+
+def submitted_demand(session: Session, applicant: Actor, body: Mapping[str, Any], *, scenario_id: str | None = None,
+                     **content: Any) -> DataDemand:
+    """A list that waits for the operator's first check."""
+    scenario_id = scenario_id or accepted_scenario(session, applicant, **content).id
+    row = authorisation.draft_demand(session, applicant, scenario_id, explained(body))
+    return authorisation.submit_demand(session, applicant, row.id)
+
+
+def reviewed_demand(session: Session, applicant: Actor, body: Mapping[str, Any], *, scenario_id: str | None = None,
+                    **content: Any) -> DataDemand:
+    """A list that everybody approved and whose development agreement is in force: the authority may sign."""
+    row = submitted_demand(session, applicant, body, scenario_id=scenario_id, **content)
+    agree(session, row.id)
+    assert row.status == "agreed", row.status
+    return row
+
+
+def granted(session: Session, applicant: Actor, authority: Actor, key: Ed25519PrivateKey, body: Mapping[str, Any], *,
+            claims: Mapping[str, Any] | None = None, **content: Any) -> GrantRecord:
+    """A grant on all of a list; ``claims`` are changed before it is signed."""
+    demand = reviewed_demand(session, applicant, body, **content)
+    draft = authorisation.grant_draft(session, authority, demand.id).model_copy(update=dict(claims or {}))
+    return authorisation.accept_grant(session, authority, demand.id, sign_grant(draft, key))
