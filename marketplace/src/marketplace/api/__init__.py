@@ -33,6 +33,5 @@ def register(app: OpenAPI) -> None:
     metrics.register(app)
     oauth.register(app)
     docs.register(app)
-    for module in (parties, nodes, catalogue, authorisation, agreements, files, computing, programs, products, delivery, commerce, audit):
-    for module in (parties, nodes, catalogue, scenarios, demands, authorisation, computing, programs, products, delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, scenarios, demands, authorisation, agreements, files, computing, programs, products, delivery, commerce, audit):
         app.register_api(module.api)

@@ -12,7 +12,6 @@ TAGS = {
     "parties": Tag(name="parties", description="Organisations and their programs."),
     "nodes": Tag(name="nodes", description="The departments' nodes."),
     "catalogue": Tag(name="catalogue", description="Data resources and federated apps."),
-    "authorisation": Tag(name="authorisation", description="Scenario, demand, grant, revocation."),
     "agreements": Tag(name="agreements", description="Operation and development agreements."),
     "files": Tag(name="files", description="Uploaded files."),
     "scenarios": Tag(name="scenarios", description="Scenarios, and the opinions asked on them and on demands."),
