@@ -41,7 +41,7 @@ def ask(market: DemoMarket, *, title: str, purpose: str, sector: str, columns: M
 
 def agree(market: DemoMarket, opinions: Callable[[], list[shuyan.Opinion]]) -> None:
     """Whoever is asked looks at it and agrees, stage by stage."""
-    parties = {party.organisation_id: party for party in market.layout.parties}
+    parties = {party.organisation_id: party for party in reversed(market.layout.parties)}
     while asked := [one for one in opinions() if one.status in ("pending", "overdue")]:
         for opinion in asked:
             market.connect(parties[opinion.organisation_id]).opinions.approve(opinion.id, "符合要求，同意。")
