@@ -36,7 +36,9 @@ class Adapter:
     owner: Callable[[Session, Any, str], str] = lambda _session, row, _party: str(row.organisation_id)
     before: Callable[[Session, Any, str], None] = lambda _session, _row, _state: None
     elsewhere: dict[str, str] = field(default_factory=dict)
-    """Actions that another lifecycle's act carries out, and which."""
+    """Actions that something else carries out, and what."""
+    shut: frozenset[str] = frozenset()
+    """Further problems by which the service keeps everybody out in some state."""
 
 
 def noted(act: Callable[[Session, Actor, str, str], object]) -> Act:
