@@ -67,9 +67,9 @@ def test_services_do_what_the_table_says(name: str) -> None:
         for state in life.states:
             for action, act in adapter.acts.items():
                 steps = [step for step in life.transitions if step.action == action]
-                parties = frozenset().union(*(step.parties for step in steps))
+                able = frozenset().union(*(step.parties for step in steps))
                 closely = any(state in step.sources for step in steps)
-                for actor, own in _actors(parties, owners.__getitem__, closely=closely):
+                for actor, own in _actors(able, owners.__getitem__, closely=closely):
                     said = _try(session, adapter, identity, state, act, actor)
                     if _allowed(life, action, state, actor, own):
                         good = said not in SHUT | {"wrong_state"}
