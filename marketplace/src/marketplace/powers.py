@@ -18,6 +18,7 @@ from marketplace.notices import rules as notices
 from marketplace.parties import rules as parties
 from marketplace.products import rules as products
 from marketplace.programs import rules as programs
+from marketplace.selection import rules as selection
 
 _DOMAINS: Final = (
     agreements,
@@ -29,6 +30,7 @@ _DOMAINS: Final = (
     parties,
     products,
     programs,
+    selection,
 )
 """The rules of every domain that has a lifecycle or a power: what they declare at their top is in the table."""
 

@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     city_code: str = Field("SZ", pattern="^[A-Z]{2,4}$", description="The city's letters in registration codes.")
     default_locale: str = Field("zh", description="Language for visitors whose browser asks for none we have.")
     agreement_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice before an operation agreement may be signed.")
+    selection_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice of the result of an operator selection.")
     share_treasury: int = Field(10, description="Per cent of revenue to the treasury.")
     share_operator: int = Field(20, description="Per cent of revenue to the operator.")
     share_source_departments: int = Field(30, description="Per cent of revenue to the source departments, by rows contributed.")

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from shuyan._programs import AppSubmission
     from shuyan._results import Model, Result
+    from shuyan._selections import Application, Selection
     from shuyan.trust.bundle import Verified
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ __all__ = [
     "Agreement",
     "App",
     "AppSubmission",
+    "Application",
     "Budget",
     "Change",
     "Column",
@@ -92,6 +94,7 @@ __all__ = [
     "Result",
     "Review",
     "Scenario",
+    "Selection",
     "ShuyanError",
     "StoredFile",
     "Unavailable",
@@ -110,6 +113,7 @@ _HOMES = {
     "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
     "_programs": ("AppSubmission",),
     "_results": ("Model", "Result"),
+    "_selections": ("Application", "Selection"),
     "_models": ("App", "Budget", "Column", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Record", "Resource", "Review"),
     "trust.bundle": ("Verified",),
 }

@@ -34,6 +34,7 @@ from shuyan._models import (
 )
 from shuyan._programs import Programs
 from shuyan._results import Model, Result
+from shuyan._selections import Selections
 from shuyan._text import t
 
 DONE = "completed"
@@ -380,6 +381,7 @@ class Market:
         self.entitlements = Entitlements(api)
         self.programs = Programs(api)
         self.agreements = Agreements(api)
+        self.selections = Selections(api)
         self.files = Files(api)
         self.audit = Audit(api)
 

@@ -26,6 +26,7 @@ def register(app: OpenAPI) -> None:
         products,
         programs,
         scenarios,
+        selection,
     )
 
     app.config.update(limits.HEADERS)
@@ -34,4 +35,5 @@ def register(app: OpenAPI) -> None:
     oauth.register(app)
     docs.register(app)
     for module in (parties, nodes, catalogue, scenarios, demands, authorisation, agreements, files, computing, programs, products, delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, authorisation, agreements, selection, files, computing, programs, products, delivery, commerce, audit):
         app.register_api(module.api)

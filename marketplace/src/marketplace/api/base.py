@@ -13,6 +13,7 @@ TAGS = {
     "nodes": Tag(name="nodes", description="The departments' nodes."),
     "catalogue": Tag(name="catalogue", description="Data resources and federated apps."),
     "agreements": Tag(name="agreements", description="Operation and development agreements."),
+    "selection": Tag(name="selection", description="Operator selection: notice, applications, panel, ranking."),
     "files": Tag(name="files", description="Uploaded files."),
     "scenarios": Tag(name="scenarios", description="Scenarios, and the opinions asked on them and on demands."),
     "demands": Tag(name="demands", description="Lists of data that a scenario asks for."),

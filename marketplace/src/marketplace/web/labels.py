@@ -12,6 +12,7 @@ from marketplace.web.words import (
     catalogue,
     market,
     notices,
+    selection,
     work,
 )
 
@@ -22,6 +23,7 @@ _WORDS: tuple[ModuleType, ...] = (
     catalogue,
     market,
     notices,
+    selection,
     work,
 )
 

@@ -18,7 +18,8 @@ import marketplace.agreements.service
 import marketplace.authorisation.service
 import marketplace.catalogue.service
 import marketplace.notices.service
-import marketplace.products.agreements  # noqa: F401
+import marketplace.products.agreements
+import marketplace.selection.service  # noqa: F401
 from marketplace.db import is_unavailable, reading, transaction
 from marketplace.deadlines import service as deadlines
 from marketplace.logging import get_logger

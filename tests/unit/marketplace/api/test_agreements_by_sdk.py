@@ -77,3 +77,26 @@ def test_programs_of_both_sides_bring_an_agreement_into_force(connect: tuple[Con
     assert authority.agreements.resume(drafted.id).status == "effective"
     assert authority.agreements.terminate(drafted.id, "终止").status == "terminated"
     assert operator.agreements.list(status="terminated")[0].reason == "终止"
+
+
+def test_a_selection_is_called_applied_to_and_read_by_programs(connect: tuple[Connect, str]) -> None:
+    import datetime as dt
+
+    from tests.factories.selections import NOTICE
+
+    enter, _operator = connect
+    authority, reviewer, operator = enter("data_authority", ""), enter("data_authority", "2"), enter("operator", "")
+    until = db.utc_now() + dt.timedelta(days=3)
+    with pytest.raises(shuyan.InvalidInput):
+        authority.selections.draft(**{**NOTICE, "criteria": NOTICE["criteria"][:1]}, apply_until=until)
+    drafted = authority.selections.draft(**NOTICE, apply_until=until)
+    with pytest.raises(shuyan.NotAllowed):
+        authority.selections.publish(drafted.id)
+    assert reviewer.selections.publish(drafted.id).status == "applying"
+    application = operator.selections.apply(drafted.id, "方案", [operator.files.upload(PDF, "a.pdf").id])
+    seen = operator.selections.get(drafted.id)
+    assert [one["id"] for one in seen.applications] == [application.id]
+    assert authority.selections.get(drafted.id).applications == []
+    assert operator.selections.withdraw(application.id).status == "withdrawn"
+    assert authority.selections.cancel(drafted.id, "条件变化").status == "cancelled"
+    assert [row.id for row in operator.selections.list()] == [drafted.id]

@@ -1,4 +1,4 @@
-"""Agreements: their versions of terms, signatures and renewals"""
+"""Operator selection; agreements with their versions of terms, signatures and renewals"""
 
 from __future__ import annotations
 
@@ -102,8 +102,88 @@ def upgrade() -> None:
     )
     for column in ("agreement_id", "organisation_id", "status"):
         op.create_index(f"ix_agreement_renewal_{column}", "agreement_renewal", [column], unique=False)
+    _selection()
+
+
+def _selection() -> None:
+    op.create_table(
+        "selection",
+        _text("id"),
+        _text("organisation_id"),
+        _text("title_zh"),
+        _text("title_en"),
+        _text("conditions"),
+        sa.Column("criteria", _JSON, nullable=False),
+        _text("status"),
+        sa.Column("apply_until", _TIME, nullable=False),
+        _text("drafted_by"),
+        sa.Column("published_at", _TIME, nullable=True),
+        sa.Column("ranking", _JSON, nullable=False),
+        _text("candidate_id", nullable=True),
+        sa.Column("terms", _JSON, nullable=False),
+        _text("concluded_by", nullable=True),
+        _text("approved_by", nullable=True),
+        _text("agreement_id", nullable=True),
+        _text("reason"),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("changed_at", _TIME, nullable=False),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisation.id"]),
+        sa.ForeignKeyConstraint(["agreement_id"], ["agreement.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    for column in ("organisation_id", "status", "agreement_id"):
+        op.create_index(f"ix_selection_{column}", "selection", [column], unique=False)
+    op.create_table(
+        "selection_application",
+        _text("id"),
+        _text("selection_id"),
+        _text("organisation_id"),
+        _text("statement"),
+        _text("status"),
+        _text("submitted_by"),
+        _text("reason"),
+        sa.Column("submitted_at", _TIME, nullable=False),
+        sa.ForeignKeyConstraint(["selection_id"], ["selection.id"]),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisation.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("selection_id", "organisation_id"),
+    )
+    for column in ("selection_id", "organisation_id", "status"):
+        op.create_index(f"ix_selection_application_{column}", "selection_application", [column], unique=False)
+    op.create_table(
+        "selection_expert",
+        _text("id"),
+        _text("selection_id"),
+        _text("member_id"),
+        _text("organisation_id"),
+        sa.Column("named_at", _TIME, nullable=False),
+        sa.ForeignKeyConstraint(["selection_id"], ["selection.id"]),
+        sa.ForeignKeyConstraint(["member_id"], ["member.id"]),
+        sa.ForeignKeyConstraint(["organisation_id"], ["organisation.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("selection_id", "member_id"),
+    )
+    for column in ("selection_id", "member_id"):
+        op.create_index(f"ix_selection_expert_{column}", "selection_expert", [column], unique=False)
+    op.create_table(
+        "selection_score",
+        _text("id"),
+        _text("selection_id"),
+        _text("application_id"),
+        _text("expert_id"),
+        sa.Column("points", _JSON, nullable=False),
+        _text("comment"),
+        sa.Column("scored_at", _TIME, nullable=False),
+        sa.ForeignKeyConstraint(["selection_id"], ["selection.id"]),
+        sa.ForeignKeyConstraint(["application_id"], ["selection_application.id"]),
+        sa.ForeignKeyConstraint(["expert_id"], ["selection_expert.id"]),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("application_id", "expert_id"),
+    )
+    for column in ("selection_id", "application_id", "expert_id"):
+        op.create_index(f"ix_selection_score_{column}", "selection_score", [column], unique=False)
 
 
 def downgrade() -> None:
-    for table in ("agreement_renewal", "agreement_signature", "agreement_version", "agreement"):
+    for table in ("selection_score", "selection_expert", "selection_application", "selection", "agreement_renewal", "agreement_signature", "agreement_version", "agreement"):
         op.drop_table(table)
