@@ -102,6 +102,7 @@ class LocalNode:
     _asked: dict[str, Basis] = field(default_factory=dict, repr=False)
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _inputs: dict[tuple[str, str], Inputs] = field(default_factory=dict)
+    _verified: dict[str, Grant] = field(default_factory=dict, repr=False)
 
     def answer(self, request: TaskRequest) -> TaskReply:
         """Answer one task.
@@ -177,7 +178,10 @@ class LocalNode:
         return words
 
     def _grant(self, request: TaskRequest) -> Grant:
-        grant = verify_grant(request.grant, self.authority)
+        grant = self._verified.get(request.grant)
+        if grant is None:  # once a grant: every round brings it again
+            self._verified.clear()
+            grant = self._verified[request.grant] = verify_grant(request.grant, self.authority)
         now = time.time()
         if now < grant.nbf:
             raise ProblemError(problems.GRANT_NOT_YET_VALID)

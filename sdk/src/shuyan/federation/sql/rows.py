@@ -37,6 +37,9 @@ def encoded(inputs: Inputs, plan: Plan) -> bytes:
 
 
 def _of_core(inputs: Inputs, core: Core) -> list[tuple[str, str, RowSet]]:
+    whole = core.relation.args["from_"].this
+    if isinstance(whole, exp.Table) and not (core.relation.args.get("where") or core.relation.args.get("joins") or labelled(core)):
+        return [(whole.name, rowsets.BASE, RowSet.everything())]
     relation = guard_rows(core.relation)
     tables = [place.this for place in [relation.args["from_"], *(relation.args.get("joins") or [])]]
     if len(tables) == 1 and isinstance(tables[0], exp.Table):
