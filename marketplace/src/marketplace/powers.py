@@ -18,6 +18,7 @@ from marketplace.notices import rules as notices
 from marketplace.parties import rules as parties
 from marketplace.products import rules as products
 from marketplace.programs import rules as programs
+from marketplace.registration import rules as registration
 from marketplace.selection import rules as selection
 
 _DOMAINS: Final = (
@@ -31,6 +32,7 @@ _DOMAINS: Final = (
     products,
     programs,
     selection,
+    registration,
 )
 """The rules of every domain that has a lifecycle or a power: what they declare at their top is in the table."""
 

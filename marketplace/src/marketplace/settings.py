@@ -55,6 +55,12 @@ class Settings(BaseSettings):
     check_days: int = Field(3, ge=1, le=60, description="Working days for the operator's first check of a scenario or demand.")
     review_days: int = Field(5, ge=1, le=60, description="Working days for the review of a scenario or demand by each organisation asked.")
     review_quorum: int = Field(100, ge=1, le=100, description="Per cent of the source departments asked that must answer; lines of silent ones are struck.")
+    registration_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice before a developer's registration takes effect.")
+    registration_check_days: int = Field(10, ge=1, le=90, description="Working days in which the operator is to check a registration.")
+    registration_draft_days: int = Field(30, ge=1, le=365, description="Days after which a registration nobody submits lapses.")
+    consumer_check: bool = Field(True, description="Whether the operator checks the registration of a consumer; else it takes effect at once.")
+    partner_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice before a partner of the operator is filed.")
+    control_share_percent: int = Field(50, ge=1, le=100, description="Share from which an organisation is taken to control another.")
     log_json: bool = Field(False, description="Log as JSON lines instead of text.")
 
     @cached_property

@@ -16,6 +16,7 @@ import marketplace.parties.models
 import marketplace.pricing.models
 import marketplace.products.models
 import marketplace.programs.models
+import marketplace.registration.models
 import marketplace.selection.models
 import marketplace.settlement.models
 import marketplace.trust.models  # noqa: F401

@@ -70,3 +70,11 @@ def read(session: Session, file_id: str) -> Attachment:
     if row is None:
         raise ProblemError("not_found", what="file")
     return row
+
+
+def discard(session: Session, file_id: str, subject: str) -> None:
+    """Remove a file of a subject whose domain has decided that it may go. Raises ``not_found``."""
+    row = session.get(Attachment, file_id, with_for_update=True)
+    if row is None or row.subject != subject:
+        raise ProblemError("not_found", what="file")
+    session.delete(row)

@@ -21,6 +21,7 @@ from marketplace.ids import new_id
 from marketplace.notices import service as notices
 from marketplace.paging import Page
 from marketplace.parties import service as parties
+from marketplace.registration import service as registration
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -46,11 +47,13 @@ def propose_scenario(session: Session, actor: Actor, content: Content, *, key: s
     """Draft an application scenario. The same ``key`` is the same draft: a form sent twice makes one.
 
     Raises:
-        ProblemError: ``not_allowed``, ``scenario_invalid``.
+        ProblemError: ``not_allowed``, ``scenario_invalid``, ``second_tier_controlled`` for a developer that an operator controls.
     """
     rules.PROPOSE.require(actor)
     if actor.organisation_id is None:
         raise ProblemError("not_allowed")
+    if actor.party == "developer":
+        registration.require_second_tier(session, actor.organisation_id)
     if key is not None and (earlier := session.exec(select(Scenario).where(
             Scenario.organisation_id == actor.organisation_id, Scenario.form_key == key)).first()):
         return earlier

@@ -81,8 +81,8 @@ class OutgoingMail(SQLModel, table=True):
 
 
 class MailWish(SQLModel, table=True):
-    """What a member said about mail; whoever said nothing gets it."""
+    """What a person said about mail; whoever said nothing gets it."""
 
     __tablename__ = "mail_wish"
-    member_id: str = Field(primary_key=True, foreign_key="member.id")
+    account_id: str = Field(primary_key=True, foreign_key="account.id")
     wanted: bool

@@ -18,8 +18,9 @@ from shuyan.problems import ProblemError
 
 
 def register_organisation(session: Session, actor: Actor, *, kind: str, name_zh: str, name_en: str,
-                          credit_code: str | None = None, organisation_id: str | None = None) -> Organisation:
-    """Register one organisation; the operator, the authority or the system may.
+                          credit_code: str | None = None, organisation_id: str | None = None,
+                          status: str = "active") -> Organisation:
+    """Register one organisation; the operator, the authority or the system may. One that registers itself begins as ``pending``.
 
     Raises:
         ProblemError: ``not_allowed``, ``unknown_party``, ``bad_credit_code``, ``already_taken``.
@@ -31,7 +32,7 @@ def register_organisation(session: Session, actor: Actor, *, kind: str, name_zh:
     if code and session.exec(select(Organisation.id).where(Organisation.credit_code == code)).first():
         raise ProblemError(TAKEN, field="credit_code", value=code)
     row = Organisation(id=organisation_id or new_id("org"), kind=kind, name_zh=name_zh, name_en=name_en,
-                       credit_code=code)
+                       credit_code=code, status=status)
     insert(session, row, "organisation_id", row.id)
     trust.append(session, Tag.ORGANISATION_REGISTERED, actor, row.id, data={"kind": kind})
     return row
@@ -43,6 +44,38 @@ def get_organisation(session: Session, organisation_id: str) -> Organisation:
     if row is None:
         raise ProblemError("not_found", what="organisation")
     return row
+
+
+def set_status(session: Session, organisation_id: str, status: str) -> Organisation:
+    """Change an organisation's standing, its row locked; :mod:`marketplace.registration` has decided that it may be."""
+    row = lock_organisation(session, organisation_id)
+    row.status = status
+    session.add(row)
+    return row
+
+
+def set_credit_code(session: Session, organisation_id: str, code: str | None) -> None:
+    """Give an organisation its credit code, or free it for another. Raises ``already_taken``."""
+    row = lock_organisation(session, organisation_id)
+    if code and session.exec(select(Organisation.id).where(Organisation.credit_code == code, Organisation.id != row.id)).first():
+        raise ProblemError(TAKEN, field="credit_code", value=code)
+    row.credit_code = code
+    insert(session, row, "credit_code", code or "")
+
+
+def lock_organisation(session: Session, organisation_id: str) -> Organisation:
+    """One organisation, its row locked. Raises ``not_found``."""
+    row = session.exec(select(Organisation).where(Organisation.id == organisation_id).with_for_update()
+                       .execution_options(populate_existing=True)).first()
+    if row is None:
+        raise ProblemError("not_found", what="organisation")
+    return row
+
+
+def of_kinds(session: Session, kinds: Iterable[str], *, lock: bool = False) -> list[Organisation]:
+    """Every organisation of these kinds, by id; with ``lock`` their rows are locked."""
+    query = select(Organisation).where(col(Organisation.kind).in_(list(kinds))).order_by(col(Organisation.id))
+    return list(session.exec(query.with_for_update() if lock else query))
 
 
 def organisations_by_id(session: Session, ids: Iterable[str]) -> dict[str, Organisation]:

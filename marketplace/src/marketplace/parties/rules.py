@@ -31,9 +31,10 @@ SCOPES: dict[str, str] = {
     "egress": "Decide what leaves the domain.",
     "agreements": "Negotiate, approve and sign agreements for the organisation.",
     "review": "Review scenarios and data demands, withdraw grants, limit the use of resources.",
+    "register": "Complete and submit the organisation's own registration.",
 }
 
-_COMMON = frozenset({"read", "orders", "deliver"})
+_COMMON = frozenset({"read", "orders", "deliver", "register"})
 _BY_KIND: dict[str, frozenset[str]] = {
     "operator": _COMMON | {"operate", "products", "jobs", "agreements", "review"},
     "developer": _COMMON | {"jobs", "products", "agreements"},

@@ -30,9 +30,13 @@ from marketplace.parties.memberships import (
 from marketplace.parties.organisations import (
     get_organisation,
     list_organisations,
+    lock_organisation,
+    of_kinds,
     organisations_by_id,
     organisations_of_kind,
     register_organisation,
+    set_credit_code,
+    set_status,
 )
 
 if TYPE_CHECKING:
@@ -41,8 +45,8 @@ if TYPE_CHECKING:
 __all__ = [
     "TOKEN_SECONDS", "Bearer", "Recipient", "account_by_email", "actor_for_client", "actor_for_member", "add_member", "authenticate",
     "bearer", "create_client", "find_client", "get_account", "get_member", "get_organisation", "issue_token", "list_clients",
-    "list_organisations", "memberships_of", "organisations_by_id", "organisations_of_kind", "recipients", "register_organisation", "revoke_client",
-    "same_person", "seed",
+    "list_organisations", "lock_organisation", "memberships_of", "of_kinds", "organisations_by_id", "organisations_of_kind", "recipients",
+    "register_organisation", "revoke_client", "same_person", "seed", "set_credit_code", "set_status",
 ]
 
 

@@ -28,6 +28,7 @@ from marketplace.products import rules
 from marketplace.products.agreements import hold
 from marketplace.products.errors import NO_PRICE, NOT_ON_SALE, NOT_REGISTERED, OUTPUT_USED
 from marketplace.products.models import Product, ProductVersion
+from marketplace.registration import service as registration
 from marketplace.settings import settings
 from marketplace.trust import records
 from marketplace.trust import service as trust
@@ -66,11 +67,14 @@ def draft_product(session: Session, actor: Actor, *, sector: str, delivery_form:
     """Draft a product of the actor's organisation.
 
     Raises:
-        ProblemError: ``not_allowed``, ``wrong_tier``, ``unknown_sector``, ``unknown_delivery_form``.
+        ProblemError: ``not_allowed``, ``wrong_tier``, ``unknown_sector``, ``unknown_delivery_form``, ``second_tier_controlled``
+            for a developer that an operator controls.
     """
     require_scope(actor, "products")
     owner = require_organisation(actor)
     own_tier = rules.check_draft(actor.party, tier, sector, delivery_form)
+    if own_tier == 2:
+        registration.require_second_tier(session, owner)
     row = Product(id=new_id("prod"), organisation_id=owner, tier=own_tier, sector=sector,
                   delivery_form=delivery_form, title_zh=title_zh, title_en=title_en, summary_zh=summary_zh,
                   summary_en=summary_en, description_zh=description_zh, description_en=description_en)

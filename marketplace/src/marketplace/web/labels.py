@@ -12,6 +12,7 @@ from marketplace.web.words import (
     catalogue,
     market,
     notices,
+    registration,
     selection,
     work,
 )
@@ -24,6 +25,7 @@ _WORDS: tuple[ModuleType, ...] = (
     market,
     notices,
     selection,
+    registration,
     work,
 )
 

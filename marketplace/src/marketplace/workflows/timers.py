@@ -19,6 +19,8 @@ import marketplace.authorisation.service
 import marketplace.catalogue.service
 import marketplace.notices.service
 import marketplace.products.agreements
+import marketplace.registration.partners
+import marketplace.registration.service
 import marketplace.selection.service  # noqa: F401
 from marketplace.db import is_unavailable, reading, transaction
 from marketplace.deadlines import service as deadlines

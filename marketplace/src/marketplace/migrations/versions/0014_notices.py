@@ -20,10 +20,10 @@ def upgrade() -> None:
     op.add_column("outgoing_mail", sa.Column("error", sa.String(), nullable=False, server_default=""))
     op.create_table(
         "mail_wish",
-        sa.Column("member_id", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), nullable=False),
         sa.Column("wanted", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["member_id"], ["member.id"]),
-        sa.PrimaryKeyConstraint("member_id"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"]),
+        sa.PrimaryKeyConstraint("account_id"),
     )
 
 

@@ -1,0 +1,118 @@
+"""What the codes of registration, credit lists, ownership and partners are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_babel import lazy_gettext as _l
+
+LABELS: dict[str, dict[str, Any]] = {
+    "state": {
+        "checking": _l("Being checked"),
+        "blocked": _l("Held up by a credit list"),
+        "barred": _l("Barred"),
+        "flagged": _l("Same name, to be compared"),
+        "blocking": _l("On the list"),
+        "removed": _l("Off the list, to be reviewed"),
+        "lifted": _l("Lifted"),
+        "filed": _l("Filed"),
+    },
+    "action": {
+        "submit": _l("Submit"),
+        "check": _l("Check"),
+        "block": _l("Hold up"),
+        "unblock": _l("Let go on"),
+        "activate": _l("Take effect"),
+        "expire": _l("Lapse"),
+        "end": _l("End"),
+        "bar": _l("Bar"),
+        "remove": _l("Found off the list"),
+        "lift": _l("Lift"),
+        "reapply": _l("Apply again"),
+    },
+    "event": {
+        "registration:registration:begun": _l("Registration begun"),
+        "registration:registration:submitted": _l("Registration submitted"),
+        "registration:registration:withdrawn": _l("Registration withdrawn"),
+        "registration:registration:reopened": _l("Registration taken up again"),
+        "registration:registration:returned": _l("Registration returned for changes"),
+        "registration:registration:refused": _l("Registration refused"),
+        "registration:registration:accepted": _l("Registration accepted"),
+        "registration:registration:blocked": _l("Registration held up by a credit list"),
+        "registration:registration:unblocked": _l("Registration let go on"),
+        "registration:registration:activated": _l("Registration took effect"),
+        "registration:standing:changed": _l("Standing of an organisation changed"),
+        "registration:credit_list:imported": _l("Credit list imported"),
+        "registration:credit_hit:found": _l("Organisation found on a credit list"),
+        "registration:credit_hit:decided": _l("Credit list hit decided"),
+        "registration:shareholding:declared": _l("Shareholding declared"),
+        "registration:shareholding:ended": _l("Shareholding ended"),
+        "registration:partner:submitted": _l("Partner submitted for filing"),
+        "registration:partner:decided": _l("Partner filing decided"),
+        "registration:partner:filed": _l("Partner filed"),
+    },
+    "what": {
+        "registration": _l("registration"),
+        "credit_hit": _l("credit list hit"),
+        "shareholding": _l("shareholding"),
+        "partner": _l("partner filing"),
+        "message": _l("message"),
+        "mail": _l("mail"),
+    },
+    "work": {
+        "registration.complete": _l("Complete the registration"),
+        "registration.correct": _l("Correct the registration"),
+        "registration.check": _l("Check a registration"),
+        "registration.decide": _l("Decide on a registration"),
+        "credit.compare": _l("Compare with a credit list"),
+        "credit.lift": _l("Review somebody off a credit list"),
+        "partner.review": _l("Review a partner's filing"),
+        "partner.correct": _l("Correct a partner's filing"),
+        "notice.answer": _l("Answer an objection"),
+    },
+    "check_item": {
+        "identity": _l("Name and credit code agree with the licence"),
+        "qualifications": _l("Qualifications are valid and sufficient"),
+        "evidence": _l("Evidence is complete and legible"),
+        "credit": _l("No record on the credit lists"),
+        "security": _l("No security incident or violation in three years"),
+        "ownership": _l("Ownership is declared; not controlled by the operator"),
+        "other": _l("Other"),
+    },
+    "qualification": {
+        "business_licence": _l("Business licence"),
+        "security_level": _l("Cybersecurity level protection filing"),
+        "information_security": _l("Information security management (ISO 27001)"),
+        "data_security": _l("Data security capability (DSMM)"),
+        "sector_licence": _l("Licence of the sector"),
+        "other": _l("Other"),
+    },
+    "missing": {
+        "contact_name": _l("contact person"),
+        "contact_phone": _l("telephone"),
+        "contact_email": _l("e-mail address"),
+        "evidence": _l("at least one evidence file"),
+        "statement": _l("what the organisation does"),
+        "business_licence": _l("the business licence among the qualifications"),
+        "no_incidents": _l("the statement about incidents"),
+        "ownership_declared": _l("the statement about ownership"),
+    },
+    "credit_kind": {
+        "dishonesty": _l("Dishonest persons"),
+        "tax": _l("Serious tax offences"),
+        "procurement": _l("Serious procurement offences"),
+    },
+    "cause": {
+        "registration": _l("registration"),
+        "credit": _l("credit list"),
+        "control": _l("control by the operator"),
+        "authority": _l("measure of the authority"),
+        "own": _l("own wish"),
+    },
+    "matched": {
+        "code": _l("by credit code"),
+        "name": _l("by name"),
+    },
+}
+TONES = {"noticed": "wait", "checking": "wait", "blocked": "bad", "barred": "bad", "blocking": "bad", "flagged": "wait", "removed": "wait",
+         "filed": "good"}
