@@ -6,8 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import shuyan
-from demo.layout import DEVELOPER
+from demo import pages
+from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, REVIEWER
 from demo.market import DemoMarket
+from shuyan._text import t
+
+
+def operate(market: DemoMarket) -> str:
+    """The authority and the operator agree; another person of the authority approves. Returns the agreement's id."""
+    authority, reviewer, operator = (market.connect(party) for party in (AUTHORITY, REVIEWER, OPERATOR))
+    terms = {"mode": "overall", "months": 36, "usage_fee_fen": 20_000_000,
+             "split": {"treasury": 10, "operator": 20, "source_departments": 30, "developer": 40},
+             "plan": authority.files.upload(pages.plan(), "应急预案.pdf").id,
+             "text": authority.files.upload(pages.agreement(), "授权运营协议.pdf").id}
+    agreement = authority.agreements.draft(OPERATOR.organisation_id, terms).id
+    authority.agreements.propose(agreement)
+    operator.agreements.accept(agreement)
+    reviewer.agreements.approve(agreement)
+    market.wait_for(lambda: True if operator.agreements.get(agreement).status == "signing" else None,
+                    t("公示期满", "the end of the public notice"))
+    operator.agreements.sign(agreement)
+    authority.agreements.sign(agreement)
+    return agreement
 
 
 def obtain(market: DemoMarket, **wanted: Any) -> str:
@@ -36,6 +56,9 @@ def ask(market: DemoMarket, *, title: str, purpose: str, sector: str, columns: M
         raise RuntimeError(wrong[0].text)
     developer.demands.submit(demand.id)
     agree(market, lambda: developer.demands.opinions(demand.id))
+    if (agreement := developer.demands.get(demand.id).agreement_id) is not None:
+        market.connect(OPERATOR).agreements.sign(agreement)
+        developer.agreements.sign(agreement)
     return demand.id
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import shuyan
-from demo import authorise, department, pages, scenes
+from demo import authorise, department, scenes
 from demo.commands import run
 from demo.data import District
-from demo.layout import AUTHORITY, DEVELOPER, HEALTH, OPERATOR, REVIEWER, write_private
+from demo.layout import AUTHORITY, DEVELOPER, HEALTH, OPERATOR, write_private
 from demo.market import DemoMarket
 from demo.scenes import ProductPlan, Scene
 from demo.screen import Screen, Step
@@ -82,24 +82,7 @@ class Chain:
             market.authority_command("revocations", "renew")
         with step("授权运营协议：起草、接受、批准、公示、双方签署",
                   "Operation agreement: drafted, accepted, approved, noticed, signed by both") as current:
-            current.note = self._once("agreement", self.authorise)
-
-    def authorise(self) -> str:
-        """The authority and the operator agree; another person of the authority approves. Returns the agreement's id."""
-        authority, reviewer, operator = (self.market.connect(party) for party in (AUTHORITY, REVIEWER, OPERATOR))
-        terms = {"mode": "overall", "months": 36, "usage_fee_fen": 20_000_000,
-                 "split": {"treasury": 10, "operator": 20, "source_departments": 30, "developer": 40},
-                 "plan": authority.files.upload(pages.plan(), "应急预案.pdf").id,
-                 "text": authority.files.upload(pages.agreement(), "授权运营协议.pdf").id}
-        agreement = authority.agreements.draft(OPERATOR.organisation_id, terms).id
-        authority.agreements.propose(agreement)
-        operator.agreements.accept(agreement)
-        reviewer.agreements.approve(agreement)
-        self.market.wait_for(lambda: True if operator.agreements.get(agreement).status == "signing" else None,
-                             t("公示期满", "the end of the public notice"))
-        operator.agreements.sign(agreement)
-        authority.agreements.sign(agreement)
-        return agreement
+            current.note = self._once("agreement", lambda: authorise.operate(market))
 
     def start_again(self) -> None:
         """The processes of an earlier start."""

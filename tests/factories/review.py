@@ -7,10 +7,13 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlmodel import Session, col, select
+from tests.factories.agreements import operation_agreement, sign_by
 
 from marketplace.actor import Actor
+from marketplace.agreements.models import Agreement
 from marketplace.authorisation import service as authorisation
 from marketplace.authorisation.models import DataDemand, GrantRecord, Opinion, Scenario
+from marketplace.parties import service as parties
 from shuyan.trust.grants import sign_grant
 
 CONTENT: dict[str, Any] = {
@@ -38,8 +41,27 @@ def agree(session: Session, subject: str) -> None:
         session.expire_all()
 
 
+def operation(session: Session) -> None:
+    """An operation agreement in force, made if there is none."""
+    if session.exec(select(Agreement.id).where(Agreement.kind == "operation", Agreement.status == "effective")).first():
+        return
+    sides = [Actor(kind, next(row.id for row in parties.list_organisations(session, kind=kind)), f"mem_admin_{kind}")  # type: ignore[arg-type]
+             for kind in ("data_authority", "operator")]
+    operation_agreement(session, *sides)
+
+
+def sign(session: Session, demand: DataDemand) -> None:
+    """Both sides sign the development agreement of an approved demand."""
+    if demand.agreement_id is not None:
+        row = session.get_one(Agreement, demand.agreement_id)
+        sign_by(session, row.id, Actor("operator", row.grantor_id, "mem_admin_operator"),
+                Actor("developer", row.grantee_id, "mem_admin_developer"))
+        session.refresh(demand)
+
+
 def accepted_scenario(session: Session, applicant: Actor, **content: Any) -> Scenario:
     """A scenario that was argued and accepted."""
+    operation(session)
     row = authorisation.propose_scenario(session, applicant, authorisation.Content(**{**CONTENT, **content}))
     authorisation.submit_scenario(session, applicant, row.id)
     agree(session, row.id)
@@ -65,6 +87,7 @@ def reviewed_demand(session: Session, applicant: Actor, body: Mapping[str, Any],
     """A list that everybody approved and whose development agreement is in force: the authority may sign."""
     row = submitted_demand(session, applicant, body, scenario_id=scenario_id, **content)
     agree(session, row.id)
+    sign(session, row)
     assert row.status == "agreed", row.status
     return row
 

@@ -76,6 +76,7 @@ class Town(DemoMarket):
         for one in self.districts:
             self.authority_command("nodes", "trust", self.card(one), "--yes")
         self.authority_command("revocations", "renew")  # nodes take no task without a fresh list
+        authorise.operate(self)
 
     def offer(self, name: str, files: Mapping[str, Path], columns: Sequence[str], dimensions: Sequence[str] = (), *,
               sector: str = "environment", grade: int = 2) -> list[shuyan.Resource]:

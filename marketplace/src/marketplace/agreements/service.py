@@ -54,6 +54,7 @@ from shuyan.problems import ProblemError
 __all__ = [
     "accept",
     "approve",
+    "by_id",
     "cancel_development",
     "counter",
     "draft",
@@ -84,6 +85,7 @@ __all__ = [
     "sign",
     "suspend",
     "terminate",
+    "terms_in_force",
     "when_effective",
     "when_ended",
     "withdraw",
@@ -201,6 +203,11 @@ def file(session: Session, actor: Actor, agreement_id: str, file_id: str) -> Att
     if found.subject not in subjects or not rules.may_read(actor, row.grantor_id, row.grantee_id):
         raise ProblemError("not_found", what="file")
     return found
+
+
+def terms_in_force(session: Session, agreement: Agreement) -> rules.Terms:
+    """The terms of an agreement that count."""
+    return store.terms_of(store.version(session, agreement))
 
 
 def by_id(session: Session, ids: Iterable[str]) -> dict[str, Agreement]:

@@ -111,7 +111,8 @@ class Around:
         negative: by resource id, what of it is on the negative list: columns, or ``""`` for all of it.
         exhausted: resources whose total volume is used up.
         frame_ends: when the operation agreement it would rest on ends; ``None``: it has no end that is known.
-        framed: whether such an agreement is in force at all.
+        framed: whether one agreement covers all of it.
+        unframed: by resource id, why no agreement covers it: ``agreement_missing`` or ``agreement_expired``.
         scenario_days: how long the scenario is to run.
         now: aware.
     """
@@ -121,6 +122,7 @@ class Around:
     exhausted: frozenset[str] = frozenset()
     frame_ends: dt.datetime | None = None
     framed: bool = True
+    unframed: Mapping[str, str] = field(default_factory=dict)
     scenario_days: int | None = None
 
 
@@ -219,7 +221,7 @@ def _terms(body: DemandBody, around: Around | None) -> Iterator[ProblemError]:
     elif around is not None:
         if around.scenario_days is not None and body.term_days > around.scenario_days:
             yield ProblemError(errors.TERM_BEYOND_SCENARIO, field="term_days", maximum=around.scenario_days)
-        if not around.framed:
+        if not around.framed and not around.unframed:  # each is covered, but by no single agreement
             yield ProblemError(errors.OPERATION_MISSING, field="resources")
         elif around.frame_ends is not None and around.now + dt.timedelta(days=body.term_days) > around.frame_ends:
             yield ProblemError(errors.OPERATION_ENDS, field="term_days", days=max(0, (around.frame_ends - around.now).days))
@@ -244,6 +246,8 @@ def _line(where: str, item: DemandedResource, facts: ResourceFacts | None, aroun
         return
     if facts.grade >= NEVER_GRANTED_GRADE:
         yield ProblemError(errors.GRADE_FORBIDDEN, field=f"{where}.resource_id", resource=facts.name)
+    if around is not None and item.resource_id in around.unframed:
+        yield ProblemError(around.unframed[item.resource_id], field=f"{where}.resource_id", resource=facts.name)
     if around is not None and item.resource_id in around.exhausted:
         yield ProblemError(errors.VOLUME_EXHAUSTED, field=f"{where}.resource_id", resource=facts.name,
                            node=facts.node or facts.node_id)

@@ -7,12 +7,16 @@ of any line is a new demand that follows the earlier one, with a review of its o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlmodel import Session, col, select
 
 from marketplace import work
 from marketplace.actor import SYSTEM, Actor
+from marketplace.agreements import service as agreements
+from marketplace.agreements.hooks import Afterwards
+from marketplace.agreements.models import Agreement
 from marketplace.authorisation import asking, errors, frames, reviews, rules, scenarios, shared, texts, volume
 from marketplace.authorisation.models import DataDemand, DemandVersion, Scenario
 from marketplace.db import utc_now
@@ -83,11 +87,11 @@ def preview(session: Session, actor: Actor, scenario_id: str, body: Mapping[str,
 def around(session: Session, scenario: Scenario, asked: asking.DemandBody, *, besides: str | None = None,
            lock: bool = False) -> asking.Around:
     """What a list under a scenario is held against beside the catalogue: negative list, total volume, agreements, term."""
-    frame = frames.operation_for(session, scenario.sector)
     columns = {item.resource_id: item.columns for item in asked.resources}
+    frame, unframed = frames.for_resources(session, columns)
     return asking.Around(
         now=utc_now(), negative=shared.negative(session, columns),
-        exhausted=volume.exhausted(session, columns, besides=besides, lock=lock), framed=frame is not None,
+        exhausted=volume.exhausted(session, columns, besides=besides, lock=lock), framed=frame is not None, unframed=unframed,
         frame_ends=frame.ends_at if frame else None, scenario_days=scenarios.days(scenario))
 
 
@@ -107,7 +111,7 @@ def submit_demand(session: Session, actor: Actor, demand_id: str) -> DataDemand:
     ids = [item.resource_id for item in asked.resources]
     asking.check(asked, shared.resource_facts(session, ids), shared.app_facts(session),
                  around(session, scenario, asked, besides=row.follows_id))
-    frame = frames.operation_for(session, scenario.sector)
+    frame, _unframed = frames.for_resources(session, ids)
     assert frame is not None  # asking.check saw to it
     shared.authority(session)
     if row.status == "returned":
@@ -146,10 +150,12 @@ def revise_demand(session: Session, actor: Actor, demand_id: str) -> DataDemand:
 
 def withdraw_demand(session: Session, actor: Actor, demand_id: str) -> DataDemand:
     """Withdraw an own demand that is not granted yet. Raises ``not_found``, ``not_allowed``, ``wrong_state``."""
+    agreements.of_demand(session, demand_id)  # locked first, as by whoever signs it
     row = shared.demand(session, actor, demand_id, lock=True)
     row.status = rules.DEMAND.check("withdraw", row.status, actor, owner=row.organisation_id).target
     session.add(row)
     reviews.close(session, row.id)
+    agreements.cancel_development(session, row.id)
     trust.append(session, Tag.DEMAND_WITHDRAWN, actor, row.id, related=[row.scenario_id, row.organisation_id])
     return row
 
@@ -222,11 +228,12 @@ def _settle(session: Session, row: DataDemand, stage: reviews.Stage, found: rule
     notices.tell(session, row.organisation_id, texts.OUTCOME["demand", action], row.id, title=scenario.title,
                  struck=len(row.struck))
     if action == "approve":
-        row.agreement_id = frames.open_development(session, row, scenario)
+        left = [id_ for id_ in lines(session, row) if id_ not in row.struck]
+        row.agreement_id = frames.open_development(session, row, scenario, left)
         session.add(row)
         session.flush()
-        if row.agreement_id is None:
-            agreed(session, row.id)
+        if row.agreement_id is None:  # the operator's own: there is nobody to agree with
+            _agree(session, row)()
 
 
 def _enough(session: Session, row: DataDemand) -> bool:
@@ -238,28 +245,33 @@ def _enough(session: Session, row: DataDemand) -> bool:
     return next(asking.enough_departments(left, facts), None) is None
 
 
-def agreed(session: Session, demand_id: str) -> None:
-    """The development agreement of an approved demand is in force: its grant may be signed. Repeatable."""
-    row = session.get_one(DataDemand, demand_id, with_for_update=True, populate_existing=True)
-    if row.status != "approved":
-        return
+@agreements.when_effective("development")
+def _agreed(session: Session, agreement: Agreement) -> Afterwards | None:
+    """The development agreement of an approved demand is in force: its grant may be signed."""
+    row = session.get(DataDemand, agreement.demand_id, with_for_update=True, populate_existing=True)
+    return _agree(session, row) if row is not None and row.status == "approved" else None
+
+
+def _agree(session: Session, row: DataDemand) -> Afterwards:
     row.status = rules.DEMAND.check("agree", row.status, SYSTEM).target
     session.add(row)
     session.flush()
-    trust.append(session, Tag.DEMAND_AGREED, SYSTEM, row.id, related=[row.scenario_id, row.organisation_id])
     notices.tell(session, shared.authority(session), texts.AGREED, row.id, role="reviewer", title=_title(session, row))
+    return lambda: trust.append(session, Tag.DEMAND_AGREED, SYSTEM, row.id, related=[row.scenario_id, row.organisation_id])
 
 
-def lapse(session: Session, demand_id: str) -> None:
-    """An agreement under an approved demand ended before there was a grant. Repeatable."""
-    row = session.get_one(DataDemand, demand_id, with_for_update=True, populate_existing=True)
-    if row.status not in ("approved", "agreed"):
-        return
-    row.status = rules.DEMAND.check("lapse", row.status, SYSTEM).target
-    session.add(row)
+def lapse(session: Session, agreement_id: str) -> list[Afterwards]:
+    """An agreement ended under demands that have no grant yet: they lapse."""
+    out: list[Afterwards] = []
+    for row in session.exec(select(DataDemand).where(
+            (DataDemand.operation_id == agreement_id) | (DataDemand.agreement_id == agreement_id),
+            col(DataDemand.status).in_(("approved", "agreed"))).order_by(col(DataDemand.id)).with_for_update()).all():
+        row.status = rules.DEMAND.check("lapse", row.status, SYSTEM).target
+        session.add(row)
+        notices.tell(session, row.organisation_id, texts.LAPSED, row.id, title=_title(session, row))
+        out.append(partial(trust.append, session, Tag.DEMAND_LAPSED, SYSTEM, row.id, related=[row.scenario_id, row.organisation_id]))
     session.flush()
-    trust.append(session, Tag.DEMAND_LAPSED, SYSTEM, row.id, related=[row.scenario_id, row.organisation_id])
-    notices.tell(session, row.organisation_id, texts.LAPSED, row.id, title=_title(session, row))
+    return out
 
 
 def _title(session: Session, row: DataDemand) -> str:

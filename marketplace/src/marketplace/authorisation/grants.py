@@ -147,10 +147,12 @@ def accept_grant(session: Session, actor: Actor, demand_id: str, jws: str) -> Gr
 
     Raises:
         ProblemError: ``not_found``, ``not_allowed``, ``wrong_state``, ``authority_key_missing``, ``grant_invalid``,
-            ``grant_other_demand``, ``grant_too_wide``, or a ``demand_…`` problem.
+            ``agreement_not_in_force``, ``grant_other_demand``, ``grant_too_wide``, or a ``demand_…`` problem.
     """
     rules.ISSUE.require(actor)
+    agreements.require_for_demand(session, demand_id, utc_now())  # locked first, as by whoever ends it
     row = shared.demand(session, actor, demand_id, lock=True)
+    earlier = withdrawals.lock_of_demand(session, row.follows_id)
     grant, digest = verify_grant(jws, shared.authority_key()), grant_digest(jws)
     known = session.get(GrantRecord, grant.jti)
     if known is not None and known.digest == digest and known.demand_id == row.id:
@@ -181,8 +183,8 @@ def accept_grant(session: Session, actor: Actor, demand_id: str, jws: str) -> Gr
                  data={"digest": digest, "expires": grant.exp})
     for told in dict.fromkeys([row.organisation_id, *owners.values()]):
         notices.tell(session, told, texts.ISSUED, record.id, title=scenario.title)
-    if row.follows_id is not None:
-        withdrawals.replaced(session, row.follows_id)
+    if earlier is not None:
+        withdrawals.replace(session, earlier)
     return record
 
 

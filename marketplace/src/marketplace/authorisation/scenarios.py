@@ -89,7 +89,7 @@ def submit_scenario(session: Session, actor: Actor, scenario_id: str) -> Scenari
     for name in wanted:
         if not getattr(row, name):
             raise ProblemError(errors.SCENARIO_INVALID, field=name, name=name)
-    frame = frames.operation_for(session, row.sector)
+    frame = frames.for_sector(session, row.sector)
     if frame is None:
         raise ProblemError(errors.OPERATION_MISSING, field="sector")
     shared.authority(session)

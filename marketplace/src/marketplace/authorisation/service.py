@@ -7,13 +7,11 @@ withdrawal (:mod:`.withdrawals`), the revocation list (:mod:`.revocations`) and 
 from __future__ import annotations
 
 from marketplace.authorisation.demands import (
-    agreed,
     changes,
     demand_actions,
     draft_demand,
     edit_demand,
     get_demand,
-    lapse,
     list_demands,
     preview,
     revise_demand,
@@ -59,15 +57,14 @@ from marketplace.authorisation.scenarios import (
 )
 from marketplace.authorisation.volume import Volume, limited_resources, may_set_volume, record_use, volumes
 from marketplace.authorisation.volume import set_limit as set_volume
+from marketplace.authorisation.withdrawals import ask as ask_withdrawal
+from marketplace.authorisation.withdrawals import decide as decide_withdrawal
 from marketplace.authorisation.withdrawals import (
-    agreement_ended,
     held_by_node,
     hold_actions,
     may_hold,
     withdrawal_actions,
 )
-from marketplace.authorisation.withdrawals import ask as ask_withdrawal
-from marketplace.authorisation.withdrawals import decide as decide_withdrawal
 from marketplace.authorisation.withdrawals import hold as hold_grant
 from marketplace.authorisation.withdrawals import holds as grant_holds
 from marketplace.authorisation.withdrawals import release as release_grant
@@ -78,8 +75,6 @@ __all__ = [
     "Volume",
     "accept_grant",
     "accept_revocations",
-    "agreed",
-    "agreement_ended",
     "ask_withdrawal",
     "assign_sector",
     "changes",
@@ -102,7 +97,6 @@ __all__ = [
     "hold_actions",
     "hold_agreement",
     "hold_grant",
-    "lapse",
     "latest_revocations",
     "limited_resources",
     "list_demands",

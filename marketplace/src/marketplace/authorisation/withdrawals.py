@@ -14,8 +14,11 @@ from sqlmodel import Session, col, select
 
 from marketplace import work
 from marketplace.actor import SYSTEM, Actor
+from marketplace.agreements import service as agreements
+from marketplace.agreements.hooks import Afterwards
+from marketplace.agreements.models import Agreement
 from marketplace.authorisation import demands, errors, rules, scenarios, shared, texts
-from marketplace.authorisation.models import DataDemand, GrantedLine, GrantHold, GrantRecord, Scenario
+from marketplace.authorisation.models import GrantedLine, GrantHold, GrantRecord, Scenario
 from marketplace.db import storable, utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
@@ -74,16 +77,21 @@ def hold(session: Session, actor: Actor, grant_id: str, reason: str) -> GrantHol
 
 
 def _place(session: Session, actor: Actor, record: GrantRecord, reason: str, cause: str = "withdrawn") -> GrantHold:
+    made, append = _placed(session, actor, record, reason, cause)
+    append()
+    return made
+
+
+def _placed(session: Session, actor: Actor, record: GrantRecord, reason: str, cause: str) -> tuple[GrantHold, Afterwards]:
+    """A hold on a locked grant, and its line for the log, to be appended once everything is locked."""
     record.status = rules.GRANT.check("hold", record.status, SYSTEM).target
     made = GrantHold(id=new_id("hold"), grant_id=record.id, organisation_id=actor.organisation_id, party=actor.party,
                      cause=cause, reason=reason, placed_by=actor.label)
     session.add_all([record, made])
     session.flush()
-    trust.append(session, Tag.GRANT_HELD, actor, record.id,
-                 related=[made.id, record.organisation_id, *([actor.organisation_id] if actor.organisation_id else [])],
-                 data={"cause": cause})
     _tell(session, record, texts.HELD, organisation=shared.organisation_name(session, actor.organisation_id), reason=reason)
-    return made
+    related = [made.id, record.organisation_id, *([actor.organisation_id] if actor.organisation_id else [])]
+    return made, lambda: trust.append(session, Tag.GRANT_HELD, actor, record.id, related=related, data={"cause": cause})
 
 
 def release(session: Session, actor: Actor, grant_id: str) -> GrantRecord:
@@ -143,24 +151,35 @@ def decide(session: Session, actor: Actor, hold_id: str, *, follow: bool) -> Gra
     return found
 
 
-def replaced(session: Session, demand_id: str) -> None:
-    """A newer version of a demand is granted: the grant of the earlier one ends, for a scenario has one list."""
-    record = session.exec(select(GrantRecord).where(GrantRecord.demand_id == demand_id).with_for_update()).first()
-    if record is not None and record.status in _LIVE:
+def lock_of_demand(session: Session, demand_id: str | None) -> GrantRecord | None:
+    """The grant of an earlier version of a list, locked before anything is written about its next one."""
+    if demand_id is None:
+        return None
+    return session.exec(select(GrantRecord).where(GrantRecord.demand_id == demand_id).with_for_update()).first()
+
+
+def replace(session: Session, record: GrantRecord) -> None:
+    """A newer version of a list is granted: the earlier one's grant, locked, ends, for a scenario has one list."""
+    if record.status in _LIVE:
         _place(session, SYSTEM, record, "数据需求清单已有新版本", cause="replaced")
 
 
-def agreement_ended(session: Session, agreement_id: str) -> None:
-    """An agreement is over: demands under it lapse and its grants stop. Repeatable."""
-    for id_ in session.exec(select(DataDemand.id).where(
-            (DataDemand.operation_id == agreement_id) | (DataDemand.agreement_id == agreement_id),
-            col(DataDemand.status).in_(("approved", "agreed"))).order_by(col(DataDemand.id))).all():
-        demands.lapse(session, id_)
+@agreements.when_ended("development")
+@agreements.when_ended("operation")
+def _agreement_ended(session: Session, agreement: Agreement) -> Afterwards:
+    """Demands under an agreement that is over lapse, and its grants stop at the nodes too."""
+    after = demands.lapse(session, agreement.id)
     for record in session.exec(select(GrantRecord).where(
-            (GrantRecord.operation_id == agreement_id) | (GrantRecord.agreement_id == agreement_id),
+            (GrantRecord.operation_id == agreement.id) | (GrantRecord.agreement_id == agreement.id),
             col(GrantRecord.status).in_(_LIVE)).order_by(col(GrantRecord.id)).with_for_update()).all():
         if not any(one.cause == "agreement_ended" for one in _holds(session, record.id, "placed")):
-            _place(session, SYSTEM, record, "协议已终止", cause="agreement_ended")
+            after.append(_placed(session, SYSTEM, record, "协议已终止", "agreement_ended")[1])
+
+    def append() -> None:
+        for one in after:
+            one()
+
+    return append
 
 
 def holds(session: Session, actor: Actor, grant_id: str) -> list[GrantHold]:
