@@ -12,9 +12,11 @@ from node_agent.admin_apps import AppAdmin
 from node_agent.admin_budget import BudgetAdmin
 from node_agent.admin_data import DataAdmin
 from node_agent.admin_guard import GuardAdmin
+from node_agent.admin_holds import HoldAdmin
 from node_agent.approvals import Approvals
 from node_agent.budget import Budgets
 from node_agent.config import NodeDir
+from node_agent.holds import Holds
 from node_agent.journal import Journal
 from node_agent.keys import NodeKeys, certificate_expiry
 from node_agent.packages import Packages
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 MAX_JOURNAL_PAGE = 1000
 
 
-class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin):
+class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin, HoldAdmin):
     """One method for each call of ``shuyan.local.v1.NodeAdmin``; requests and replies are its messages.
 
     Every method raises :class:`~shuyan.problems.ProblemError` for what the administrator did wrong.
@@ -48,6 +50,7 @@ class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin):
                                    lambda: node_dir.config().risk.maximum_share_below_5)
         self.views = Views(self.state, self.journal, self.sources)
         self.approvals = Approvals(self.state, self.journal)
+        self.holds = Holds(self.state, self.journal)
         self.budgets = Budgets(self.state, self.journal, lambda: node_dir.config().budget)
         self.budgets.on_change = lambda: self.on_change("budgets")
         self._programs: Programs | None = None

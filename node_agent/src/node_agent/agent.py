@@ -76,7 +76,7 @@ class Agent:
                                      threads=config.worker.threads), node_dir.scratch, node_dir.worker_log, worker_apps, required=config.worker.sandbox == "required",
                               sources=self._sources)
         self._layers: tuple[str, ...] | None = None
-        grants = Grants(state, authority, self.revocations, identity.node_id, keys)
+        grants = Grants(state, authority, self.revocations, identity.node_id, keys, self.admin.holds)
         self.pipeline = TaskPipeline(
             node_id=identity.node_id, config=config, grants=grants, programs=self.admin.programs,
             resources=self.admin.resources, approvals=self.admin.approvals, budgets=self.admin.budgets,
@@ -196,6 +196,9 @@ class Agent:
             self._spawn(self._end_run(frame.cancel.run_id))
         elif kind == "revocations":
             self._spawn(self._revocations(frame.revocations.list))
+        elif kind == "holds":
+            self.admin.holds.tell(frame.holds.grant_ids)
+            self._spawn(self._stop_held())
         elif kind == "checkpoint":
             cosignature = self.checkpoints.cosign(frame.checkpoint)
             if cosignature is not None:
@@ -217,6 +220,9 @@ class Agent:
             await self.pipeline.revoked(self.revocations.revoked)
         await self.link.send(revocations_seen=link_pb2.RevocationsSeen(number=self.revocations.number))
 
+    async def _stop_held(self) -> None:
+        await self.pipeline.revoked(self.admin.holds.held)
+
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(_logged(work))
         self._background.add(task)
@@ -232,6 +238,8 @@ class Agent:
             self._spawn(self._repeat_decisions())
         elif what == "budgets":
             self._spawn(self._tell_budgets_soon())
+        elif what == "holds":
+            self._spawn(self._stop_held())
         elif what == "apps":
             self.link.redial()
 

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 
 from node_agent.authority import Authority
+from node_agent.holds import Holds
 from node_agent.keys import NodeKeys
 from node_agent.revocations import Revocations
 from node_agent.state import State
@@ -21,10 +22,11 @@ class Grants:
     """Verified grants by digest."""
 
     def __init__(self, state: State, authority: Authority, revocations: Revocations, node_id: str,
-                 keys: NodeKeys) -> None:
+                 keys: NodeKeys, holds: Holds) -> None:
         self._state = state
         self._authority = authority
         self._revocations = revocations
+        self._holds = holds
         self._node_id = node_id
         self._signing_key = b64url(keys.signing_public)
         self._agreement_key = b64url(keys.agreement_public)
@@ -38,7 +40,7 @@ class Grants:
             digest: ``sha256:<hex>`` over the compact JWS.
 
         Raises:
-            ProblemError: grant_invalid, grant_not_yet_valid, grant_expired, grant_revoked, grant_other_node,
+            ProblemError: grant_invalid, grant_not_yet_valid, grant_expired, grant_revoked, grant_held, grant_other_node,
                 revocations_stale.
         """
         grant = self._verified.get(digest)
@@ -52,6 +54,7 @@ class Grants:
         if now >= grant.exp:
             raise ProblemError(problems.GRANT_EXPIRED)
         self._revocations.check(grant.jti, now)
+        self._holds.check(grant.jti)
         return grant
 
     def _remembered(self, digest: str) -> str:

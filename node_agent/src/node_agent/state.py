@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS approval (
   note TEXT NOT NULL DEFAULT '');
 -- Grants as signed, by digest: an opening after a restart checks them again.
 CREATE TABLE IF NOT EXISTS grant_seen (digest TEXT PRIMARY KEY, jws TEXT NOT NULL) WITHOUT ROWID;
+-- Grants that the department itself has withdrawn here.
+CREATE TABLE IF NOT EXISTS grant_held (grant_id TEXT PRIMARY KEY, reason TEXT NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;
 -- One row a task that was answered: reply is the TaskReply as it left, seed the self-mask until the round opens.
 CREATE TABLE IF NOT EXISTS task (
   task_id TEXT PRIMARY KEY, request_digest TEXT NOT NULL, run_id TEXT NOT NULL, round INTEGER NOT NULL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session
@@ -50,8 +50,9 @@ async def left(node_id: str, back_already: Callable[[], bool]) -> None:
 
 
 async def greet(link: Link) -> Frames:
-    """What a node that has just arrived may have missed: revocations, and a checkpoint to cosign."""
-    return [*await revocations(link), *await checkpoint(link)]
+    """What a node that has just arrived may have missed: revocations, holds, and a checkpoint to cosign."""
+    held = await database.read(authorisation.held_by_node)
+    return [*await revocations(link), *holds(link, held), *await checkpoint(link)]
 
 
 async def revocations(link: Link) -> Frames:
@@ -61,6 +62,15 @@ async def revocations(link: Link) -> Frames:
         return []
     link.revocations_number = latest.number
     return [pb.CoordinatorFrame(revocations=pb.Revocations(list=latest.jws))]
+
+
+def holds(link: Link, held: Mapping[str, Sequence[str]]) -> Frames:
+    """The grants held at the link's node, if that is not what it was told last. It may have kept others from before."""
+    told = tuple(held.get(link.node_id, ()))
+    if link.holds == told:
+        return []
+    link.holds = told
+    return [pb.CoordinatorFrame(holds=pb.Holds(grant_ids=told))]
 
 
 async def checkpoint(link: Link) -> Frames:
@@ -153,11 +163,12 @@ def _profile(profile: pb.Profile) -> dict[str, Any]:
                         for column in profile.columns]}
 
 
-async def active_and_newest() -> tuple[set[str], int, int]:
-    """Which nodes may be linked, the newest revocation list's number and the newest checkpoint's size."""
-    def use_case(session: Session) -> tuple[set[str], int, int]:
+async def active_and_newest() -> tuple[set[str], int, int, dict[str, list[str]]]:
+    """Which nodes may be linked, the newest revocation list's number, the newest checkpoint's size, and by node the held grants."""
+    def use_case(session: Session) -> tuple[set[str], int, int, dict[str, list[str]]]:
         latest, newest = authorisation.latest_revocations(session), trust.latest_checkpoint(session)
-        return nodes.active_nodes(session), latest.number if latest else 0, newest.size if newest else 0
+        return (nodes.active_nodes(session), latest.number if latest else 0, newest.size if newest else 0,
+                authorisation.held_by_node(session))
 
     return await database.read(use_case)
 

@@ -44,6 +44,7 @@ class Link:
         self.heard = time.monotonic()
         self.cosigned_size = hello.checkpoint_size
         self.revocations_number = hello.revocations_number
+        self.holds: tuple[str, ...] | None = None  # as last told on this link
         self.come_back = True
         self._outbox: asyncio.Queue[pb.CoordinatorFrame | None] = asyncio.Queue()
         self.closed = asyncio.Event()

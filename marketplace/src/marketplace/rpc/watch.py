@@ -1,9 +1,10 @@
-"""What the coordinator notices in the database and tells the nodes: revoked nodes, revoked grants, a grown log."""
+"""What the coordinator notices in the database and tells the nodes: revoked nodes, revoked and held grants, a grown log."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from marketplace.logging import get_logger
@@ -28,7 +29,7 @@ async def watch(hub: Hub) -> None:
     revocations = checkpoint = 0
     while True:
         try:
-            active, number, size = await ledger.active_and_newest()
+            active, number, size, held = await ledger.active_and_newest()
             for link in list(hub.links.values()):
                 if link.node_id not in active:
                     link.close("node_revoked", 0)
@@ -42,7 +43,7 @@ async def watch(hub: Hub) -> None:
             if now - seen_at >= SEEN_SECONDS:
                 seen_at = now
                 await ledger.seen(list(hub.links))
-            await _tell(hub, revocations=number > revocations, checkpoint=size > checkpoint)
+            await _tell(hub, held, revocations=number > revocations, checkpoint=size > checkpoint)
             revocations, checkpoint = number, size
         except ProblemError as problem:
             log.error("watch failed", code=problem.code)
@@ -53,10 +54,13 @@ async def watch(hub: Hub) -> None:
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _tell(hub: Hub, *, revocations: bool, checkpoint: bool) -> None:
+async def _tell(hub: Hub, held: Mapping[str, Sequence[str]], *, revocations: bool, checkpoint: bool) -> None:
     for link in list(hub.links.values()):
         if not isinstance(link, Link):
             continue
+        if link.holds is not None:  # greeted
+            for frame in ledger.holds(link, held):
+                link.send(frame)
         if revocations:
             for frame in await ledger.revocations(link):
                 link.send(frame)

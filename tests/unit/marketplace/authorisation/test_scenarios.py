@@ -42,6 +42,7 @@ def content(**changes: Any) -> authorisation.Content:
 
 
 def submitted(session: Session, actor: Actor = DEVELOPER, **changes: Any) -> str:
+    review.operation(session)
     row = authorisation.propose_scenario(session, actor, content(**changes))
     return authorisation.submit_scenario(session, actor, row.id).id
 
@@ -161,6 +162,7 @@ def test_what_a_scenario_may_not_say(small: Any, changes: dict[str, Any], field:
 @pytest.mark.parametrize("changes", [{"purpose": ""}, {"necessity": ""}, {"effect": " "}, {"public_benefit": True, "benefit": ""}])
 def test_a_draft_may_be_unfinished_and_cannot_be_put_forward(small: Any, changes: dict[str, Any]) -> None:
     with small.transaction() as session:
+        review.operation(session)
         row = authorisation.propose_scenario(session, DEVELOPER, content(**changes))
         with pytest.raises(ProblemError, match="scenario_invalid"):
             authorisation.submit_scenario(session, DEVELOPER, row.id)
@@ -201,14 +203,8 @@ def test_the_authority_says_who_answers_for_a_sector(small: Any) -> None:
         assert authorisation.sector_departments(session) == {}
 
 
-def test_without_operator_or_authority_nothing_is_put_forward(sqlite_database: Any) -> None:
-    with sqlite_database.transaction() as session:
-        session.add(Organisation(id="org_developer", kind="developer", name_zh="开发公司", name_en=""))
-        session.flush()
+def test_without_an_operation_agreement_nothing_is_put_forward(small: Any) -> None:
+    with small.transaction() as session:
         row = authorisation.propose_scenario(session, DEVELOPER, content())
         with pytest.raises(ProblemError, match="operation_missing"):
-            authorisation.submit_scenario(session, DEVELOPER, row.id)
-        session.add(Organisation(id="org_operator", kind="operator", name_zh="运营公司", name_en=""))
-        session.flush()
-        with pytest.raises(ProblemError, match="authority_missing"):
             authorisation.submit_scenario(session, DEVELOPER, row.id)

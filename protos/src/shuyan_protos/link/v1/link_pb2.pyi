@@ -161,6 +161,7 @@ class CoordinatorFrame(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _builtins.int
     GOODBYE_FIELD_NUMBER: _builtins.int
     RESOURCES_ACCEPTED_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -181,6 +182,8 @@ class CoordinatorFrame(_message.Message):
     def goodbye(self) -> Global___Goodbye: ...
     @_builtins.property
     def resources_accepted(self) -> Global___ResourcesAccepted: ...
+    @_builtins.property
+    def holds(self) -> Global___Holds: ...
     def __init__(
         self,
         *,
@@ -194,12 +197,13 @@ class CoordinatorFrame(_message.Message):
         checkpoint: Global___Checkpoint | None = ...,
         goodbye: Global___Goodbye | None = ...,
         resources_accepted: Global___ResourcesAccepted | None = ...,
+        holds: Global___Holds | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "checkpoint", b"checkpoint", "chunk", b"chunk", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "open_request", b"open_request", "resources_accepted", b"resources_accepted", "revocations", b"revocations", "task_request", b"task_request", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "checkpoint", b"checkpoint", "chunk", b"chunk", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "holds", b"holds", "open_request", b"open_request", "resources_accepted", b"resources_accepted", "revocations", b"revocations", "task_request", b"task_request", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "checkpoint", b"checkpoint", "chunk", b"chunk", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "open_request", b"open_request", "resources_accepted", b"resources_accepted", "revocations", b"revocations", "task_request", b"task_request", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "cancel", b"cancel", "checkpoint", b"checkpoint", "chunk", b"chunk", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "holds", b"holds", "open_request", b"open_request", "resources_accepted", b"resources_accepted", "revocations", b"revocations", "task_request", b"task_request", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "heartbeat", "chunk", "task_request", "open_request", "cancel", "revocations", "checkpoint", "goodbye", "resources_accepted"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "heartbeat", "chunk", "task_request", "open_request", "cancel", "revocations", "checkpoint", "goodbye", "resources_accepted", "holds"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -936,6 +940,30 @@ class Revocations(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Revocations: _TypeAlias = Revocations  # noqa: Y015
+
+@_typing.final
+class Holds(_message.Message):
+    """Grants that those responsible have withdrawn until further notice: the complete list of those this node takes part in.
+    It is not signed, for it can only stop; a node that does not know it goes on by what is signed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def grant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        grant_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant_ids", b"grant_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Holds: _TypeAlias = Holds  # noqa: Y015
 
 @_typing.final
 class RevocationsSeen(_message.Message):

@@ -170,6 +170,21 @@ class NodeAdminStub:
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardRequest.SerializeToString,
                 response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardReply.FromString,
                 _registered_method=True)
+        self.ListGrants = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ListGrants',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGrantsRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGrantsReply.FromString,
+                _registered_method=True)
+        self.HoldGrant = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/HoldGrant',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantReply.FromString,
+                _registered_method=True)
+        self.ReleaseGrant = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ReleaseGrant',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantReply.FromString,
+                _registered_method=True)
         self.ReadJournal = channel.unary_unary(
                 '/shuyan.local.v1.NodeAdmin/ReadJournal',
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ReadJournalRequest.SerializeToString,
@@ -342,6 +357,24 @@ class NodeAdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListGrants(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def HoldGrant(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseGrant(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadJournal(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -485,6 +518,21 @@ def add_NodeAdminServicer_to_server(servicer, server):
                     servicer.ResetGuard,
                     request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardRequest.FromString,
                     response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardReply.SerializeToString,
+            ),
+            'ListGrants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGrants,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGrantsRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGrantsReply.SerializeToString,
+            ),
+            'HoldGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldGrant,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantReply.SerializeToString,
+            ),
+            'ReleaseGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseGrant,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantReply.SerializeToString,
             ),
             'ReadJournal': grpc.unary_unary_rpc_method_handler(
                     servicer.ReadJournal,
@@ -1221,6 +1269,87 @@ class NodeAdmin:
             '/shuyan.local.v1.NodeAdmin/ResetGuard',
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardRequest.SerializeToString,
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResetGuardReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListGrants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ListGrants',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGrantsRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListGrantsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/HoldGrant',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ReleaseGrant',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.HoldGrantReply.FromString,
             options,
             channel_credentials,
             insecure,
