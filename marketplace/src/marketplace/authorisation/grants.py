@@ -240,8 +240,8 @@ def usable_grant(session: Session, grant_id: str, now: dt.datetime, *, lock: boo
     record = session.get(GrantRecord, grant_id, with_for_update=lock or None, populate_existing=lock)
     if record is None:
         raise ProblemError("not_found", what="grant", field="grant_id")
+    agreements.require_for_demand(session, record.demand_id, now, lock=False)
     if record.status == "held":
-        agreements.require_for_demand(session, record.demand_id, now, lock=False)  # if it is over, that is why
         raise ProblemError(federation.GRANT_HELD)
     if record.status != "active":
         raise ProblemError(federation.GRANT_REVOKED)
@@ -252,7 +252,6 @@ def usable_grant(session: Session, grant_id: str, now: dt.datetime, *, lock: boo
         raise ProblemError(federation.GRANT_NOT_YET_VALID)
     if now.timestamp() >= grant.exp:
         raise ProblemError(federation.GRANT_EXPIRED)
-    agreements.require_for_demand(session, record.demand_id, now, lock=False)
     return record, grant
 
 

@@ -346,7 +346,7 @@ def test_term_and_revocation_end_a_grant(database: Any, market: Any) -> None:
     with database.reading() as session:
         with pytest.raises(ProblemError, match="grant_expired"):
             authorisation.usable_grant(session, record.id, utc_now() + dt.timedelta(days=91))
-        with pytest.raises(ProblemError, match="grant_not_yet_valid"):
+        with pytest.raises(ProblemError, match="agreement_not_in_force"):  # which comes before any grant under it
             authorisation.usable_grant(session, record.id, utc_now() - dt.timedelta(days=1))
         with pytest.raises(ProblemError, match="not_found"):
             authorisation.usable_grant(session, "grant_nowhere", utc_now())
