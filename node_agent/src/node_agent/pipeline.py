@@ -209,10 +209,8 @@ class TaskPipeline:
             else:
                 noisy = _Noisy(budgeted, dict(budgeted.spending.stored))
             masked = await self._mask(noisy)
-            self._grants.usable(request.grant, request.grant_digest)  # withdrawn while it was computed: nothing is said
             return self._record(masked, digest)
         except ProblemError as problem:
-            problem = self._withdrawn(request, problem)
             reply = _failure(request.task_id, problem)
             self._programs.failed(request.app_name, request.app_digest, problem.code)
         except Exception:
@@ -220,16 +218,6 @@ class TaskPipeline:
             reply = _failure(request.task_id, ProblemError(problems.INTERNAL))
         self._tasks.record_failure(request, digest, reply)
         return reply
-
-    def _withdrawn(self, request: link_pb2.TaskRequest, problem: ProblemError) -> ProblemError:
-        """What stopped a task: of one that was cancelled, the withdrawal of its grant if that is why."""
-        if problem.code == problems.RUN_CANCELLED:
-            try:
-                self._grants.usable(request.grant, request.grant_digest)
-            except ProblemError as why:
-                if why.code in (problems.GRANT_REVOKED, problems.GRANT_HELD):
-                    return why
-        return problem
 
     def _verify(self, request: link_pb2.TaskRequest) -> _Verified:
         """Stage 1: the grant holds now, and the task is within it."""

@@ -13,6 +13,7 @@ from shuyan.federation.answers import PlainAnswer
 from shuyan.federation.masking import sum_masked, unmask_sum
 from shuyan.federation.ring import decode
 from shuyan.federation.vectors import COHORT, VectorSpec, layout
+from shuyan.problems import ProblemError
 from shuyan.trust.grants import GrantedApp, GrantedResource
 from shuyan.trust.keys import generate_agreement_key, generate_signing_key
 from shuyan_protos.link.v1 import link_pb2
@@ -132,6 +133,55 @@ async def test_a_revocation_stops_a_running_task(place):
         await session.expect("heartbeat")
         await session.send(revocations=link_pb2.Revocations(list=world.revocations("grt_1")))
         assert (await session.expect("task_reply")).failure.code == "grant_revoked"
+
+
+@runs
+async def test_a_hold_stops_and_lifting_it_gives_back_what_is_signed_and_no_more(place):
+    async with one_node(place) as (world, _, agent, session):
+        jws = world.signed()
+        assert (await session.ask(world.task(jws))).HasField("flower_message")
+        await session.send(holds=link_pb2.Holds(grant_ids=["grt_1", "", "x" * 65]))
+        assert (await session.ask(world.task(jws, round_=2))).failure.code == "grant_held"
+        assert agent.admin.holds.told == {"grt_1"}
+        await session.send(holds=link_pb2.Holds(grant_ids=["grt_other"]))
+        assert (await session.ask(world.task(jws, round_=3))).HasField("flower_message")
+        await session.send(revocations=link_pb2.Revocations(list=world.revocations("grt_1", number=7)))
+        await session.expect("revocations_seen")
+        await session.send(holds=link_pb2.Holds())
+        assert (await session.ask(world.task(jws, round_=4))).failure.code == "grant_revoked"
+        assert events(agent).count("holds:told") == 3
+
+
+@runs
+async def test_a_hold_of_the_market_stops_a_running_task(place):
+    async with one_node(place) as (world, _, _agent, session):
+        await session.send(task_request=world.task(world.signed(), mode="hang"))
+        await session.expect("heartbeat")
+        await session.send(holds=link_pb2.Holds(grant_ids=["grt_1"]))
+        assert (await session.expect("task_reply")).failure.code == "grant_held"
+
+
+@runs
+async def test_a_department_holds_a_grant_at_its_own_node_and_nobody_else_lifts_it(place):
+    async with one_node(place) as (world, _, agent, session):
+        jws = world.signed()
+        assert (await session.ask(world.task(jws))).HasField("flower_message")
+        await session.send(task_request=world.task(jws, round_=2, mode="hang"))
+        await session.expect("heartbeat")
+        agent.admin.HoldGrant(local_pb2.HoldGrantRequest(grant_id="grt_1", reason="超出用途"))
+        assert (await session.expect("task_reply")).failure.code == "grant_held"
+        await session.send(holds=link_pb2.Holds())
+        assert (await session.ask(world.task(jws, round_=3))).failure.code == "grant_held"
+        listed = agent.admin.ListGrants(local_pb2.ListGrantsRequest()).grants
+        assert [(one.grant_id, one.held_here, one.held_by_market, one.reason) for one in listed] == [("grt_1", True, False, "超出用途")]
+        for wrong in (local_pb2.HoldGrantRequest(grant_id="", reason="x"), local_pb2.HoldGrantRequest(grant_id="g", reason=" "),
+                      local_pb2.HoldGrantRequest(grant_id="g", reason="长" * 501)):
+            with pytest.raises(ProblemError, match="bad_params"):
+                agent.admin.HoldGrant(wrong)
+        assert agent.admin.ReleaseGrant(local_pb2.HoldGrantRequest(grant_id="grt_1")).changed
+        assert not agent.admin.ReleaseGrant(local_pb2.HoldGrantRequest(grant_id="grt_1")).changed
+        assert (await session.ask(world.task(jws, round_=4))).HasField("flower_message")
+        assert [one for one in events(agent) if one.startswith("grant:")] == ["grant:held", "grant:released"]
 
 
 @runs

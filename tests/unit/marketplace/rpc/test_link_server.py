@@ -14,7 +14,7 @@ from tests.factories.federation import PARAMS, air
 from tests.factories.link_node import LinkNode, certifier, dial
 
 from marketplace import db
-from marketplace.actor import SYSTEM
+from marketplace.actor import SYSTEM, Actor
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import approvals, runs
 from marketplace.computing import service as computing
@@ -441,3 +441,34 @@ def test_a_job_runs_over_the_links_with_no_departments_values_on_the_wire(coordi
 def cosign(note: str, department: Any) -> str:
     """A department's cosignature line for a checkpoint."""
     return notes.cosign(note, notes.node_key_name(department.node_id), department.signing_key, time=int(time.time()))
+
+
+def test_a_withdrawn_grant_is_told_at_once_and_again_to_whoever_arrives(coordinated: Coordinated) -> None:
+    async def scenario(c: Any) -> None:
+        from marketplace.authorisation import service as authorisation
+
+        first, second = c.market.departments[:2]
+        department = Actor("source_department", first.organisation_id, member_id="mem_department")
+
+        def act(what: Any, *args: Any) -> None:
+            with db.transaction() as session:
+                what(session, department, c.market.grant_id, *args)
+
+        async with dial(first, c.root_pem, c.port) as node:
+            await node.wait_for("welcome")
+            await asyncio.to_thread(act, authorisation.hold_grant, "用途不符")
+            told = await _told(node, [c.market.grant_id])
+            async with dial(second, c.root_pem, c.port) as other:
+                assert list((await other.wait_for("holds")).grant_ids) == [c.market.grant_id]
+            await asyncio.to_thread(act, authorisation.release_grant)
+            await _told(node, [], told)
+
+    coordinated(scenario, heartbeat_seconds=5)
+
+
+async def _told(node: LinkNode, wanted: list[str], after: int = 0) -> int:
+    """Wait until a node is told exactly these holds; the number of the frame that does."""
+    while True:
+        after += 1
+        if list((await node.wait_for("holds", after)).grant_ids) == wanted:
+            return after

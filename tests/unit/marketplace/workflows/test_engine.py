@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from tests.factories.federation import PARAMS, SCHEMA, RunTransport, Zone, eventually, values, zone
 
 from marketplace import db
+from marketplace.actor import Actor
 from marketplace.computing import rounds, runs
 from marketplace.computing import service as computing
 from marketplace.computing.models import Job, JobOutput, Run
@@ -381,3 +382,24 @@ def test_a_job_whose_grant_was_revoked_meanwhile_gives_nothing(town: Zone, engin
     start(town, engines, town.transport())
     failed = eventually(ended(job_id))
     assert (failed.status, failed.error_code) == ("failed", "grant_revoked")
+
+
+def test_a_withdrawal_while_it_runs_stops_the_job_and_its_result_is_not_taken(town: Zone, engines: list[Engine]) -> None:
+    """One outcome: the run fails with what was withdrawn, whether it was stopped in a round or had just finished computing."""
+    from marketplace.authorisation import service as authorisation
+
+    department = Actor("source_department", town.departments[0].organisation_id, "mem_department")
+    transport = town.transport()
+    answered = transport.submit
+
+    def submit_and_withdraw(request: Any) -> Any:
+        with db.transaction() as session:
+            authorisation.hold_grant(session, department, town.grant_id, "用途不符")
+        return answered(request)
+
+    transport.submit = submit_and_withdraw  # type: ignore[method-assign]
+    start(town, engines, transport)
+    failed = eventually(ended(submit(town)))
+    assert (failed.status, failed.error_code) == ("failed", "grant_held")
+    with db.reading() as session:
+        assert session.exec(select(JobOutput)).all() == []
