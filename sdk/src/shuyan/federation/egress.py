@@ -5,6 +5,7 @@ It runs in the agent's process, on the plain vectors, and hands on ring elements
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -77,7 +78,7 @@ def _encode(spec: VectorSpec, length: int, vector: Floats) -> Words:
     if length:
         # Two reductions without a temporary array; NaN and infinities surface in one of them.
         low, high = float(rows.min()), float(rows.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
+        if not (math.isfinite(low) and math.isfinite(high)):
             raise ProblemError(problems.OUTPUT_NOT_FINITE)
         if max(-low, high) > spec.bound:
             raise ProblemError(problems.OUTPUT_OUT_OF_BOUND)

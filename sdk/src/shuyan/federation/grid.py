@@ -15,9 +15,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import rfc8785
@@ -380,13 +382,18 @@ class SecureGrid(Grid):  # type: ignore[misc]
     ) -> None:
         """Take every answer as it comes; ends at the first refusal, at cancellation, or when time is up."""
         pending = set(asked)
+        # Each answer wakes this thread once; to wait for a set of futures is to sign up with all of them again for each.
+        ended: SimpleQueue[Future[Any]] = SimpleQueue()
+        for asked_now in asked:
+            asked_now.add_done_callback(ended.put)
         deadline = time.monotonic() + seconds
         unapproved: list[NodeFailure] = []
         try:
             while pending:
                 self._stop_if_cancelled()
-                done, pending = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
+                with suppress(Empty):
+                    future = ended.get(timeout=_POLL_SECONDS)
+                    pending.discard(future)
                     try:
                         take(future, asked[future])
                     except NodeFailure as failure:
@@ -394,7 +401,7 @@ class SecureGrid(Grid):  # type: ignore[misc]
                             raise
                         unapproved.append(failure)
                         deadline = min(deadline, time.monotonic() + _OTHERS_SECONDS)
-                if pending and time.monotonic() > deadline:
+                if pending and ended.empty() and time.monotonic() > deadline:
                     if not unapproved:
                         lost.extend(late(asked[future]) for future in pending)
                     break
