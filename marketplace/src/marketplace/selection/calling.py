@@ -130,7 +130,7 @@ def set_aside(session: Session, actor: Actor, application_id: str, reason: str) 
     """
     made, row = _application(session, actor, application_id)
     store.check(row, "set_aside", actor)
-    made.status = rules.APPLICATION.check("set_aside", made.status, actor).target
+    made.status = rules.APPLICATION.check("set_aside", made.status, actor, owner=row.organisation_id).target
     made.reason = check_reason(reason)
     session.add(made)
     session.flush()

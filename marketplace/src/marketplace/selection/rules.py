@@ -52,7 +52,8 @@ SELECTION: Final = Lifecycle("selection", "draft", (
 
 APPLICATION: Final = Lifecycle("selection_application", "submitted", (
     transition("withdraw", "submitted", "withdrawn", "operator", Tag.APPLICATION_WITHDRAWN, own=True, scope=_SCOPE, roles="handler"),
-    transition("set_aside", "submitted", "set_aside", "data_authority", Tag.APPLICATION_SET_ASIDE, scope=_SCOPE, roles="reviewer"),
+    transition("set_aside", "submitted", "set_aside", "data_authority", Tag.APPLICATION_SET_ASIDE, own=True, scope=_SCOPE,
+               roles="reviewer"),
     transition("choose", "submitted", "chosen", "system"),
     transition("pass_over", "submitted", "passed_over", "system"),
 ), final=frozenset({"withdrawn", "set_aside", "chosen", "passed_over"}))

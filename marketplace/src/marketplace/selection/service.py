@@ -114,7 +114,8 @@ def _show(session: Session, actor: Actor, row: Selection, one: SelectionApplicat
     own = one.organisation_id == actor.organisation_id
     scores = [score for score in given if score.application_id == one.id and
               ((settled and not own) or (seat is not None and score.expert_id == seat.id))]
-    actions = [step for step in rules.APPLICATION.possible(one.status, actor, owner=one.organisation_id)
+    owner = row.organisation_id if actor.party == "data_authority" else one.organisation_id
+    actions = [step for step in rules.APPLICATION.possible(one.status, actor, owner=owner)
                if (step == "withdraw" and row.status == "applying") or (step == "set_aside" and row.status == "scoring")]
     if seat is not None and row.status == "scoring" and one.status == "submitted" and rules.SCORE.held(actor) and not own:
         actions.append("score")

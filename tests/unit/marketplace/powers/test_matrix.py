@@ -10,7 +10,13 @@ import pytest
 from sqlalchemy import inspect
 from sqlmodel import Session
 from tests.factories.market import make_city
-from tests.unit.marketplace.powers import of_agreements, of_authorisation, of_catalogue, of_market
+from tests.unit.marketplace.powers import (
+    of_agreements,
+    of_authorisation,
+    of_catalogue,
+    of_market,
+    of_selection,
+)
 from tests.unit.marketplace.powers.adapters import Adapter
 
 from marketplace import db, lifecycle, powers
@@ -20,7 +26,7 @@ from marketplace.parties import service as parties
 from shuyan.problems import ProblemError
 
 ADAPTERS: dict[str, Adapter] = {
-    name: adapter for module in (of_agreements, of_authorisation, of_catalogue, of_market) for name, adapter in module.ADAPTERS.items()}
+    name: adapter for module in (of_agreements, of_authorisation, of_catalogue, of_market, of_selection) for name, adapter in module.ADAPTERS.items()}
 PARTIES = [party for party in get_args(Party) if party != "system"]
 SHUT = {"not_allowed", "not_signed_in", "scope_missing", "not_found"}
 
