@@ -119,7 +119,7 @@ def accept(session: Session, actor: Actor, agreement_id: str, *, number: int | N
         ProblemError: ``not_found``, ``not_allowed``, ``wrong_state``, ``agreement_own_proposal``, ``agreement_digest_differs``.
     """
     row = store.locked(session, actor, agreement_id)
-    target = store.check(row, "accept", actor)
+    target = store.check(row, "accept_terms", actor)
     version = store.version(session, row)
     here = rules.side(actor, row.grantor_id, row.grantee_id)
     if version.proposed_by == here:
@@ -128,7 +128,7 @@ def accept(session: Session, actor: Actor, agreement_id: str, *, number: int | N
         raise ProblemError(errors.DIGEST_DIFFERS, field="number")
     store.move(session, row, target)
     store.tell(session, row, store.other_side(row, here), texts.ACCEPTED, number=version.number)
-    if target == "agreed":
+    if target == "terms_agreed":
         store.tell(session, row, row.grantor_id, texts.APPROVE, role="reviewer")
     else:
         store.tell(session, row, (row.grantor_id, row.grantee_id), texts.TO_SIGN, role="admin")
@@ -217,7 +217,7 @@ def _noticed(session: Session, notice: PublicNotice, outcome: notices.Outcome) -
 def refuse(session: Session, actor: Actor, agreement_id: str, reason: str) -> Agreement:
     """Break the negotiation off, from either side. Raises ``not_found``, ``not_allowed``, ``wrong_state``, ``agreement_reason_missing``."""
     row = store.locked(session, actor, agreement_id)
-    target, reason = store.check(row, "refuse", actor), rules.check_reason(reason)
+    target, reason = store.check(row, "break_off", actor), rules.check_reason(reason)
     store.move(session, row, target, reason=reason, ended_at=utc_now())
     notices.withdraw(session, row.id)
     store.tell(session, row, (row.grantor_id, row.grantee_id), texts.REFUSED, reason=reason)

@@ -38,7 +38,7 @@ SIDES: Final[dict[str, tuple[str, str]]] = {
 """Kinds of organisation of grantor and grantee."""
 
 _SCOPE: Final = "agreements"
-_FINAL: Final = frozenset({"refused", "withdrawn", "terminated", "lapsed"})
+_FINAL: Final = frozenset({"broken_off", "withdrawn", "terminated", "lapsed"})
 
 
 def _step(action: str, sources: str | tuple[str, ...], target: str, parties: str | tuple[str, ...], event: Tag | None = None, *,
@@ -52,13 +52,13 @@ OPERATION: Final = Lifecycle("operation_agreement", "draft", (
     _step("propose", "draft", "negotiating", "data_authority", Tag.AGREEMENT_PROPOSED),
     _step("withdraw", "draft", "withdrawn", "data_authority", Tag.AGREEMENT_WITHDRAWN),
     _step("counter", "negotiating", "negotiating", _O, Tag.AGREEMENT_COUNTERED),
-    _step("accept", "negotiating", "agreed", _O, Tag.AGREEMENT_ACCEPTED, roles=("handler", "reviewer")),
-    _step("return", "agreed", "negotiating", "data_authority", Tag.AGREEMENT_RETURNED, roles="reviewer"),
-    _step("approve", "agreed", "noticed", "data_authority", Tag.AGREEMENT_APPROVED, roles="reviewer"),
+    _step("accept_terms", "negotiating", "terms_agreed", _O, Tag.AGREEMENT_ACCEPTED, roles=("handler", "reviewer")),
+    _step("return", "terms_agreed", "negotiating", "data_authority", Tag.AGREEMENT_RETURNED, roles="reviewer"),
+    _step("approve", "terms_agreed", "noticed", "data_authority", Tag.AGREEMENT_APPROVED, roles="reviewer"),
     transition("object", "noticed", "negotiating", "system", Tag.AGREEMENT_RETURNED),
     transition("pass", "noticed", "signing", "system"),
     _step("sign", "signing", "effective", _O, Tag.AGREEMENT_SIGNED, roles="admin"),
-    _step("refuse", ("negotiating", "agreed", "noticed", "signing"), "refused", _O, Tag.AGREEMENT_REFUSED, roles="reviewer"),
+    _step("break_off", ("negotiating", "terms_agreed", "noticed", "signing"), "broken_off", _O, Tag.AGREEMENT_REFUSED, roles="reviewer"),
     _step("suspend", "effective", "suspended", "data_authority", Tag.AGREEMENT_SUSPENDED, roles="reviewer"),
     _step("resume", "suspended", "effective", "data_authority", Tag.AGREEMENT_RESUMED, roles="reviewer"),
     _step("terminate", ("effective", "suspended"), "terminated", "data_authority", Tag.AGREEMENT_TERMINATED, roles="reviewer"),
@@ -68,9 +68,9 @@ OPERATION: Final = Lifecycle("operation_agreement", "draft", (
 _D: Final = SIDES["development"]
 DEVELOPMENT: Final = Lifecycle("development_agreement", "signing", (
     _step("counter", ("negotiating", "signing"), "negotiating", _D, Tag.AGREEMENT_COUNTERED),
-    _step("accept", "negotiating", "signing", _D, Tag.AGREEMENT_ACCEPTED, roles=("handler", "reviewer")),
+    _step("accept_terms", "negotiating", "signing", _D, Tag.AGREEMENT_ACCEPTED, roles=("handler", "reviewer")),
     _step("sign", "signing", "effective", _D, Tag.AGREEMENT_SIGNED, roles="admin"),
-    _step("refuse", ("negotiating", "signing"), "refused", _D, Tag.AGREEMENT_REFUSED, roles="reviewer"),
+    _step("break_off", ("negotiating", "signing"), "broken_off", _D, Tag.AGREEMENT_REFUSED, roles="reviewer"),
     transition("withdraw", ("negotiating", "signing"), "withdrawn", "system", Tag.AGREEMENT_WITHDRAWN),
     *(step for own, party in ((True, "operator"), (False, "data_authority")) for step in (
         _step("suspend", "effective", "suspended", party, Tag.AGREEMENT_SUSPENDED, roles="reviewer", own=own),
@@ -233,7 +233,10 @@ def signed_digest(agreement_id: str, kind: str, grantor_id: str, grantee_id: str
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """``(term, before, after)`` for every term that changed, in the order of :class:`Terms`."""
-    return [(name, before.get(name), after.get(name)) for name in Terms.model_fields if before.get(name) != after.get(name)]
+    def plain(value: Any) -> Any:  # the same file uploaded again is no change
+        return (value["name"], value["digest"]) if isinstance(value, dict) and "digest" in value else value
+
+    return [(name, before.get(name), after.get(name)) for name in Terms.model_fields if plain(before.get(name)) != plain(after.get(name))]
 
 
 def covers(terms: Terms, *, resource_id: str, sector: str, organisation_id: str) -> bool:

@@ -1,6 +1,6 @@
 """Use cases of agreements: authority with operator, operator with developer. Each part of their life has a module of its own.
 
-draft → negotiating (numbered versions) → agreed → noticed → signing → effective ⇄ suspended → lapsed | terminated.
+draft → negotiating (numbered versions) → terms_agreed → noticed → signing → effective ⇄ suspended → lapsed | terminated.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def _waiting(row: Agreement, found: list[AgreementVersion], renewals: list[Agree
 def _actions(row: Agreement, actor: Actor, renewals: list[AgreementRenewal], found: list[AgreementVersion]) -> list[str]:
     owner = rules.side(actor, row.grantor_id, row.grantee_id)
     out = list(dict.fromkeys(rules.LIVES[row.kind].possible(row.status, actor, owner=owner)))
-    if "accept" in out and found[row.version - 1].proposed_by == owner:
-        out.remove("accept")
+    if "accept_terms" in out and found[row.version - 1].proposed_by == owner:
+        out.remove("accept_terms")
     open_ = next((one for one in renewals if one.status in ("asked", "signing")), None)
     if open_ is not None:
         steps = rules.RENEWAL.possible(open_.status, actor, owner=owner)
@@ -228,7 +228,7 @@ def waiting(session: Session, actor: Actor) -> list[WorkItem]:
         return []
     query = select(Agreement).where(
         or_(col(Agreement.grantor_id) == actor.organisation_id, col(Agreement.grantee_id) == actor.organisation_id),
-        col(Agreement.status).in_(("draft", "negotiating", "agreed", "signing", "effective"))).order_by(col(Agreement.id)).limit(200)
+        col(Agreement.status).in_(("draft", "negotiating", "terms_agreed", "signing", "effective"))).order_by(col(Agreement.id)).limit(200)
     out = []
     for row in session.exec(query).all():
         item = _waits(session, actor, row)
@@ -246,7 +246,7 @@ def _waits(session: Session, actor: Actor, row: Agreement) -> tuple[str, Any] | 
         return "agreement.sign", since
     if "offer_renewal" in shown.actions:
         return "agreement.renewal", shown.renewals[0].created_at
-    for action, kind in (("propose", "agreement.propose"), ("accept", "agreement.answer"), ("approve", "agreement.approve")):
+    for action, kind in (("propose", "agreement.propose"), ("accept_terms", "agreement.answer"), ("approve", "agreement.approve")):
         if action in shown.actions:
             return kind, row.changed_at
     return None

@@ -129,8 +129,8 @@ def test_a_counter_proposal_is_a_new_version_and_only_the_other_side_accepts_it(
     assert [item.version.number for item in shown.versions] == [1, 2]
     assert shown.versions[1].changes == [("usage_fee_fen", 100_000_00, 90_000_00)]
     assert shown.versions[1].version.note == "费用偏高"
-    assert "accept" in shown.actions
-    assert act("accept", city["data_authority"], agreement, number=2).status == "agreed"
+    assert "accept_terms" in shown.actions
+    assert act("accept", city["data_authority"], agreement, number=2).status == "terms_agreed"
 
 
 def test_whoever_wrote_terms_does_not_approve_them(city: City) -> None:
@@ -198,7 +198,7 @@ def test_either_side_breaks_off_with_a_reason(city: City) -> None:
     agreement, _ = signing(city)
     refused("agreement_reason_missing", "refuse", city["operator"], agreement, "  ")
     refused("not_found", "refuse", city["consumer"], agreement, "不")
-    assert act("refuse", city["operator"], agreement, "条件变化").status == "refused"
+    assert act("refuse", city["operator"], agreement, "条件变化").status == "broken_off"
 
 
 def test_agreements_are_read_by_their_sides_and_overseers_and_in_part_by_everybody(city: City) -> None:

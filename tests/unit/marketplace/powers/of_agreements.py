@@ -66,10 +66,10 @@ def _sign(session: Session, actor: Actor, row: Agreement) -> object:
 _AGREEMENT_ACTS: dict[str, Act] = {
     "edit": _with_terms(agreements.edit), "propose": lambda session, actor, row: agreements.propose(session, actor, row.id),
     "withdraw": lambda session, actor, row: agreements.withdraw(session, actor, row.id), "counter": _with_terms(agreements.counter),
-    "accept": lambda session, actor, row: agreements.accept(session, actor, row.id),
+    "accept_terms": lambda session, actor, row: agreements.accept(session, actor, row.id),
     "return": lambda session, actor, row: agreements.return_(session, actor, row.id, "说明"),
     "approve": lambda session, actor, row: agreements.approve(session, actor, row.id), "sign": _sign,
-    "refuse": lambda session, actor, row: agreements.refuse(session, actor, row.id, "说明"),
+    "break_off": lambda session, actor, row: agreements.refuse(session, actor, row.id, "说明"),
     "suspend": lambda session, actor, row: agreements.suspend(session, actor, row.id, "说明"),
     "resume": lambda session, actor, row: agreements.resume(session, actor, row.id),
     "terminate": lambda session, actor, row: agreements.terminate(session, actor, row.id, "说明"),
@@ -79,7 +79,7 @@ _AGREEMENT_ACTS: dict[str, Act] = {
 ADAPTERS: dict[str, Adapter] = {
     "operation_agreement": Adapter(_agreement, _AGREEMENT_ACTS, owner=_side),
     "development_agreement": Adapter(_development, {
-        name: act for name, act in _AGREEMENT_ACTS.items() if name in ("counter", "accept", "sign", "refuse", "suspend", "resume", "terminate")},
+        name: act for name, act in _AGREEMENT_ACTS.items() if name in ("counter", "accept_terms", "sign", "break_off", "suspend", "resume", "terminate")},
         owner=_side),
     "agreement_renewal": Adapter(_renewal, {
         "withdraw": plain(agreements.renewal.withdraw), "decline": noted(agreements.renewal.decline),

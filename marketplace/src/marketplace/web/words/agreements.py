@@ -18,7 +18,8 @@ LABELS: dict[str, dict[str, Any]] = {
     },
     "state": {
         "negotiating": _l("In negotiation"),
-        "agreed": _l("Terms agreed"),
+        "terms_agreed": _l("Terms agreed"),
+        "broken_off": _l("Not agreed on"),
         "noticed": _l("Under public notice"),
         "signing": _l("Awaiting signatures"),
         "signed": _l("Signed"),
@@ -31,6 +32,8 @@ LABELS: dict[str, dict[str, Any]] = {
     "action": {
         "propose": _l("Hand over"),
         "counter": _l("Propose other terms"),
+        "accept_terms": _l("Accept these terms"),
+        "break_off": _l("Break off the negotiation"),
         "object": _l("Uphold an objection"),
         "pass": _l("Pass"),
         "sign": _l("Sign"),
@@ -93,5 +96,5 @@ LABELS: dict[str, dict[str, Any]] = {
         "agreement.renewal": _l("Decide on a renewal"),
     },
 }
-TONES = {"negotiating": "wait", "agreed": "wait", "noticed": "wait", "signing": "wait", "signed": "good", "effective": "good",
-         "terminated": "bad", "lapsed": "bad", "asked": "wait", "declined": "bad"}
+TONES = {"negotiating": "wait", "terms_agreed": "wait", "noticed": "wait", "signing": "wait", "signed": "good", "effective": "good",
+         "terminated": "bad", "broken_off": "bad", "lapsed": "bad", "asked": "wait", "declined": "bad"}

@@ -19,6 +19,9 @@ LABELS: dict[str, dict[str, Any]] = {
     },
     "action": {
         "publish": _l("Publish"),
+        "close": _l("Close applications"),
+        "rank": _l("Rank"),
+        "fail": _l("End without an operator"),
         "name_expert": _l("Name an expert"),
         "dismiss_expert": _l("Take off the panel"),
         "set_aside": _l("Set aside"),
