@@ -301,6 +301,15 @@ class Products(Collection[Product]):
             "title_zh": title_zh, "title_en": title_en, "sector": sector, "delivery_form": delivery_form, "tier": tier,
             **texts}))
 
+    def card(self, id: str) -> dict[str, Any]:
+        """The model card of a product that delivers a model, as for :meth:`Job.card`.
+
+        Raises:
+            ProblemResponse: it delivers no model (``card_of_models_only``).
+        """
+        found: dict[str, Any] = self._api.get(f"/products/{id}/card")
+        return found
+
     def version(self, id: str, job_id: str) -> dict[str, Any]:
         """Bind a new version to a finished job's approved output; the answer names its ``number``."""
         answer: dict[str, Any] = self._api.post(f"{self._path}/{id}/versions", {"job_id": job_id})

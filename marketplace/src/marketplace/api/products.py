@@ -9,6 +9,7 @@ from pydantic import Field
 from marketplace import db
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
+from marketplace.api.computing import CardOut
 from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, PathIn, Time, listing
 from marketplace.pricing import service as pricing
 from marketplace.products import service as products
@@ -118,6 +119,13 @@ def list_products(query: ProductQuery) -> dict[str, Any]:
 @public
 def get_product(path: IdPath) -> dict[str, Any]:
     return _page(path.id)
+
+
+@api.get("/products/<id>/card", summary="The model card of a product that delivers a model", responses={200: CardOut})
+@public
+def product_card(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return products.product_card(session, actor(), path.id)
 
 
 def _page(product_id: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from sqlmodel import Session, select
 from marketplace.actor import SYSTEM, Actor
 from marketplace.authorisation import service as authorisation
 from marketplace.computing.errors import CARD_OF_MODELS_ONLY
-from marketplace.computing.jobs import job_result, resources_of
+from marketplace.computing.jobs import approved_output, job_result, resources_of
 from marketplace.computing.models import EgressReview, Job, JobOutput, Run
 from marketplace.computing.nodes import nodes_by_id
 from marketplace.parties import service as parties
@@ -42,7 +42,19 @@ def model_card(session: Session, actor: Actor, job_id: str) -> dict[str, Any]:
     Raises:
         ProblemError: ``not_found``; ``result_not_released``; ``card_of_models_only``.
     """
-    output = job_result(session, actor, job_id)
+    return _approved(session, job_result(session, actor, job_id))
+
+
+def published_card(session: Session, job_id: str) -> dict[str, Any]:
+    """The card of an approved model, for the domain that offers it and says who may see what is on offer.
+
+    Raises:
+        ProblemError: ``not_found``; ``result_not_released``; ``card_of_models_only``.
+    """
+    return _approved(session, approved_output(session, job_id))
+
+
+def _approved(session: Session, output: JobOutput) -> dict[str, Any]:
     if output.form != "model":
         raise ProblemError(CARD_OF_MODELS_ONLY)
     review = session.exec(select(EgressReview).where(EgressReview.output_id == output.id)).first()

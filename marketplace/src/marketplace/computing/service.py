@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from marketplace.computing.budgets import Budget, grant_budgets, list_budgets
 from marketplace.computing.cards import markdown as card_markdown
-from marketplace.computing.cards import model_card
+from marketplace.computing.cards import model_card, published_card
 from marketplace.computing.explain import Cost, Explanation, explain
 from marketplace.computing.gallery import AppCard, get_app, list_apps
 from marketplace.computing.jobs import (
@@ -86,6 +86,7 @@ __all__ = [
     "nodes_by_id",
     "note_sentence",
     "output_digest",
+    "published_card",
     "resources_of",
     "review_actions",
     "review_of_job",

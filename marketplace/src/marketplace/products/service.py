@@ -260,6 +260,19 @@ def product_page(session: Session, actor: Actor, product_id: str) -> ProductPage
                        rules.PRODUCT.possible(product.status, actor, owner=product.organisation_id))
 
 
+def product_card(session: Session, actor: Actor, product_id: str) -> dict[str, Any]:
+    """The model card of the version that is on sale, or of the newest, for whoever may see the product.
+
+    Raises:
+        ProblemError: ``not_found``; ``card_of_models_only`` where it delivers no model.
+    """
+    page = product_page(session, actor, product_id)
+    version = page.current or (page.versions[0] if page.versions else None)
+    if version is None:
+        raise ProblemError("not_found", what="version")
+    return computing.published_card(session, version.job_id)
+
+
 def get_product(session: Session, actor: Actor, product_id: str) -> Product:
     """The product, if this actor may see it.
 

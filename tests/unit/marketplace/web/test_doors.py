@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,7 +122,7 @@ def test_a_price_that_is_none_is_refused(pages: Any, price: str) -> None:
     assert 'value="1000.00"' in page  # still the old price
 
 
-def test_a_product_from_result_to_sale(pages: Any) -> None:
+def test_a_product_from_result_to_sale(pages: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with transaction() as session:
         job = make_output(session, pages.city, MODEL)
     developer, operator = pages.member("developer"), pages.member("operator")
@@ -135,6 +136,21 @@ def test_a_product_from_result_to_sale(pages: Any) -> None:
     assert f"{place}/list" in developer.get(place).text
     pages.post(developer, place, f"{place}/list")
     assert "Score" in pages.visitor().get("/?q=Score").text
+    product = place.rsplit("/", 1)[-1]
+    signed = SimpleNamespace(scenario_title="t", purpose="p", grantee_name="g", release="exact", minimum_cohort=10, own_figures=False,
+                             iss="the authority")
+    monkeypatch.setattr("marketplace.authorisation.service.read_grant", lambda _record: signed)  # the factory's is not signed
+    for visitor, where in ((developer, f"/jobs/{job}"), (pages.visitor(), f"/products/{product}")):
+        assert f"{where}/card" in visitor.get(where).text
+        page = visitor.get(f"{where}/card")
+        assert page.status_code == 200
+        assert f'href="{where}"' in page.text  # a way back
+        assert visitor.get(f"{where}/card.md").text.startswith("# ")
+        assert visitor.get(f"{where}/card.json").json["job_id"] == job
+        assert visitor.get(f"{where}/card.exe").status_code == 404
+    assert pages.visitor().get(f"/jobs/{job}/card").status_code == 302
+    assert pages.member("consumer").get(f"/jobs/{job}/card").status_code == 404
+    assert pages.visitor().get("/api/v1/products/" + product + "/card").json["job_id"] == job
 
 
 def test_pages_of_a_role_are_closed_to_others(pages: Any) -> None:

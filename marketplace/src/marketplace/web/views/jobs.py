@@ -64,7 +64,7 @@ def job(job_id: str) -> Any:
     return render_template("web/job.html", **context, actions=actions, app_title=app_titles().get(row.app_name, row.app_name),
                            params=param_lines(row.params), pretty=present.pretty, parts=present.sections(content, names),
                            table=_table(content), figures=present.facts(content, names) if content else [],
-                           warnings=present.notes(content), usable=bool(content) and own and content.get("kind") != "table",
+                           warnings=present.notes(content), card=content.get("kind") == "model", usable=bool(content) and own and content.get("kind") != "table",
                            reopen=own and row.app_name == "query" and actor.party in ("developer", "operator"))
 
 

@@ -50,7 +50,7 @@ def _page(review_id: str, problem: ProblemError | None = None) -> str:
         titles = column_titles(db, detail.output.participants, computing.resources_of(detail.job))
     content, report = detail.output.content, detail.review.report or {}
     return render_template(
-        "web/review.html", review=detail.review, job=detail.job, title=detail.job.title or detail.job.id,
+        "web/review.html", card=detail.card is not None, review=detail.review, job=detail.job, title=detail.job.title or detail.job.id,
         organisation=names.get(detail.job.organisation_id, "–"), digest=detail.output.digest,
         checks=[{"text": present.check_sentence(check), "figures": present.check_figures(check), "passed": bool(check.get("passed"))}
                 for check in detail.review.checks],
