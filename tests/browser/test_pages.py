@@ -138,17 +138,17 @@ def test_a_queued_job_can_be_cancelled_after_being_asked(visitor: Visitor) -> No
 
 
 PAGES: dict[str | None, list[str]] = {
-    None: ["/", "/?q=nothing", "/sign-in", "/products/{table}", "/products/{model}", "/resources", "/resources/{resource}",
+    None: ["/", "/?q=nothing", "/sign-in", "/products/{table}", "/products/{model}", "/products/{model}/card", "/resources", "/resources/{resource}",
            "/audit", "/audit/{model}"],
     "consumer": ["/orders", "/orders/{order_open}", "/orders/{order_paid}"],
-    "developer": ["/jobs", "/jobs/{job_table}", "/jobs/{job_model}", "/jobs/{job_running}", "/jobs/{job_failed}", "/jobs/new",
+    "developer": ["/jobs", "/jobs/{job_table}", "/jobs/{job_model}", "/jobs/{job_model}/card", "/jobs/{job_running}", "/jobs/{job_failed}", "/jobs/new",
                   "/jobs/new?grant={grant}&app=statistics", "/jobs/new?grant={grant}&app=regression",
                   "/jobs/new?grant={grant}&app=boosting", "/jobs/new?grant={noisy}&app=network", "/jobs/new?grant={grant}&app=survival",
                   "/sql?grant={grant}", "/sql?grant={noisy}", "/sql?job={job_query}", "/jobs/{job_query}", "/jobs/{job_noisy}",
                   "/jobs/{job_trees}", "/jobs/{job_network}", "/jobs/{job_clusters}", "/jobs/{job_components}", "/jobs/{job_survival}",
                   "/budgets", "/apps", "/apps/boosting", "/apps/query", "/grants/{noisy}", "/my/products",
                   "/my/products/new", "/my/products/{draft}", "/demands/{demand}", "/grants/{grant}"],
-    "authority": ["/reviews", "/reviews/{review}", "/reviews/{review_query}", "/reviews/{review_trees}", "/budgets", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
+    "authority": ["/reviews", "/reviews/{review}", "/reviews/{review_query}", "/reviews/{review_trees}", "/reviews/{review_trees}/card", "/budgets", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
     "operator": ["/desk/orders?status=", "/desk/products", "/my/products/{draft}", "/nodes", "/nodes/{node}"],
     "first": ["/nodes", "/resources", "/budgets", "/apps"],
 }

@@ -25,6 +25,7 @@ from shuyan.problems import Language, ProblemError
 VERSION: Final = 1
 _STEPS: Final = frozenset({"computing:run:finished", "computing:egress:overridden", "computing:egress:approved"})
 _NOT_SETTINGS: Final = frozenset({"resource", "target", "features", "domains", "bounds", "schemas"})
+_UNSET: Final = (None, "", [], {})
 _MEASURES: Final = ("auc", "ks", "accuracy", "log_loss", "brier", "rmse", "mae", "r2", "deviance", "d2", "squared_error", "poisson_loss")
 _NORMAL: Final = 1.959963984540054
 
@@ -185,7 +186,8 @@ def sections(card: dict[str, Any]) -> list[dict[str, Any]]:
         _section("data", "数据", "Data", _of_data(card["data"])),
         _section("preprocessing", "预处理", "Preprocessing", _of_preprocessing(card["preprocessing"])),
         _section("training", "训练设置", "Training", [
-            _both(f"{name}：{_plain(value)}", f"{name}: {_plain(value)}") for name, value in sorted(card["training"]["settings"].items())]),
+            _both(f"{name}：{_plain(value)}", f"{name}: {_plain(value)}") for name, value in sorted(card["training"]["settings"].items())
+            if value not in _UNSET]),
         _section("evaluation", "评估", "Evaluation", [_of_measure(one) for one in card["evaluation"]]),
         _section("privacy", "隐私", "Privacy", _of_privacy(card["privacy"])),
         _section("limits", "限制与提示", "Limits", [_both(one["zh"], one["en"]) for one in card["limits"]]),
@@ -223,7 +225,7 @@ def _both(zh: str, en: str) -> dict[str, str]:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_plain(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{name}: {_plain(item)}" for name, item in value.items() if item not in _UNSET) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_plain, value)) + "]"
     return f"{value:g}" if isinstance(value, float) else str(value)
