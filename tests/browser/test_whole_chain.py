@@ -88,7 +88,7 @@ def ask(developer: Person, scenario: str) -> str:
     offer = scenes.HOSPITALS
     page = developer.page
     developer.open(scenario)
-    developer.follow(developer.say("申请数据", "Ask for data"))
+    developer.follow(developer.say("提交数据需求", "Ask for data"))
     page.fill("[name=q]", developer.say(offer.title_zh, offer.title_en))
     page.locator("button[name=search]").click()
     page.locator("button[name=add]").first.click()
