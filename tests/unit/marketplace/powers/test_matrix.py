@@ -15,6 +15,7 @@ from tests.unit.marketplace.powers import (
     of_authorisation,
     of_catalogue,
     of_market,
+    of_registration,
     of_selection,
 )
 from tests.unit.marketplace.powers.adapters import Adapter
@@ -25,8 +26,15 @@ from marketplace.lifecycle import Lifecycle, Power
 from marketplace.parties import service as parties
 from shuyan.problems import ProblemError
 
-ADAPTERS: dict[str, Adapter] = {
-    name: adapter for module in (of_agreements, of_authorisation, of_catalogue, of_market, of_selection) for name, adapter in module.ADAPTERS.items()}
+MODULES = (
+    of_agreements,
+    of_authorisation,
+    of_catalogue,
+    of_market,
+    of_registration,
+    of_selection,
+)
+ADAPTERS: dict[str, Adapter] = {name: adapter for module in MODULES for name, adapter in module.ADAPTERS.items()}
 PARTIES = [party for party in get_args(Party) if party != "system"]
 SHUT = {"not_allowed", "not_signed_in", "scope_missing", "not_found"}
 
