@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,9 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_comp
 db_app = typer.Typer(no_args_is_help=True, help=t("数据库。", "The database."))
 node_app = typer.Typer(no_args_is_help=True, help=t("数源部门节点。", "The departments' nodes."))
 audit_app = typer.Typer(no_args_is_help=True, help=t("存证日志。", "The audit log."))
+credit_app = typer.Typer(no_args_is_help=True, help=t("信用名单。", "The credit lists."))
 app.add_typer(db_app, name="db")
+app.add_typer(credit_app, name="credit")
 app.add_typer(node_app, name="node")
 app.add_typer(audit_app, name="audit")
 
@@ -167,6 +170,26 @@ def deadlines(
             typer.echo(line)
         if not rows:
             typer.echo(t("没有待处理的期限事项。", "Nothing is pending."), err=True)
+
+
+@credit_app.command("import", help=t("导入一份信用名单（CSV 或 JSON），并与所有单位比对。",
+                                     "Import a credit list (CSV or JSON) and match it with every organisation."))
+def credit_import(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)],
+    kind: Annotated[str, typer.Option(help=t("名单：dishonesty（失信）、tax（税收）或 procurement（采购）。", "dishonesty, tax or procurement."))],
+    source: Annotated[str, typer.Option(help=t("来源。", "Where it comes from."))],
+    published: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help=t("发布日期。", "The day it was published."))],
+    empty: Annotated[bool, typer.Option("--empty", help=t("允许空名单。", "The list is meant to be empty."))] = False,
+) -> None:
+    with _told():
+        from marketplace.registration import credit
+
+        _need_database()
+        data = file.read_bytes()
+        with db.transaction() as session:
+            done = credit.import_list(session, SYSTEM, kind=kind, source=source, published_on=published.date(), data=data, allow_empty=empty)
+        typer.echo(t("已导入 {entries} 条，新增命中 {found} 个，移出 {removed} 个。", "Imported {entries} entries: {found} new hits, {removed} no longer listed.",
+                     entries=done.list.entries, found=done.found, removed=done.removed))
 
 
 @audit_app.command("check", help=t("核对数据库中的存证日志是否被改动。", "Check that nobody changed the audit log in the database."))

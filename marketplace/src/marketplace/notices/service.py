@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, or_, select
 
+from marketplace import work
 from marketplace.actor import SYSTEM, Actor
 from marketplace.db import storable, utc_now
 from marketplace.deadlines import service as deadlines
@@ -80,13 +81,15 @@ def publish(session: Session, actor: Actor, *, kind: str, subject: str, organisa
 
 
 def list_notices(session: Session, *, kind: str | None = None, status: str | None = None, subject: str | None = None,
-                 cursor: str | None = None, limit: int = 20) -> Page[PublicNotice]:
-    """Public notices, newest first. They are public."""
+                 q: str | None = None, cursor: str | None = None, limit: int = 20) -> Page[PublicNotice]:
+    """Public notices, newest first, ``q`` being part of a title. They are public."""
     limit = clamp(limit)
     query = select(PublicNotice).order_by(col(PublicNotice.id).desc()).limit(limit + 1)
     for column, value in ((PublicNotice.kind, kind), (PublicNotice.status, status), (PublicNotice.subject, subject)):
         if value:
             query = query.where(col(column) == value)
+    if q and (q := q.strip()):
+        query = query.where(or_(col(PublicNotice.title_zh).contains(q, autoescape=True), col(PublicNotice.title_en).icontains(q, autoescape=True)))
     if cursor:
         query = query.where(col(PublicNotice.id) < decode_cursor(cursor, 1, str)[0])
     return make_page(session.exec(query).all(), limit, lambda row: (row.id,))
@@ -126,6 +129,12 @@ def objections(session: Session, actor: Actor, notice_id: str) -> list[Objection
     get_notice(session, notice_id)
     rules.ANSWER.require(actor)
     return list(session.exec(select(Objection).where(Objection.notice_id == notice_id).order_by(col(Objection.id))))
+
+
+def answers(session: Session, notice_id: str) -> list[tuple[str, str]]:
+    """What was answered to objections, as (decision, answer): public, unlike who objected with which words."""
+    return [(row.status, row.answer) for row in session.exec(select(Objection).where(
+        Objection.notice_id == notice_id, col(Objection.status) != "open").order_by(col(Objection.id)))]
 
 
 def answer(session: Session, actor: Actor, objection_id: str, decision: Literal["dismiss", "uphold"], text: str) -> Objection:
@@ -189,3 +198,16 @@ def _close(session: Session, actor: Actor, notice: PublicNotice, outcome: Outcom
 def open_until(session: Session, subject: str) -> dt.datetime | None:
     """When the open notice about a subject ends, if there is one."""
     return session.exec(select(PublicNotice.closes_at).where(PublicNotice.subject == subject, PublicNotice.status == "open")).first()
+
+
+@work.source
+def _waiting(session: Session, actor: Actor) -> Iterable[work.WorkItem]:
+    """Objections to be answered."""
+    if actor.party not in ("operator", "data_authority"):
+        return
+    rows = session.exec(select(Objection, PublicNotice).join(PublicNotice, col(PublicNotice.id) == Objection.notice_id)
+                        .where(Objection.status == "open").order_by(col(Objection.id)))
+    for objection, notice in rows:
+        if rules.OBJECTION.possible(objection.status, actor, owner=notice.organisation_id):
+            yield work.WorkItem("notice.answer", notice.id, notice.title_zh, "notice:notice_id", notice.organisation_id,
+                                objection.created_at, notice.closes_at)

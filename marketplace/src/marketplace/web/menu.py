@@ -70,6 +70,10 @@ ENTRIES: Final = (
     _entry("desk_products", _l("Registration"), "trade", "operator"),
     _entry("desk_orders", _l("Payments"), "trade", "operator"),
     _entry("orders", _l("My orders"), "trade", "consumer developer", "order"),
+    _entry("registrations", _l("Registrations"), "oversee", "developer consumer operator data_authority security_supervisor", "registration"),
+    _entry("credit", _l("Credit lists"), "oversee", "operator data_authority security_supervisor"),
+    _entry("ownership", _l("Ownership"), "oversee", "developer consumer operator data_authority security_supervisor"),
+    _entry("notices_list", _l("Public notices"), "", _EVERYBODY, "notice"),
     _entry("audit", _l("Audit log"), "", _EVERYBODY, "audit_subject"),
 )
 

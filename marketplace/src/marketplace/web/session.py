@@ -12,6 +12,8 @@ from flask_wtf.csrf import CSRFProtect
 
 from marketplace.actor import PUBLIC, Actor
 from marketplace.db import reading, transaction
+from marketplace.errors import NO_STANDING
+from marketplace.notices import inbox
 from marketplace.parties import service as parties
 from marketplace.parties import sessions
 from marketplace.web.blueprint import web
@@ -110,6 +112,10 @@ def end() -> None:
     g.pop("reader", None)
 
 
+BEFORE_ACTIVE = frozenset({"account", "home", "notices", "registration"})
+"""Modules of views for members whose organisation is not active: its registration, what it was told, and one's own account."""
+
+
 def signed_in(*parties_allowed: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Ask for a signed-in member, of one of ``parties_allowed`` if any are named.
 
@@ -123,6 +129,8 @@ def signed_in(*parties_allowed: str) -> Callable[[Callable[P, R]], Callable[P, R
                 raise ProblemError("not_signed_in")
             if found.actor.party == "public":
                 raise ProblemError("no_membership")
+            if not found.actor.standing and view.__module__.rpartition(".")[2] not in BEFORE_ACTIVE:
+                raise ProblemError(NO_STANDING)
             if parties_allowed and found.actor.party not in parties_allowed:
                 raise ProblemError("not_allowed")
             return view(*args, **kwargs)
@@ -152,7 +160,13 @@ def init_app(app: Flask) -> None:
     app.context_processor(_context)
 
 
+def unread_messages() -> int:
+    """How many messages the reader has not read."""
+    with reading() as db:
+        return inbox.unread(db, current_actor())
+
+
 def _context() -> dict[str, Any]:
     here = request.full_path.rstrip("?") if request.method == "GET" else url_for("web.store")
     return {"member": reader(), "actor": current_actor(), "menu": menu(current_actor().party), "tones": TONES, "here": here,
-            "page_url": page_url}
+            "page_url": page_url, "unread_messages": unread_messages}

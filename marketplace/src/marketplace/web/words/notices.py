@@ -25,6 +25,13 @@ LABELS: dict[str, dict[str, Any]] = {
         "notices:objection:made": _l("Objection made"),
         "notices:objection:answered": _l("Objection answered"),
     },
+    "notice_kind": {
+        "registration": _l("Registration of a developer"),
+        "partner": _l("Filing of a partner"),
+        "selection": _l("Selection of an operator"),
+        "agreement": _l("Agreement"),
+        "price": _l("Price"),
+    },
     "what": {
         "notice": _l("public notice"),
         "objection": _l("objection"),
