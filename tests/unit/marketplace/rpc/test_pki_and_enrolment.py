@@ -202,7 +202,7 @@ def test_only_operator_authority_and_system_invite(coordinated: Callable[..., No
     async def scenario(c: Any) -> None:
         with db.transaction() as session:
             for actor in (c.market.developer, Actor("operator", "org_operator", client_id="c", scopes=frozenset({"read"}))):
-                with pytest.raises(ProblemError, match="not_allowed|scope_missing"):
+                with pytest.raises(ProblemError, match=r"not_allowed|scope_missing"):
                     computing.invite_node(session, actor, organisation_id="org_station0", name="x")
             with pytest.raises(ProblemError, match="not_found"):
                 computing.invite_node(session, SYSTEM, organisation_id="org_none", name="x")
