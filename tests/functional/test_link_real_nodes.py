@@ -14,6 +14,8 @@ from demo.layout import DEVELOPER, OPERATOR
 from demo.market import COORDINATOR
 from tests.factories.town import Town, department, town, until
 
+import shuyan
+
 pytestmark = pytest.mark.slow
 
 DEPARTMENTS = [department(slug, name) for slug, name in (("east", "东区监测站"), ("west", "西区监测站"), ("north", "北区监测站"))]
@@ -120,6 +122,37 @@ def test_a_rejection_names_the_department_and_stays(market: tuple[Town, str], as
     assert "用途不明" not in job.log()[-1].text
     repeated = submit(running, grant, "再次提交", params).wait(timeout=30, poll=0.05)
     assert repeated.error_code == "approval_rejected"
+
+
+def test_a_department_withdraws_in_the_market_and_every_node_stops(market: tuple[Town, str]) -> None:
+    running, grant = market
+    party = next(one for one in running.layout.parties if one.slug == "west")
+    department = running.connect(party)
+    department.grants.hold(grant, "超出申请的用途")
+
+    def held() -> list[bool]:
+        return [one["held_by_market"] for node in DEPARTMENTS for one in running.node_json(node, "grant", "list") if one["grant_id"] == grant]
+
+    assert until(lambda: held() == [True] * 3, 10)
+    assert running.connect(DEVELOPER).grants.get(grant).state == "held"
+    with pytest.raises(shuyan.ProblemResponse) as refused:
+        submit(running, grant, "已撤回")
+    assert refused.value.code == "grant_held"
+    department.grants.release(grant)
+    assert until(lambda: not any(one.get("held_by_market") for node in DEPARTMENTS for one in running.node_json(node, "grant", "list")), 10)
+
+
+def test_a_department_withdraws_at_its_own_node(market: tuple[Town, str]) -> None:
+    running, grant = market
+    one = DEPARTMENTS[1]
+    running.node_command(one, "grant", "hold", grant, "--reason", "正在核查")
+    job = submit(running, grant, "本部门已撤回")
+    job.wait(timeout=60, poll=0.05)
+    assert (job.status, job.error_code) == ("failed", "grant_held")
+    running.node_command(one, "grant", "release", grant)
+    again = submit(running, grant, "已恢复")
+    again.wait(timeout=60, until=("reviewing",), poll=0.05)
+    assert again.status == "reviewing", [line.text for line in again.log()]
 
 
 def test_a_revoked_node_is_cut_off_and_the_job_says_who_is_missing(market: tuple[Town, str]) -> None:
