@@ -137,7 +137,7 @@ def test_an_opinion_that_is_late_is_the_authoritys_to_give(small: Any) -> None:
     with small.reading() as session:
         assert session.get_one(Opinion, opinion.id).status == "pending"
         kinds = [one.kind for one in session.exec(Message.__table__.select()) if one.organisation_id == "org_operator"]
-        assert kinds == ["scenario.review_asked", "scenario.review_reminder"]
+        assert [one for one in kinds if one.startswith("scenario.")] == ["scenario.review_asked", "scenario.review_reminder"]
     with clock.shifted(opinion.due_at - utc_now() + dt.timedelta(seconds=1)):
         deadlines.fire_due()
         with small.transaction() as session:
