@@ -195,6 +195,7 @@ def credit_import(
 @audit_app.command("check", help=t("核对数据库中的存证日志是否被改动。", "Check that nobody changed the audit log in the database."))
 def audit_check() -> None:
     with _told():
+        from marketplace.agreements import service as agreements
         from marketplace.commerce import service as commerce
         from marketplace.metering import service as metering
         from marketplace.pricing import service as pricing
@@ -206,7 +207,8 @@ def audit_check() -> None:
         with db.reading() as session:
             report = trust.check_database(session)
             broken = metering.broken_seals(session)
-            altered = [one for domain in (products, pricing, commerce, programs) for one in domain.altered_records(session)] \
+            altered = [one for domain in (agreements, products, pricing, commerce, programs)
+                       for one in domain.altered_records(session)] \
                 if report.ok else []  # a broken log says nothing about the rest
         typer.echo(report.statement(language()))
         if broken:

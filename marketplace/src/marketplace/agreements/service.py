@@ -46,13 +46,16 @@ from marketplace.agreements.signing import sign
 from marketplace.attachments import service as attachments
 from marketplace.attachments.models import Attachment
 from marketplace.db import utc_now
+from marketplace.events import Tag
 from marketplace.notices import service as notices
 from marketplace.paging import Page, clamp, decode_cursor, make_page
+from marketplace.trust import records
 from marketplace.work import WorkItem
 from shuyan.problems import ProblemError
 
 __all__ = [
     "accept",
+    "altered_records",
     "approve",
     "by_id",
     "cancel_development",
@@ -219,6 +222,24 @@ def by_id(session: Session, ids: Iterable[str]) -> dict[str, Agreement]:
 def may_draft(actor: Actor) -> bool:
     """Whether this actor may draft an operation agreement."""
     return rules.DRAFT.held(actor)
+
+
+def altered_records(session: Session) -> list[str]:
+    """Agreements whose terms or signatures are not what both sides signed according to the audit log; sorted."""
+    rows = {row.id: row for row in session.exec(select(Agreement))}
+    terms: dict[tuple[str, int], str] = {}
+    wrong: set[str] = set()
+    for item in session.exec(select(AgreementVersion)):
+        row = rows[item.agreement_id]
+        terms[row.id, item.number] = item.digest
+        if item.digest != rules.signed_digest(row.id, row.kind, row.grantor_id, row.grantee_id, item.number, item.terms,
+                                              row.scenario_id, row.demand_id):
+            wrong.add(row.id)
+    signed = {(one.agreement_id, one.number, one.organisation_id): one.digest for one in session.exec(select(AgreementSignature))}
+    logged = {(subject, data["number"], data["side"]): data["terms"] for subject, data in records.told(session, Tag.AGREEMENT_SIGNED)}
+    wrong |= {key[0] for key in signed.keys() | logged.keys()
+              if signed.get(key) != logged.get(key) or terms.get(key[:2]) != logged.get(key)}
+    return sorted(wrong)
 
 
 @work.source

@@ -7,7 +7,7 @@ the events that record a row and what of the row they state.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from sqlmodel import Session, col, select
@@ -42,3 +42,12 @@ def altered(session: Session, tag: Tag, model: type[Any], stated: Mapping[str, C
                 found.add(event.subject)
         session.expunge_all()
     return sorted(found | unspoken)
+
+
+def told(session: Session, tag: Tag) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Subject and data of every event of a kind, oldest first."""
+    after = -1
+    while events := session.exec(select(AuditEvent).where(AuditEvent.tag == tag, col(AuditEvent.index) > after)
+                                 .order_by(col(AuditEvent.index)).limit(_PAGE)).all():
+        after = events[-1].index
+        yield from ((event.subject, json.loads(event.leaf)["data"]) for event in events)

@@ -241,3 +241,20 @@ def test_the_other_side_is_told_and_finds_its_work(city: City) -> None:
     with db.reading() as session:
         kinds = {row.kind for row in session.exec(select(Message).where(Message.organisation_id == city["operator"].organisation_id))}
     assert kinds == {"agreement.proposed", "agreement.noticed", "agreement.to_sign"}
+
+
+def test_terms_and_signatures_that_were_changed_in_the_database_are_found(city: City) -> None:
+    from marketplace.agreements.models import AgreementSignature, AgreementVersion
+
+    with db.transaction() as session:
+        first = operation_agreement(session, city["data_authority"], city["operator"])
+        second = operation_agreement(session, city["data_authority"], city["operator"])
+    with db.reading() as session:
+        assert agreements.altered_records(session) == []
+    with db.transaction() as session:
+        version = session.exec(select(AgreementVersion).where(AgreementVersion.agreement_id == first)).one()
+        version.terms = {**version.terms, "usage_fee_fen": 1}
+        session.add(version)
+        session.delete(session.exec(select(AgreementSignature).where(AgreementSignature.agreement_id == second)).first())
+    with db.reading() as session:
+        assert agreements.altered_records(session) == sorted([first, second])

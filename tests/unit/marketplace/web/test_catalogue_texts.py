@@ -37,6 +37,14 @@ def test_translations_keep_their_placeholders() -> None:
                 assert sorted(re.findall(r"%\(\w+\)[sd]", chinese)) == sorted(re.findall(r"%\(\w+\)[sd]", english)), english
 
 
+def test_translations_hold_no_sign_that_formatting_takes_for_its_own() -> None:
+    """Templates format every text, so a lone per cent sign in one fails the page."""
+    for message in catalogues.read("zh"):
+        english, chinese = message.id, message.string
+        if isinstance(english, str) and isinstance(chinese, str) and "%" not in english:
+            assert "%" not in chinese.replace("%%", ""), english
+
+
 def test_message_ids_are_english() -> None:
     for message in catalogues.collect():
         assert not re.search(r"[\u4e00-\u9fff]", str(message.id))
