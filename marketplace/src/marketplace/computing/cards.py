@@ -25,7 +25,7 @@ from shuyan.problems import Language, ProblemError
 VERSION: Final = 1
 _STEPS: Final = frozenset({"computing:run:finished", "computing:egress:overridden", "computing:egress:approved"})
 _NOT_SETTINGS: Final = frozenset({"resource", "target", "features", "domains", "bounds", "schemas"})
-_UNSET: Final = (None, "", [], {})
+_UNSET: Final[tuple[object, ...]] = (None, "", [], {})
 _MEASURES: Final = ("auc", "ks", "accuracy", "log_loss", "brier", "rmse", "mae", "r2", "deviance", "d2", "squared_error", "poisson_loss")
 _NORMAL: Final = 1.959963984540054
 

@@ -181,9 +181,9 @@ def test_the_grant_must_be_ones_own_and_usable(small_market: Zone) -> None:
     assert refused(small_market, actor=other).code == "grant_not_yours"
     assert refused(small_market, grant_id="grant_none").code == "not_found"
     assert refused(small_market, app="guess").code == "app_not_offered"
-    assert refused(small_market, actor=Actor("public")).code == "not_allowed"
+    assert refused(small_market, actor=Actor("public")).code == "not_signed_in"
     read_only = Actor("developer", "org_developer", client_id="c", scopes=frozenset({"read"}))
-    assert refused(small_market, actor=read_only).code == "not_allowed"
+    assert refused(small_market, actor=read_only).code == "scope_missing"
     with db.transaction() as session:
         session.get_one(GrantRecord, small_market.grant_id).status = "revoked"
     assert refused(small_market).code == "grant_revoked"
