@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -61,6 +62,12 @@ class Settings(BaseSettings):
     consumer_check: bool = Field(True, description="Whether the operator checks the registration of a consumer; else it takes effect at once.")
     partner_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice before a partner of the operator is filed.")
     control_share_percent: int = Field(50, ge=1, le=100, description="Share from which an organisation is taken to control another.")
+    smtp_host: str = Field("", description="Mail server; empty: mail stays queued.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Port of the mail server.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field("starttls", description="How the connection is secured: starttls, tls or none.")
+    smtp_user: str = Field("", description="Account at the mail server; empty: none.")
+    smtp_password_file: Path | None = Field(None, description="File with its password.")
+    smtp_sender: str = Field("shuyan@localhost", description="Address that mail comes from.")
     log_json: bool = Field(False, description="Log as JSON lines instead of text.")
 
     @cached_property

@@ -15,7 +15,7 @@ from marketplace.deadlines import service as deadlines
 from marketplace.deadlines.models import Deadline
 from marketplace.events import Tag
 from marketplace.ids import new_id
-from marketplace.notices import rules
+from marketplace.notices import mail, rules
 from marketplace.notices.errors import ANSWER_INVALID, NOTICE_CLOSED, OBJECTION_INVALID
 from marketplace.notices.models import Message, Objection, PublicNotice
 from marketplace.notices.texts import KINDS
@@ -41,7 +41,9 @@ def tell(session: Session, organisation_id: str, kind: str, subject: str, *, rol
     """Tell an organisation's members something; ``kind`` is declared in :mod:`.texts`, ``params`` fill its sentence."""
     if kind not in KINDS:
         raise ValueError(f"{kind} is no declared kind of message")
-    session.add(Message(id=new_id("msg"), organisation_id=organisation_id, role=role, kind=kind, subject=subject, params=params))
+    message = Message(id=new_id("msg"), organisation_id=organisation_id, role=role, kind=kind, subject=subject, params=params)
+    session.add(message)
+    mail.write(session, message)
 
 
 # --- public notices ---

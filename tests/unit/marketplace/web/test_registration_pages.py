@@ -89,6 +89,8 @@ def test_lists_ownership_and_measures_on_pages(pages: Any) -> None:
     for page in ("/credit", "/ownership", "/registrations", "/notices", "/messages"):
         assert authority.get(page).status_code == 200, page
     assert developer.get("/standing").status_code == 200
+    pages.post(developer, "/messages", "/messages/mail", wanted="no")
+    assert "You get no e-mail." in developer.get("/messages").text
     owner = pages.city["developer"].organisation_id
     pages.post(authority, "/ownership", "/shareholdings", owner_name="A", owner_code=code, owned_name="B", owned_code=credit_code(),
                share="51.5", since="2026-01-01")

@@ -6,11 +6,13 @@ from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
+from sqlmodel import Session
 
 from marketplace.api.limits import limiter
 from marketplace.db import reading, transaction, utc_now
-from marketplace.notices import inbox, rules
+from marketplace.notices import inbox, mail, rules
 from marketplace.notices import service as notices
+from marketplace.parties import service as parties
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import language
 from marketplace.web.labels import choices, label
@@ -74,8 +76,25 @@ def messages() -> Any:
     with reading() as db:
         page = inbox.messages(db, current_actor(), unread=request.args.get("unread") == "yes", cursor=cursor(), limit=PAGE)
         count = inbox.unread(db, current_actor())
-    return render_template("web/messages.html", next=page.next, first_page=cursor() is None, unread=count,
+        wants = mail.wants(db, _account_id(db))
+    return render_template("web/messages.html", next=page.next, first_page=cursor() is None, unread=count, wants=wants,
                            items=[(one, inbox.sentence(one.row, language())) for one in page.items])
+
+
+@web.post("/messages/mail")
+@signed_in()
+def messages_mail() -> Any:
+    with transaction() as db:
+        mail.wish(db, _account_id(db), request.form.get("wanted") == "yes")
+    flash(_("Saved."), "success")
+    return redirect(url_for("web.messages"), 303)
+
+
+def _account_id(db: Session) -> str:
+    member = parties.get_member(db, current_actor().member_id or "")
+    if member is None:
+        raise ProblemError("not_signed_in")
+    return member.account_id
 
 
 @web.post("/messages")
