@@ -249,7 +249,8 @@ def waiting(session: Session, actor: Actor) -> list[WorkItem]:
         return []
     query = select(Agreement).where(
         or_(col(Agreement.grantor_id) == actor.organisation_id, col(Agreement.grantee_id) == actor.organisation_id),
-        col(Agreement.status).in_(("draft", "negotiating", "terms_agreed", "signing", "effective"))).order_by(col(Agreement.id)).limit(200)
+        or_(col(Agreement.status).in_(("draft", "negotiating", "terms_agreed", "signing")),
+            (col(Agreement.status) == "effective") & (col(Agreement.kind) == "operation"))).order_by(col(Agreement.id)).limit(200)
     out = []
     for row in session.exec(query).all():
         item = _waits(session, actor, row)
