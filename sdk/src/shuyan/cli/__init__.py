@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shuyan._text import t
-from shuyan.cli import account, apps, catalogue, computing, jobs, orders, products, verify
+from shuyan.cli import account, apps, authorisation, catalogue, computing, jobs, orders, products, verify
 from shuyan.cli._common import Connection, told
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ def _common(
 
 account.add_to(app)
 catalogue.add_to(app)
+authorisation.add_to(app)
 computing.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(apps.app, name="app")
