@@ -176,7 +176,7 @@ class GrantHold(SQLModel, table=True):
     organisation_id: str | None = Field(default=None, foreign_key="organisation.id", index=True)  # None: the system's
     party: str
     status: str = Field(default="placed", index=True)  # see rules.HOLD
-    cause: str = "withdrawn"  # withdrawn | replaced | agreement_ended
+    cause: str = "withdrawn"  # withdrawn | replaced | agreement_ended | standing
     reason: str
     placed_by: str
     placed_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

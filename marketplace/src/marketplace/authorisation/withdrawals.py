@@ -7,6 +7,7 @@ allow anything: lifting it only gives back what the signed grant says.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,6 +24,7 @@ from marketplace.db import storable, utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.notices import service as notices
+from marketplace.registration import standing
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -177,6 +179,32 @@ def _agreement_ended(session: Session, agreement: Agreement) -> Afterwards:
 
     def append() -> None:
         for one in after:
+            one()
+
+    return append
+
+
+@standing.when_changed
+def _standing_changed(session: Session, organisation_id: str, before: str, after: str) -> Afterwards | None:
+    """The grants of a grantee that may not take part stop at the nodes too, until it may again."""
+    if (before == "active") == (after == "active"):
+        return None
+    todo: list[Afterwards] = []
+    for record in session.exec(select(GrantRecord).where(
+            GrantRecord.organisation_id == organisation_id, col(GrantRecord.status).in_(_LIVE)).order_by(col(GrantRecord.id))
+            .with_for_update()).all():
+        mine = [one for one in _holds(session, record.id, "placed") if one.cause == "standing"]
+        if after != "active" and not mine:
+            todo.append(_placed(session, SYSTEM, record, "被授权单位资格已中止", "standing")[1])
+        elif after == "active" and mine:
+            for one in mine:
+                _end(session, SYSTEM, one, "void")
+            _free(session, record)
+            todo.append(functools.partial(trust.append, session, Tag.GRANT_RELEASED, SYSTEM, record.id,
+                                          related=[mine[0].id, record.organisation_id]))
+
+    def append() -> None:
+        for one in todo:
             one()
 
     return append

@@ -1,4 +1,5 @@
-"""Listings live under agreements: none is made or sold once its agreement is over, and those on sale come off by themselves."""
+"""Listings live under agreements and by parties in good standing: none is made or sold once either is over, and those on sale
+come off by themselves."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from marketplace.computing import service as computing
 from marketplace.events import Tag
 from marketplace.products import rules
 from marketplace.products.models import Product, ProductVersion
+from marketplace.registration import standing
 from marketplace.trust import service as trust
 
 
@@ -34,7 +36,7 @@ def suspend_developed(session: Session, agreement: Agreement) -> Afterwards | No
     """Take off sale what was made under a development agreement."""
     jobs = computing.jobs_under(session, authorisation.grants_of_demand(session, agreement.demand_id or ""))
     made = select(ProductVersion.id).where(col(ProductVersion.job_id).in_(jobs))
-    return _suspend(session, agreement, col(Product.current_version_id).in_(made))
+    return _suspend(session, agreement.id, col(Product.current_version_id).in_(made))
 
 
 @agreements.when_ended("operation")
@@ -42,10 +44,18 @@ def suspend_operated(session: Session, agreement: Agreement) -> Afterwards | Non
     """Take the operator's own first-tier products off sale, unless another agreement of its stands."""
     if agreements.operator_stands(session, agreement.grantee_id, agreement.id):
         return None
-    return _suspend(session, agreement, (col(Product.organisation_id) == agreement.grantee_id) & (col(Product.tier) == 1))
+    return _suspend(session, agreement.id, (col(Product.organisation_id) == agreement.grantee_id) & (col(Product.tier) == 1))
 
 
-def _suspend(session: Session, agreement: Agreement, which: object) -> Afterwards:
+@standing.when_changed
+def suspend_of_party(session: Session, organisation_id: str, before: str, after: str) -> Afterwards | None:
+    """Take off sale what a party sells that may not take part any more; once it may again, it lists anew."""
+    if before != "active" or after == "active":
+        return None
+    return _suspend(session, organisation_id, col(Product.organisation_id) == organisation_id)
+
+
+def _suspend(session: Session, cause: str, which: object) -> Afterwards:
     rows = list(session.exec(select(Product).where(which, Product.status == "listed")  # type: ignore[arg-type]
                              .order_by(col(Product.id)).with_for_update().execution_options(populate_existing=True)))
     for row in rows:
@@ -54,6 +64,6 @@ def _suspend(session: Session, agreement: Agreement, which: object) -> Afterward
 
     def append() -> None:
         for row in rows:
-            trust.append(session, Tag.PRODUCT_SUSPENDED, SYSTEM, row.id, related=[agreement.id])
+            trust.append(session, Tag.PRODUCT_SUSPENDED, SYSTEM, row.id, related=[cause])
 
     return append

@@ -22,10 +22,11 @@ from marketplace.registration.models import StandingMeasure
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
-Changed = Callable[[Session, str, str, str], None]
+Changed = Callable[[Session, str, str, str], Callable[[], object] | None]
 
 CHANGES: Final[list[Changed]] = []
-"""Called with session, organisation, the standing before and the one after, inside the transaction that changes it."""
+"""Called with session, organisation, the standing before and the one after, inside the transaction that changes it. A hook
+locks and changes its own rows; what it has to append to the log it returns, to be called once every hook has its locks."""
 
 _TOLD: Final = {"suspend": texts.SUSPENDED, "resume": texts.RESUMED, "end": texts.ENDED, "bar": texts.BARRED}
 
@@ -56,8 +57,9 @@ def change(session: Session, actor: Actor, organisation_id: str, action: str, *,
                                 status=step.target, made_by=actor.label))
     if action in _TOLD:
         notices.tell(session, row.id, _TOLD[action], row.id, reason=reason)
-    for changed in CHANGES:
-        changed(session, row.id, before, step.target)
+    for append in [changed(session, row.id, before, step.target) for changed in CHANGES]:
+        if append is not None:
+            append()
     if step.event is not None:
         trust.append(session, step.event, actor, row.id, data={"action": action, "cause": cause, "status": step.target})
     return row

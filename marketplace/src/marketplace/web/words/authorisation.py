@@ -36,6 +36,7 @@ LABELS: dict[str, dict[str, Any]] = {
     "mode": {"overall": _l("Overall authorisation"), "field": _l("Authorisation by field"), "scenario": _l("Authorisation by scenario")},
     "period": {"month": _l("a month"), "quarter": _l("a quarter"), "year": _l("a year")},
     "hold_cause": {
+        "standing": _l("The organisation may not take part at present"),
         "withdrawn": _l("Withdrawn"),
         "replaced": _l("A newer version of the list was granted"),
         "agreement_ended": _l("An agreement it rests on has ended"),
