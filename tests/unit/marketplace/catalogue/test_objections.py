@@ -80,7 +80,8 @@ def test_what_is_not_answered_in_time_goes_to_the_authority(any_market: Zone) ->
     deadlines.fire_due()
     assert queue(any_market.authority) == []
     with clock.shifted(due - db.utc_now() + dt.timedelta(seconds=1)):
-        assert deadlines.fire_due() == 1
+        assert deadlines.fire_due() >= 1
+        assert deadlines.fire_due() == 0
         assert queue(any_market.authority) == ["quality_objection.decide"]
         assert act(any_market.authority, one, "order", "限期整改") == "ordered"
         assert queue(DEPARTMENT) == ["quality_objection.fix"]
