@@ -27,6 +27,7 @@ def register(app: OpenAPI) -> None:
         programs,
         scenarios,
         selection,
+        sources,
     )
 
     app.config.update(limits.HEADERS)
@@ -36,4 +37,5 @@ def register(app: OpenAPI) -> None:
     docs.register(app)
     for module in (parties, nodes, catalogue, scenarios, demands, authorisation, agreements, selection, files, computing, programs, products,
                    delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, sources, authorisation, computing, programs, products, delivery, commerce, audit):
         app.register_api(module.api)

@@ -26,9 +26,9 @@ TAGS = {
 }
 
 
-def blueprint(name: str) -> APIBlueprint:
-    """A blueprint under ``/api/v1`` for one domain, with authentication before everything else."""
-    made = APIBlueprint(f"api_{name}", __name__, url_prefix="/api/v1", abp_tags=[TAGS[name]],
+def blueprint(name: str, part: str = "") -> APIBlueprint:
+    """A blueprint under ``/api/v1`` for one domain (or a ``part`` of it), with authentication before everything else."""
+    made = APIBlueprint(f"api_{part or name}", __name__, url_prefix="/api/v1", abp_tags=[TAGS[name]],
                         abp_security=[{"oauth2": []}], abp_responses={"4XX": ProblemOut})
     guard(made)
     return made
