@@ -35,7 +35,6 @@ def register(app: OpenAPI) -> None:
     metrics.register(app)
     oauth.register(app)
     docs.register(app)
-    for module in (parties, nodes, catalogue, scenarios, demands, authorisation, agreements, selection, files, computing, programs, products,
-                   delivery, commerce, audit):
-    for module in (parties, nodes, catalogue, sources, authorisation, computing, programs, products, delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection, files, computing, programs,
+                   products, delivery, commerce, audit):
         app.register_api(module.api)

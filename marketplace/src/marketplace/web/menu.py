@@ -47,8 +47,12 @@ _CHAIN: Final = "data_authority source_department developer operator industry_de
 ENTRIES: Final = (
     _entry("home", _l("To do"), "", _EVERYBODY - {"public"}),
     _entry("store", _l("Products"), "", _EVERYBODY, "product"),
-    _entry("resources", _l("Data resources"), "data", "data_authority source_department operator developer industry_department "
-           "security_supervisor finance_department", "resource"),
+    _entry("resources", _l("Data resources"), "data", _EVERYBODY, "resource"),
+    _entry("elements", _l("Authoritative sources"), "data", "data_authority source_department security_supervisor", "element"),
+    _entry("negative_list", _l("Negative list"), "data", "data_authority source_department operator developer industry_department "
+           "security_supervisor", "negative_entry"),
+    _entry("quality_objections", _l("Objections to quality"), "data", "data_authority source_department operator developer consumer "
+           "industry_department security_supervisor", "quality_objection"),
     _entry("nodes", _l("Nodes"), "data", "data_authority source_department operator security_supervisor", "node"),
     _entry("budgets", _l("Privacy budgets"), "data", "source_department developer data_authority security_supervisor"),
     _entry("demands", _l("Data demands"), "authorise", "data_authority source_department developer operator", "demand"),

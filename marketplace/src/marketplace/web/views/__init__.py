@@ -9,6 +9,7 @@ from marketplace.web.views import (
     audit,
     budgets,
     cards,
+    catalogue,
     demandform,
     demands,
     grants,
@@ -24,6 +25,7 @@ from marketplace.web.views import (
     scenarios,
     selections,
     selling,
+    sources,
     sql,
     store,
 )
@@ -35,6 +37,7 @@ __all__ = [
     "audit",
     "budgets",
     "cards",
+    "catalogue",
     "demandform",
     "demands",
     "grants",
@@ -50,6 +53,7 @@ __all__ = [
     "scenarios",
     "selections",
     "selling",
+    "sources",
     "sql",
     "store",
 ]

@@ -1,20 +1,19 @@
-"""Nodes and the catalogue of what they have registered."""
+"""The departments' nodes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, url_for
 from flask_babel import gettext as _
 
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import service as computing
 from marketplace.computing.rules import NODE
 from marketplace.db import reading, transaction
-from marketplace.web import labels
 from marketplace.web.blueprint import web
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import PAGE, app_titles, cursor, organisation_names
+from marketplace.web.views._common import app_titles, organisation_names
 
 
 def _state(node: Any) -> str:
@@ -56,24 +55,3 @@ def revoke_node(node_id: str) -> Any:
         computing.revoke_node(db, current_actor(), node_id)
     flash(_("The node is revoked and cut off."), "success")
     return redirect(url_for("web.node", node_id=node_id), 303)
-
-
-@web.get("/resources")
-def resources() -> Any:
-    q, sector = request.args.get("q", "").strip(), request.args.get("sector", "")
-    with reading() as db:
-        rows, following = catalogue.list_resources(db, current_actor(), q=q, sector=sector or None, cursor=cursor(),
-                                                   limit=PAGE)
-        names = organisation_names(db, [row.organisation_id for row in rows])
-    return render_template("web/resources.html", items=rows, next=following, first_page=cursor() is None, q=q,
-                           sector=sector, sectors=labels.choices("sector"), organisations=names)
-
-
-@web.get("/resources/<resource_id>")
-def resource(resource_id: str) -> Any:
-    with reading() as db:
-        row = catalogue.get_resource(db, current_actor(), resource_id)
-        names = organisation_names(db, [row.organisation_id])
-        found = computing.nodes_by_id(db, [row.node_id]).get(row.node_id)
-    return render_template("web/resource.html", resource=row, organisation=names.get(row.organisation_id, "–"),
-                           node_name=found.name if found else "–")

@@ -92,6 +92,14 @@ LABELS: dict[str, dict[str, Any]] = {
         "resource_name": _l("Resource name"),
         "resource_title": _l("Resource title"),
     },
+    "resource_sort": {
+        "relevance": _l("Best match first"),
+        "newest": _l("Newest first"),
+        "updated": _l("Latest change first"),
+        "title": _l("By title"),
+        "rows": _l("Most records first"),
+        "quality": _l("Best quality first"),
+    },
     "change": {
         "registered": _l("Registered"),
         "changed": _l("Changed"),
