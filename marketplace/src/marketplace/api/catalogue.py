@@ -53,10 +53,15 @@ class QualityQuery(QueryIn):
     limit: int = Field(60, ge=1, le=400)
 
 
+class FacetCount(Out):
+    value: str
+    count: int
+
+
 class FacetsOut(Out):
     total: int
     exact: bool = Field(description="All results were counted; otherwise the newest 10,000.")
-    counts: dict[str, list[tuple[str, int]]] = Field(description="Facet: its values with counts, the most frequent first.")
+    counts: dict[str, list[FacetCount]] = Field(description="Facet: its values with counts, the most frequent first.")
 
 
 class ChangeOut(Out):
@@ -158,7 +163,9 @@ def list_resources(query: ResourceQuery) -> Any:
 @public
 def resource_facets(query: FoundQuery) -> dict[str, Any]:
     with db.reading() as session:
-        return FacetsOut.of(catalogue.facets(session, actor(), q=query.q, filters=query.filters()))
+        found = catalogue.facets(session, actor(), q=query.q, filters=query.filters())
+        return FacetsOut.of(found, total=found.total, exact=found.exact, counts={
+            name: [{"value": value, "count": count} for value, count in counts] for name, counts in found.counts.items()})
 
 
 @api.get("/resources/changes", summary="Changes of the catalogue since a place in the audit log, oldest first",

@@ -69,7 +69,7 @@ def test_rest_finds_counts_and_tells_changes(market: Zone) -> None:
     found = client.get("/api/v1/resources", query_string={"q": "空气", "tag": "空气", "grade": 2, "frequency": "daily"}).json
     assert [item["id"] for item in found["items"]] == [one]
     facets = client.get("/api/v1/resources/facets").json
-    assert (facets["total"], facets["exact"], facets["counts"]["frequency"]) == (4, True, [["daily", 1]])
+    assert (facets["total"], facets["exact"], facets["counts"]["frequency"]) == (4, True, [{"value": "daily", "count": 1}])
     changes = client.get("/api/v1/resources/changes", query_string={"limit": 2}).json
     rest = client.get("/api/v1/resources/changes", query_string={"cursor": changes["next"]}).json
     assert [item["kind"] for item in [*changes["items"], *rest["items"]]] == ["registered"] * 3 + ["changed", "registered"]
