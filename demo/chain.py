@@ -190,7 +190,7 @@ class Chain:
         self.market.connect(DEVELOPER).jobs.get(job_id).result()
 
     def list_product(self, plan: ProductPlan, job: str) -> tuple[str, str]:
-        """Developer drafts, operator registers, developer lists. Returns the id and the registration code."""
+        """Developer drafts, tests and submits, others review, operator registers, developer lists. Returns id and code."""
         developer, operator = self.market.connect(DEVELOPER), self.market.connect(OPERATOR)
         sector = next(scene.sector for scene in scenes.SCENES if plan in scene.products)
         product = self._once(f"{plan.key}.product", lambda: developer.products.create(
@@ -201,10 +201,20 @@ class Chain:
             version = developer.products.version(product, job)
             developer.products.price(product, access_fee_fen=plan.access_fee_fen, call_fee_fen=plan.call_fee_fen,
                                      included_calls=plan.included_calls)
+            self.review_version(product, version["number"])
             registered = operator.products.register(product, version["number"])
             developer.products.publish(product)
             self._remember(f"{plan.key}.code", registered["registration_code"])
         return product, self.made[f"{plan.key}.code"]
+
+    def review_version(self, product: str, number: int) -> None:
+        """Tests by the developer, security and compliance by the operator, egress by the authority that granted the use."""
+        developer, operator, authority = (self.market.connect(party) for party in (DEVELOPER, OPERATOR, AUTHORITY))
+        developer.products.test(product, number)
+        stage = developer.products.submit(product, number)["status"]
+        reviewers = {"security_test": operator, "compliance_review": operator, "egress_review": authority}
+        while stage in reviewers:
+            stage = reviewers[stage].products.approve(product, number, stage)["status"]
 
     def buy(self, plan: ProductPlan, product: str) -> tuple[str, str]:
         """Returns the order's id and number."""

@@ -151,6 +151,7 @@ class Bench:
                                             delivery_form="api", tier=2)
         version = developer.products.version(product.id, job)
         developer.products.price(product.id, access_fee_fen=1000, call_fee_fen=1, included_calls=0)
+        self.market.review_version(product.id, version["number"])
         operator.products.register(product.id, version["number"])
         developer.products.publish(product.id)
         order = buyer.orders.place(product.id)

@@ -180,6 +180,11 @@ class Careful:
         number = self.again("make a version", version)
         self.again("set a price", lambda: products.price(product_id, access_fee_fen=1000, call_fee_fen=10,
                                                          included_calls=3))
+        self._settled("test a version", lambda: products.test(product_id, number))
+        self._settled("submit a version", lambda: products.submit(product_id, number))
+        for stage, reviewer in (("security_test", operator), ("compliance_review", operator),
+                                ("egress_review", self.market(AUTHORITY).products)):
+            self._settled(f"pass {stage}", lambda reviewer=reviewer, stage=stage: reviewer.approve(product_id, number, stage))
         self._settled("register a version", lambda: operator.register(product_id, number))
         self._settled("list a product", lambda: products.publish(product_id))
         return product_id

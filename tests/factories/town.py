@@ -125,6 +125,15 @@ class Town(DemoMarket):
         content: dict[str, Any] = answer.get("content", answer)
         return content
 
+    def review_version(self, product: str, number: int) -> None:
+        """A drafted version goes through its tests and every review, up to its registration code."""
+        developer, operator, authority = (self.connect(party).products for party in (DEVELOPER, OPERATOR, AUTHORITY))
+        developer.test(product, number)
+        stage = developer.submit(product, number)["status"]
+        reviewers = {"security_test": operator, "compliance_review": operator, "egress_review": authority}
+        while stage in reviewers:
+            stage = reviewers[stage].approve(product, number, stage)["status"]
+
     def approve(self, job_id: str) -> None:
         """The data authority lets a job's output out."""
         authority = self.connect(AUTHORITY)

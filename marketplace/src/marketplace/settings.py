@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     default_locale: str = Field("zh", description="Language for visitors whose browser asks for none we have.")
     agreement_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice before an operation agreement may be signed.")
     selection_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice of the result of an operator selection.")
+    retirement_notice_days: int = Field(30, ge=0, le=365, description="Days from the announcement of a product's retirement to its end.")
     share_treasury: int = Field(10, description="Per cent of revenue to the treasury.")
     share_operator: int = Field(20, description="Per cent of revenue to the operator.")
     share_source_departments: int = Field(30, description="Per cent of revenue to the source departments, by rows contributed.")

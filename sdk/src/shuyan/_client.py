@@ -32,6 +32,7 @@ from shuyan._models import (
     Resource,
     Review,
 )
+from shuyan._products import ProductLives
 from shuyan._programs import Programs
 from shuyan._results import Model, Result
 from shuyan._selections import Selections
@@ -289,14 +290,22 @@ class Reviews(Collection[Review]):
         return self._do(id, "reject", {"note": note})
 
 
-class Products(Collection[Product]):
-    """Products, from draft to sale."""
+class Products(Collection[Product], ProductLives):
+    """Products, from draft to sale; tests, reviews and retirement are in :class:`shuyan._products.ProductLives`."""
 
     _path, _kind = "/products", Product
 
+    def publish(self, id: str) -> Product:
+        """Put the newest registered version on the storefront."""
+        return self._do(id, "list")
+
+    def suspend(self, id: str, reason: str = "") -> Product:
+        """Take the product off the storefront and stop its delivery; those who oversee the market say why."""
+        return self._do(id, "suspend", {"reason": reason})
+
     def create(self, *, title_zh: str, title_en: str, sector: str, delivery_form: str, tier: int = 2,
                **texts: str) -> Product:
-        """Draft a product; ``texts`` are ``summary_zh``, ``summary_en``, ``description_zh``, ``description_en``."""
+        """Draft a product; ``texts`` are ``summary_…``, ``description_…`` and ``terms_…`` with ``zh`` and ``en``."""
         return self._record(self._api.post(self._path, {
             "title_zh": title_zh, "title_en": title_en, "sector": sector, "delivery_form": delivery_form, "tier": tier,
             **texts}))
@@ -309,32 +318,6 @@ class Products(Collection[Product]):
         """
         found: dict[str, Any] = self._api.get(f"/products/{id}/card")
         return found
-
-    def version(self, id: str, job_id: str) -> dict[str, Any]:
-        """Bind a new version to a finished job's approved output; the answer names its ``number``."""
-        answer: dict[str, Any] = self._api.post(f"{self._path}/{id}/versions", {"job_id": job_id})
-        return answer
-
-    def price(self, id: str, *, access_fee_fen: int, call_fee_fen: int, included_calls: int = 0,
-              term_days: int = 365) -> dict[str, Any]:
-        """Set the price, in fen: once for the term, and for each call beyond the included ones."""
-        answer: dict[str, Any] = self._api.put(f"{self._path}/{id}/price", {
-            "access_fee_fen": access_fee_fen, "call_fee_fen": call_fee_fen, "included_calls": included_calls,
-            "term_days": term_days})
-        return answer
-
-    def register(self, id: str, number: int) -> dict[str, Any]:
-        """Give a version its registration code. For the operator."""
-        answer: dict[str, Any] = self._api.post(f"{self._path}/{id}/versions/{number}/register")
-        return answer
-
-    def publish(self, id: str) -> Product:
-        """Put the product on the storefront."""
-        return self._do(id, "list")
-
-    def suspend(self, id: str) -> Product:
-        """Take the product off the storefront; what was bought stays."""
-        return self._do(id, "suspend")
 
     def call(self, id: str, *, features: dict[str, Any] | None = None, group: dict[str, str] | None = None,
              key: str | None = None) -> dict[str, Any]:

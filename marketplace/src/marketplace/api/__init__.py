@@ -23,6 +23,7 @@ def register(app: OpenAPI) -> None:
         nodes,
         oauth,
         parties,
+        product_reviews,
         products,
         programs,
         scenarios,
@@ -37,4 +38,7 @@ def register(app: OpenAPI) -> None:
     docs.register(app)
     for module in (parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection, files, computing, programs,
                    products, delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, scenarios, demands, authorisation, agreements, selection, files, computing, programs, products,
+                   delivery, commerce, audit):
+    for module in (parties, nodes, catalogue, authorisation, computing, programs, products, product_reviews, delivery, commerce, audit):
         app.register_api(module.api)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from flask import Response, make_response
 from pydantic import Field, RootModel
@@ -24,6 +24,10 @@ class CallIn(In):
     group: dict[str, str] | None = Field(None, max_length=16)
 
 
+class ReportIn(In):
+    language: Literal["zh", "en"] = "zh"
+
+
 class CallOut(RootModel[dict[str, Any]]):
     """A statistics table or one of its cells, or a model's score."""
 
@@ -39,6 +43,21 @@ def call(path: IdPath, body: CallIn) -> Response:
     done = delivery.deliver(actor(), path.id, body.model_dump(exclude_unset=True), idempotency_key(required=False))
     response = make_response(json.dumps(done.content, ensure_ascii=False, allow_nan=False))
     response.content_type = "application/json"
+    return _counted(response, done)
+
+
+@api.post("/products/<id>/report", summary="The report of a product delivered as one: a PDF; metered")
+@scope("deliver")
+def report(path: IdPath, body: ReportIn) -> Response:
+    """Counted like a call, under the same rules for the ``Idempotency-Key``. The same version is the same file, byte for byte."""
+    done = delivery.deliver_report(actor(), path.id, body.language, idempotency_key(required=False))
+    response = make_response(done.pdf)
+    response.content_type = "application/pdf"
+    response.headers["Content-Disposition"] = f'attachment; filename="{path.id}-v{done.version}-{body.language}.pdf"'
+    return _counted(response, done)
+
+
+def _counted(response: Response, done: delivery.Delivery | delivery.Document) -> Response:
     response.headers["Idempotency-Key"] = done.idempotency_key
     response.headers["Idempotency-Replayed"] = "true" if done.repeated else "false"
     response.headers["Shuyan-Product-Version"] = str(done.version)

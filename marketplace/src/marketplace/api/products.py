@@ -10,7 +10,7 @@ from marketplace import db
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
 from marketplace.api.computing import CardOut
-from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, PathIn, Time, listing
+from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, PathIn, QueryIn, Time, listing
 from marketplace.pricing import service as pricing
 from marketplace.products import service as products
 
@@ -27,6 +27,23 @@ class ProductIn(In):
     summary_en: str = Field("", max_length=600)
     description_zh: str = Field("", max_length=10_000)
     description_en: str = Field("", max_length=20_000)
+    terms_zh: str = Field("", max_length=10_000, description="What a buyer may do with the answers.")
+    terms_en: str = Field("", max_length=20_000)
+
+
+class TextsIn(In):
+    title_zh: str | None = Field(None, max_length=100)
+    title_en: str | None = Field(None, max_length=200)
+    summary_zh: str | None = Field(None, max_length=300)
+    summary_en: str | None = Field(None, max_length=600)
+    description_zh: str | None = Field(None, max_length=10_000)
+    description_en: str | None = Field(None, max_length=20_000)
+    terms_zh: str | None = Field(None, max_length=10_000)
+    terms_en: str | None = Field(None, max_length=20_000)
+
+
+class ReasonIn(In):
+    reason: str = Field("", max_length=500, description="As buyers are told; the owner may suspend without one.")
 
 
 class VersionIn(In):
@@ -45,12 +62,19 @@ class VersionPath(PathIn):
     number: int = Field(ge=1, le=2**31 - 1)
 
 
-class ProductQuery(PageQuery):
-    q: str | None = Field(None, max_length=100)
+class FacetQuery(QueryIn):
+    q: str | None = Field(None, max_length=100, description="Words that titles, summaries, providers or codes contain, in Chinese or English.")
     sector: str | None = Field(None, max_length=40)
     form: str | None = Field(None, max_length=20)
-    sort: Literal["newest", "title"] = "newest"
+    tier: int | None = Field(None, ge=1, le=2)
+    band: str | None = Field(None, max_length=20, description="Of the access fee: free, low (≤ ¥1,000), middle (≤ ¥10,000), high (≤ ¥100,000), top.")
+    provider: str | None = Field(None, max_length=64, description="Organisation id.")
+
+
+class ProductQuery(PageQuery, FacetQuery):
+    sort: Literal["newest", "title", "price", "popular"] = "newest"
     own: bool = Field(False, description="The organisation's own products in every state instead of the storefront.")
+    status: str | None = Field(None, max_length=20, description="Of one's own products only.")
 
 
 class PriceOut(Out):
@@ -88,9 +112,45 @@ class ProductOut(Out):
     summary_en: str
     description_zh: str
     description_en: str
+    terms_zh: str
+    terms_en: str
     status: str
+    suspended_by: str | None
+    reason: str
     created_at: Time
     listed_at: Time | None
+    retires_at: Time | None
+    retired_at: Time | None
+
+
+class FacetOut(Out):
+    value: str
+    count: int
+
+
+class FacetsOut(Out):
+    total: int
+    partial: bool = Field(description="Whether only the newest 2,000 matches were counted.")
+    facets: dict[str, list[FacetOut]]
+
+
+class ChangeOut(Out):
+    id: str
+    product_id: str
+    kind: str
+    data: dict[str, Any]
+    at: Time
+    title_zh: str
+    title_en: str
+
+
+class DisposalOut(Out):
+    product_id: str
+    retired_at: Time
+    index: int = Field(description="Of the event in the public log that proves it.")
+    leaf: str = Field(description="The log's own entry; its inclusion is checked with `shuyan verify --product`.")
+    disposed: list[dict[str, Any]] = Field(description="{number, registration_code, output_digest} of each result that was deleted.")
+    entitlements: int
 
 
 def _item(item: products.StorefrontItem) -> dict[str, Any]:
@@ -99,7 +159,7 @@ def _item(item: products.StorefrontItem) -> dict[str, Any]:
         "organisation_name_zh": item.organisation.name_zh,
         "organisation_name_en": item.organisation.name_en,
         "registration_code": item.version.registration_code if item.version else None,
-        "price": PriceOut.of(item.plan) if item.plan else None,
+        "price": PriceOut.of(item.plan) if item.plan else None, "calls": item.calls,
     }
 
 
@@ -108,10 +168,9 @@ def _item(item: products.StorefrontItem) -> dict[str, Any]:
 def list_products(query: ProductQuery) -> dict[str, Any]:
     with db.reading() as session:
         if query.own:
-            page = products.own_products(session, actor(), cursor=query.cursor, limit=query.limit)
+            page = products.own_products(session, actor(), status=query.status, cursor=query.cursor, limit=query.limit)
         else:
-            page = products.storefront(session, q=query.q, sector=query.sector, form=query.form, sort=query.sort,
-                                       cursor=query.cursor, limit=query.limit)
+            page = products.storefront(session, **query.model_dump(exclude={"own", "status"}))
         return listing([_item(item) for item in page.items], page.next)
 
 
@@ -148,6 +207,25 @@ def create_product(body: ProductIn) -> tuple[dict[str, Any], int]:
     return _page(row.id), 201
 
 
+@api.put("/products/<id>", summary="Change texts of a product that is neither on sale nor in review", responses={200: ProductOut})
+@scope("products")
+def edit_product(path: IdPath, body: TextsIn) -> dict[str, Any]:
+    with db.transaction() as session:
+        products.edit_product(session, actor(), path.id, **body.model_dump(exclude_none=True))
+    return _page(path.id)
+
+
+@api.get("/product-facets", summary="Counts of the storefront under each filter", responses={200: FacetsOut})
+@public
+def product_facets(query: FacetQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        found = products.facets(session, **query.model_dump())
+    return {"total": found.total, "partial": found.partial, "facets": {
+        name: [{"value": value, "count": count, **({"name_zh": found.providers[value].name_zh, "name_en": found.providers[value].name_en}
+                                                   if value in found.providers else {})} for value, count in counts]
+        for name, counts in found.counts.items()}}
+
+
 @api.put("/products/<id>/price", summary="Set the price of orders to come", responses={200: PriceOut})
 @scope("products")
 def set_price(path: IdPath, body: PriceIn) -> dict[str, Any]:
@@ -163,14 +241,6 @@ def create_version(path: IdPath, body: VersionIn) -> tuple[dict[str, Any], int]:
         return VersionOut.of(products.create_version(session, actor(), path.id, job_id=body.job_id)), 201
 
 
-@api.post("/products/<id>/versions/<int:number>/register", summary="Issue a version's registration code",
-          responses={200: VersionOut})
-@scope("operate")
-def register_version(path: VersionPath) -> dict[str, Any]:
-    with db.transaction() as session:
-        return VersionOut.of(products.register_version(session, actor(), path.id, path.number))
-
-
 @api.post("/products/<id>/list", summary="Put the newest registered version on sale", responses={200: ProductOut})
 @scope("products")
 def list_product(path: IdPath) -> dict[str, Any]:
@@ -180,8 +250,84 @@ def list_product(path: IdPath) -> dict[str, Any]:
 
 
 @api.post("/products/<id>/suspend", summary="Stop selling and delivering a product", responses={200: ProductOut})
-def suspend_product(path: IdPath) -> dict[str, Any]:
-    """The owner needs the scope ``products``; the operator and the data authority ``operate``."""
+def suspend_product(path: IdPath, body: ReasonIn) -> dict[str, Any]:
+    """The owner needs the scope ``products``; the operator and the data authority ``operate``, and a reason."""
     with db.transaction() as session:
-        products.suspend_product(session, actor(), path.id)
+        products.suspend_product(session, actor(), path.id, body.reason)
     return _page(path.id)
+
+
+@api.post("/products/<id>/resume", summary="Put back what those who oversee the market suspended", responses={200: ProductOut})
+@scope("operate")
+def resume_product(path: IdPath) -> dict[str, Any]:
+    with db.transaction() as session:
+        products.resume_product(session, actor(), path.id)
+    return _page(path.id)
+
+
+@api.post("/products/<id>/retire", summary="Announce a product's retirement; it cannot be undone once the notice is over",
+          responses={200: ProductOut})
+def retire_product(path: IdPath, body: ReasonIn) -> dict[str, Any]:
+    """The owner needs the scope ``products``. Sale ends at once, delivery and every right to it after the notice."""
+    with db.transaction() as session:
+        products.retire_product(session, actor(), path.id, body.reason)
+    return _page(path.id)
+
+
+@api.post("/products/<id>/keep", summary="Call a retirement off while its notice runs", responses={200: ProductOut})
+@scope("products")
+def keep_product(path: IdPath) -> dict[str, Any]:
+    with db.transaction() as session:
+        products.keep_product(session, actor(), path.id)
+    return _page(path.id)
+
+
+@api.get("/products/<id>/disposal", summary="The certificate of disposal of a retired product", responses={200: DisposalOut})
+@public
+def disposal(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        found = products.disposal(session, actor(), path.id)
+        return DisposalOut.of(found, product_id=found.product.id, retired_at=found.product.retired_at)
+
+
+@api.post("/products/<id>/watch", summary="Be told of a product's changes", responses={200: ProductOut})
+@scope("read")
+def watch(path: IdPath) -> dict[str, Any]:
+    with db.transaction() as session:
+        products.watch(session, actor(), path.id)
+    return _page(path.id)
+
+
+@api.delete("/products/<id>/watch", summary="Be told no longer", responses={200: ProductOut})
+@scope("read")
+def unwatch(path: IdPath) -> dict[str, Any]:
+    with db.transaction() as session:
+        products.unwatch(session, actor(), path.id)
+    return _page(path.id)
+
+
+@api.get("/watched-products", summary="The products that the organisation follows", responses={200: Listing[ProductOut]})
+@scope("read")
+def watched(query: PageQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        page = products.watched(session, actor(), cursor=query.cursor, limit=query.limit)
+        return listing([ProductOut.of(row) for row in page.items], page.next)
+
+
+@api.get("/product-changes", summary="New versions, prices, suspensions and retirements of all products", responses={200: Listing[ChangeOut]})
+@public
+def all_changes(query: PageQuery) -> dict[str, Any]:
+    return _changes(None, query)
+
+
+@api.get("/products/<id>/changes", summary="The same of one product", responses={200: Listing[ChangeOut]})
+@public
+def product_changes(path: IdPath, query: PageQuery) -> dict[str, Any]:
+    return _changes(path.id, query)
+
+
+def _changes(product_id: str | None, query: PageQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        page = products.changes(session, product_id=product_id, cursor=query.cursor, limit=query.limit)
+        return listing([ChangeOut.of(change, title_zh=product.title_zh, title_en=product.title_en) for change, product in page.items],
+                       page.next)

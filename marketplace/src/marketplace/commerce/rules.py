@@ -15,6 +15,7 @@ ORDER = Lifecycle("order", "awaiting_payment", (
     transition("record_payment", "awaiting_payment", "paid", "operator", Tag.PAYMENT_RECEIVED, scope="operate", roles="finance"),
     transition("cancel", "awaiting_payment", "cancelled", KINDS, Tag.ORDER_CANCELLED, own=True, scope="orders", roles=("finance", "handler")),
     transition("cancel", "awaiting_payment", "cancelled", "operator", Tag.ORDER_CANCELLED, scope="operate", roles="finance"),
+    transition("cancel", "awaiting_payment", "cancelled", "system", Tag.ORDER_CANCELLED),
 ), final=frozenset({"paid", "cancelled"}))
 
 PLACE = power("order.place", KINDS, scope="orders", roles=("finance", "handler"))

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from marketplace import work
 from marketplace.access import require_organisation
-from marketplace.actor import Actor
+from marketplace.actor import SYSTEM, Actor
 from marketplace.commerce import rules
 from marketplace.commerce.errors import NOT_ENTITLED, REFERENCE_USED
 from marketplace.commerce.models import Entitlement, Order, Payment
@@ -225,6 +225,33 @@ def usable_entitlement(session: Session, organisation_id: str, product_id: str, 
     if row is None:
         raise ProblemError(NOT_ENTITLED)
     return row
+
+
+def holders(session: Session, product_id: str) -> list[str]:
+    """The organisations that may call a product now or could if it were delivered, by id."""
+    return sorted(session.exec(select(Entitlement.organisation_id).where(
+        Entitlement.product_id == product_id, Entitlement.status == "active", Entitlement.ends_at > utc_now()).distinct()))
+
+
+def wind_up(session: Session, product_id: str) -> int:
+    """End every right to call a product that is retired, and cancel what was ordered but not paid; how many rights ended.
+
+    What was metered so far stays billable; a right's own term is kept as it was sold.
+    """
+    rows = session.exec(select(Entitlement).where(Entitlement.product_id == product_id, Entitlement.status == "active")
+                        .order_by(col(Entitlement.id)).with_for_update()).all()
+    orders = session.exec(select(Order).where(Order.product_id == product_id, Order.status == "awaiting_payment")
+                          .order_by(col(Order.id)).with_for_update()).all()
+    for row in rows:
+        row.status = "ended"
+    for order in orders:
+        order.status = rules.ORDER.check("cancel", order.status, SYSTEM).target
+    session.add_all([*rows, *orders])
+    for row in rows:
+        trust.append(session, Tag.ENTITLEMENT_ENDED, SYSTEM, row.id, related=[product_id, row.organisation_id])
+    for order in orders:
+        trust.append(session, Tag.ORDER_CANCELLED, SYSTEM, order.id, related=[product_id])
+    return len(rows)
 
 
 def entitlements_by_id(session: Session, ids: list[str]) -> dict[str, Entitlement]:

@@ -64,6 +64,8 @@ EGRESS_CHECKS_FAILED: Final = define(
 RUN_FAILED: Final = define(
     "run_failed", 500, zh="计算未能完成，运营机构可按任务编号查询原因。",
     en="The computation could not be completed; the operator can look up why by the job's number.")
+RESULT_DISPOSED: Final = define(
+    "result_disposed", 410, zh="该结果已随产品退市删除，只保留摘要。", en="This result was deleted when its product was retired; only its digest is left.")
 RESULT_NOT_RELEASED: Final = define(
     "result_not_released", 409, zh="任务当前为“{state}”，结果须经出域审核通过后方可查看。",
     en="The job is “{state}”; its result can be seen once the egress review has approved it.")

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 from marketplace.actor import SYSTEM, Actor
 from marketplace.authorisation import service as authorisation
 from marketplace.computing import rounds, rules, submission
-from marketplace.computing.errors import KEY_INVALID, RESULT_NOT_RELEASED
+from marketplace.computing.errors import KEY_INVALID, RESULT_DISPOSED, RESULT_NOT_RELEASED
 from marketplace.computing.models import EgressReview, Job, JobLog, JobOutput, Run
 from marketplace.db import utc_now
 from marketplace.events import Tag
@@ -101,7 +101,8 @@ def answered_job(session: Session, organisation_id: str, question_digest: str) -
     """The organisation's latest job that computed an answer to the same question, and whose result was released."""
     return session.exec(select(Job).where(
         Job.organisation_id == organisation_id, Job.question_digest == question_digest, Job.status == "completed",
-        col(Job.reused_from).is_(None)).order_by(col(Job.id).desc()).limit(1)).first()
+        col(Job.reused_from).is_(None), col(Job.id).not_in(select(JobOutput.job_id).where(col(JobOutput.disposed_at).is_not(None)))
+    ).order_by(col(Job.id).desc()).limit(1)).first()
 
 
 def cancel_job(session: Session, actor: Actor, job_id: str) -> Job:
@@ -205,15 +206,41 @@ def approved_output(session: Session, job_id: str) -> JobOutput:
         .where(JobOutput.job_id == (job.reused_from or job_id), EgressReview.status == "approved")).first()
     if output is None or job.status != "completed":
         raise ProblemError(RESULT_NOT_RELEASED, state=job.status)
+    if output.disposed_at is not None:
+        raise ProblemError(RESULT_DISPOSED)
     return output
 
 
+def dispose_output(session: Session, job_id: str) -> str | None:
+    """Delete the content of a job's output for good, at the end of what was made of it; its digest, if there was one, stays.
+
+    Whoever calls has decided that nothing else uses it. Doing it twice changes nothing.
+    """
+    job = session.get(Job, job_id)
+    if job is None:
+        return None
+    output = session.exec(select(JobOutput).where(JobOutput.job_id == (job.reused_from or job_id)).with_for_update()).first()
+    if output is None:
+        return None
+    if output.disposed_at is None:
+        output.content, output.disposed_at = {}, utc_now()
+        session.add(output)
+        add_log(session, job_id, "result_disposed", "warning")
+    return output.digest
+
+
 def output_digest(session: Session, job_id: str) -> str | None:
-    """The digest of a job's approved output, worked out anew from its content; ``None`` if there is none."""
+    """The digest of a job's approved output, worked out anew from its content; ``None`` if there is none.
+
+    Of one that was disposed of only the digest is left.
+    """
     try:
         return submission.digest_of(approved_output(session, job_id).content)
-    except ProblemError:
-        return None
+    except ProblemError as problem:
+        if problem.code != RESULT_DISPOSED:
+            return None
+        job = session.get_one(Job, job_id)
+        return session.exec(select(JobOutput.digest).where(JobOutput.job_id == (job.reused_from or job_id))).first()
 
 
 def resources_of(job: Job) -> list[str]:

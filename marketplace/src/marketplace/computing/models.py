@@ -134,6 +134,7 @@ class JobOutput(SQLModel, table=True):
     participants: list[str] = Field(sa_type=JSONType)  # node ids whose data is in it
     rows: int = Field(sa_type=BigInt)  # the smallest cohort of its rounds, over all participants
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+    disposed_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)  # its content was deleted at the end of its life
 
 
 class EgressReview(SQLModel, table=True):
@@ -148,4 +149,18 @@ class EgressReview(SQLModel, table=True):
     decided_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     note: str = ""
     override_reason: str = ""  # why it was approved although the report has findings that stand against it
+    created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
+
+
+class EgressOpinion(SQLModel, table=True):
+    """What one of several organisations that decide a review together has said."""
+
+    __tablename__ = "egress_opinion"
+    __table_args__ = (UniqueConstraint("review_id", "organisation_id"),)
+    id: str = Field(primary_key=True)
+    review_id: str = Field(foreign_key="egress_review.id", index=True)
+    organisation_id: str = Field(foreign_key="organisation.id")
+    decision: str  # approved | rejected
+    decided_by: str
+    note: str = ""
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

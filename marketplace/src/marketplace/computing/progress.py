@@ -76,6 +76,8 @@ LINES: Final[Mapping[str, Line]] = {
     "egress_overridden": Line("审核人对自动报告中 {count} 项不通过的发现书面说明理由后予以批准。",
                               "The reviewer approved it against {count} findings of the automatic report and wrote down why."),
     "egress_approved": Line("出域审核通过，结果可以使用。", "The egress review approved the result."),
+    "egress_agreed": Line("出域审核的一方已同意，等待其他审核方。", "One of those who decide on the egress has agreed; the others are waited for."),
+    "result_disposed": Line("产品已退市，结果已删除。", "The product was retired; the result was deleted."),
     "egress_rejected": Line("出域审核未通过，结果已删除。", "The egress review rejected the result; it was deleted."),
 }
 """Every code a job's log may hold."""

@@ -15,6 +15,7 @@ from marketplace.computing.jobs import (
     approved_output,
     cancel_job,
     check_job,
+    dispose_output,
     find_job,
     get_job,
     grant_of_job,
@@ -48,6 +49,7 @@ from marketplace.computing.reviews import (
     review_actions,
     review_of_job,
 )
+from marketplace.computing.routing import Seats, reviewers_of
 
 __all__ = [
     "AppCard",
@@ -56,11 +58,13 @@ __all__ = [
     "Explanation",
     "Invitation",
     "ReviewDetail",
+    "Seats",
     "approved_output",
     "cancel_job",
     "card_markdown",
     "check_job",
     "decide_review",
+    "dispose_output",
     "explain",
     "failure_sentence",
     "find_job",
@@ -90,6 +94,7 @@ __all__ = [
     "resources_of",
     "review_actions",
     "review_of_job",
+    "reviewers_of",
     "revoke_node",
     "submit_job",
     "taking_part",

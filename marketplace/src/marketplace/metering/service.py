@@ -62,6 +62,11 @@ def calls(session: Session, entitlement_id: str) -> int:
     return collected
 
 
+def sealed_calls(session: Session, product_id: str) -> int:
+    """The calls of a product's versions that were sealed, over all buyers."""
+    return sum(int(json.loads(leaf)["data"]["count"]) for leaf in trust.leaves(session, product_id, Tag.USAGE_SEALED))
+
+
 class Collector:
     """Moves records from usage files into the database and seals them. One at a time over all processes."""
 
@@ -170,6 +175,7 @@ def seal_all() -> int:
             groups: dict[str, list[Row[Any]]] = {}
             for row in rows:
                 groups.setdefault(versions[row.product_version_id].product_id, []).append(row)
+            products.add_calls(session, {product_id: len(group) for product_id, group in groups.items()})
             for product_id, group in sorted(groups.items()):
                 batch = [_usage(row) for row in group]
                 index = trust.append(session, Tag.USAGE_SEALED, SYSTEM, product_id,

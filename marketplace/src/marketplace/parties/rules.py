@@ -39,6 +39,7 @@ _BY_KIND: dict[str, frozenset[str]] = {
     "operator": _COMMON | {"operate", "products", "jobs", "agreements", "review"},
     "developer": _COMMON | {"jobs", "products", "agreements"},
     "data_authority": _COMMON | {"grants", "egress", "agreements", "review"},
+    "security_supervisor": _COMMON | {"egress"},
     "source_department": _COMMON | {"egress", "review"},
     "industry_department": _COMMON | {"egress", "review"},
 }

@@ -29,7 +29,7 @@ def set_price(session: Session, actor: Actor, product_id: str, *, access_fee_fen
     require_scope(actor, "products")
     price = rules.check_price(access_fee_fen=access_fee_fen, call_fee_fen=call_fee_fen, included_calls=included_calls,
                               term_days=term_days)
-    products.owned_product(session, actor, product_id)
+    product = products.owned_product(session, actor, product_id)
     old = active_plan(session, product_id)
     if old is not None:
         if rules.Price(old.access_fee_fen, old.call_fee_fen, old.included_calls, old.term_days) == price:
@@ -40,6 +40,7 @@ def set_price(session: Session, actor: Actor, product_id: str, *, access_fee_fen
                     call_fee_fen=price.call_fee_fen, included_calls=price.included_calls, term_days=price.term_days)
     session.add(row)
     session.flush()
+    products.price_changed(session, product, access_fee_fen=row.access_fee_fen, call_fee_fen=row.call_fee_fen)
     trust.append(session, Tag.PRICE_SET, actor, row.id, related=[product_id], data={
         "access_fee_fen": row.access_fee_fen, "call_fee_fen": row.call_fee_fen,
         "included_calls": row.included_calls, "term_days": row.term_days, "currency": row.currency})

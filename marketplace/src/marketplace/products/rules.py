@@ -1,16 +1,18 @@
-"""Decisions about products, without I/O: their lives, manifests, input schemas and registration codes."""
+"""Decisions about products, without I/O: their lives, manifests, input schemas, price bands and registration codes."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from stdnum.iso7064 import mod_37_36
 
+from marketplace.actor import ROLES
 from marketplace.digests import digest
 from marketplace.events import Tag
-from marketplace.lifecycle import Lifecycle, transition
+from marketplace.lifecycle import Lifecycle, power, transition
+from marketplace.parties.rules import KINDS
 from marketplace.products.errors import UNKNOWN_FORM, UNKNOWN_SECTOR, WRONG_OUTPUT, WRONG_TIER
 from shuyan.problems import ProblemError
 
@@ -21,21 +23,65 @@ SECTORS = (
 FORMS = ("api", "model", "report")
 SELLERS = ("operator", "developer")
 
-PRODUCT = Lifecycle("product", "draft", (
-    transition("edit", ("draft", "listed", "suspended"), "draft", SELLERS, own=True, scope="products"),
-    transition("list", ("draft", "listed", "suspended"), "listed", SELLERS, Tag.PRODUCT_LISTED, own=True,
-               scope="products"),
-    transition("suspend", "listed", "suspended", SELLERS, Tag.PRODUCT_SUSPENDED, own=True, scope="products"),
-    transition("suspend", "listed", "suspended", ("operator", "data_authority"), Tag.PRODUCT_SUSPENDED,
-               scope="operate"),
-    transition("suspend", "listed", "suspended", "system", Tag.PRODUCT_SUSPENDED),  # the agreement under it has ended
-))
+MARKET: Final = frozenset({"operator", "data_authority"})
+"""Who suspends other people's products, and alone puts back what they suspended."""
+_LIVE: Final = ("draft", "listed", "suspended")
 
-VERSION = Lifecycle("product_version", "draft", (
-    transition("register", "draft", "registered", "operator", Tag.VERSION_REGISTERED, scope="operate"),
-    transition("list", "registered", "listed", SELLERS, own=True, scope="products"),
-    transition("supersede", ("registered", "listed"), "superseded", "system"),
-), final=frozenset({"superseded"}))
+PRODUCT: Final = Lifecycle("product", "draft", (
+    *(transition("edit", state, state, SELLERS, own=True, scope="products") for state in _LIVE),
+    transition("list", _LIVE, "listed", SELLERS, Tag.PRODUCT_LISTED, own=True, scope="products"),
+    transition("suspend", "listed", "suspended", SELLERS, Tag.PRODUCT_SUSPENDED, own=True, scope="products"),
+    transition("suspend", "listed", "suspended", ("operator", "data_authority"), Tag.PRODUCT_SUSPENDED, scope="operate"),
+    transition("suspend", "listed", "suspended", "system", Tag.PRODUCT_SUSPENDED),
+    # what the market suspended, the market puts back; see listing.resume
+    transition("resume", "suspended", "listed", ("operator", "data_authority"), Tag.PRODUCT_RESUMED, scope="operate", roles="reviewer"),
+    transition("retire", _LIVE, "retiring", SELLERS, Tag.PRODUCT_RETIRING, own=True, scope="products", roles=("admin", "reviewer")),
+    transition("retire", ("listed", "suspended"), "retiring", "data_authority", Tag.PRODUCT_RETIRING, scope="operate", roles="reviewer"),
+    transition("keep", "retiring", "suspended", SELLERS, Tag.PRODUCT_KEPT, own=True, scope="products", roles=("admin", "reviewer")),
+    # the notice is over: results are deleted, rights end, and the log says so
+    transition("dispose", "retiring", "retired", "system", Tag.PRODUCT_RETIRED),
+), final=frozenset({"retired"}))
+
+IN_REVIEW: Final = ("security_test", "compliance_review", "egress_review")
+_UNREGISTERED: Final = ("draft", "testing", "returned", *IN_REVIEW, "cleared")
+EGRESS_PARTIES: Final = ("data_authority", "industry_department", "source_department")
+
+
+def _version_life(name: str, seller: str, security: tuple[str, ...], decides: str, scope: str) -> Lifecycle:
+    """The life of a version of one tier: the tiers differ in who looks at it, never in what must have happened."""
+    return Lifecycle(name, "draft", (
+        transition("test", ("draft", "returned", "testing"), "testing", seller, Tag.VERSION_TESTED, own=True, scope="products"),
+        transition("submit", "testing", "security_test", seller, Tag.VERSION_SUBMITTED, own=True, scope="products", roles="handler"),
+        *(transition("pass_security", "security_test", "compliance_review", party, Tag.VERSION_SECURITY_PASSED,
+                     scope="operate" if party == "operator" else "egress", roles="reviewer") for party in security),
+        *(transition("return", "security_test", "returned", party, Tag.VERSION_RETURNED,
+                     scope="operate" if party == "operator" else "egress", roles="reviewer") for party in security),
+        transition("pass_compliance", "compliance_review", "egress_review", decides, Tag.VERSION_COMPLIANCE_PASSED, scope=scope,
+                   roles="reviewer"),
+        transition("return", "compliance_review", "returned", decides, Tag.VERSION_RETURNED, scope=scope, roles="reviewer"),
+        # 谁授权谁审核: which of these parties it is, follows from the grant
+        transition("pass_egress", "egress_review", "cleared", EGRESS_PARTIES, Tag.VERSION_EGRESS_PASSED, scope="egress",
+                   roles="reviewer"),
+        transition("return", "egress_review", "returned", EGRESS_PARTIES, Tag.VERSION_RETURNED, scope="egress", roles="reviewer"),
+        transition("register", "cleared", "registered", decides, Tag.VERSION_REGISTERED, scope=scope, roles=("handler", "reviewer")),
+        transition("list", "registered", "listed", seller, own=True, scope="products"),
+        transition("withdraw", _UNREGISTERED, "withdrawn", seller, Tag.VERSION_WITHDRAWN, own=True, scope="products"),
+        transition("supersede", ("registered", "listed"), "superseded", "system"),
+        transition("retire", (*_UNREGISTERED, "registered", "listed", "superseded"), "retired", "system"),
+    ), final=frozenset({"withdrawn", "retired"}))
+
+
+FIRST_TIER: Final = _version_life("first_tier_version", "operator", ("security_supervisor",), "data_authority", "egress")
+SECOND_TIER: Final = _version_life("product_version", "developer", ("security_supervisor", "operator"), "operator", "operate")
+"""管住一级，放开二级: nobody of the operator decides on the operator's own products."""
+
+DRAFT: Final = power("product.draft", SELLERS, scope="products")
+WATCH: Final = power("product.watch", KINDS, scope="read", roles=ROLES)
+
+
+def version_life(tier: int) -> Lifecycle:
+    """The lifecycle of versions of this tier."""
+    return FIRST_TIER if tier == 1 else SECOND_TIER
 
 
 def tier_of(party: str) -> int:
@@ -149,3 +195,12 @@ def serial_of(code: str | None) -> int:
 def year_of(now: dt.datetime) -> int:
     """The year of registration in the city's own time, UTC+8."""
     return now.astimezone(dt.timezone(dt.timedelta(hours=8))).year
+
+
+BANDS: Final = ("free", "low", "middle", "high", "top")
+_LIMITS: Final = ((0, "free"), (100_000, "low"), (1_000_000, "middle"), (10_000_000, "high"))
+
+
+def price_band(access_fee_fen: int) -> str:
+    """The facet of a price: nothing, up to a thousand yuan, ten thousand, a hundred thousand, or more."""
+    return next((band for limit, band in _LIMITS if access_fee_fen <= limit), "top")

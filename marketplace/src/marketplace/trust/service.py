@@ -26,7 +26,8 @@ from shuyan.trust import keys, merkle, notes
 
 __all__ = [
     "Finding", "Report", "add_cosignature", "append", "bundle", "check_database", "consistency_proof",
-    "cosignatures", "cosigned_note", "ensure_log_key", "events_for", "get_checkpoint", "inclusion_proof", "latest_checkpoint",
+    "cosignatures", "cosigned_note", "ensure_log_key", "events_for", "get_checkpoint", "inclusion_proof", "last_event",
+    "latest_checkpoint", "leaves",
     "list_checkpoints", "log_origin", "log_size", "log_verifier", "log_vkey", "make_checkpoint", "needs_checkpoint",
 ]
 
@@ -165,6 +166,18 @@ def events_for(session: Session, subject: str | None = None, after: int = -1, li
         query = query.join(AuditSubject, col(AuditSubject.index) == col(AuditEvent.index))
         query = query.where(AuditSubject.subject == subject)
     return list(session.exec(query.order_by(col(AuditEvent.index)).limit(max(1, min(limit, MAX_PAGE)))))
+
+
+def leaves(session: Session, subject: str, tag: Tag) -> list[str]:
+    """The log's entries of one kind whose own subject this is, oldest first."""
+    return list(session.exec(select(AuditEvent.leaf).where(AuditEvent.subject == subject, AuditEvent.tag == tag.value)
+                             .order_by(col(AuditEvent.index))))
+
+
+def last_event(session: Session, subject: str, tag: Tag) -> AuditEvent | None:
+    """The newest event of one kind whose own subject this is."""
+    return session.exec(select(AuditEvent).where(AuditEvent.subject == subject, AuditEvent.tag == tag.value)
+                        .order_by(col(AuditEvent.index).desc()).limit(1)).first()
 
 
 def latest_checkpoint(session: Session) -> Checkpoint | None:

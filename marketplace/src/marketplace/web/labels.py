@@ -14,6 +14,7 @@ from marketplace.web.words import (
     notices,
     registration,
     selection,
+    products,
     work,
 )
 
@@ -26,6 +27,7 @@ _WORDS: tuple[ModuleType, ...] = (
     notices,
     selection,
     registration,
+    products,
     work,
 )
 

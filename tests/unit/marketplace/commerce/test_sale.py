@@ -7,7 +7,16 @@ import threading
 from typing import Any
 
 import pytest
-from tests.factories.market import MODEL, STATISTICS, buy, make_city, make_output, make_product
+from tests.factories.market import (
+    MODEL,
+    STATISTICS,
+    buy,
+    make_city,
+    make_output,
+    make_product,
+    register,
+    review,
+)
 
 from marketplace.actor import PUBLIC
 from marketplace.commerce import service as commerce
@@ -35,7 +44,10 @@ def test_the_life_of_a_product(database: Any) -> None:
         products.list_product(session, city["developer"], product_id)
     with refused("not_allowed"), database.transaction() as session:
         products.register_version(session, city["developer"], product_id, 1)
+    with refused("wrong_state"), database.transaction() as session:
+        products.register_version(session, city["operator"], product_id, 1)
     with database.transaction() as session:
+        review(session, city, product_id)
         version = products.register_version(session, city["operator"], product_id, 1)
         assert version.registration_code is not None
         assert product_rules.is_registration_code(version.registration_code)
@@ -54,7 +66,9 @@ def test_the_life_of_a_product(database: Any) -> None:
         assert not products.storefront(session, q="100%").items
         tags = [event.tag for event in trust.events_for(session, product_id, -1, 100)]
     assert tags == ["products:product:drafted", "products:version:created", "pricing:plan:set",
-                    "products:version:registered", "products:product:listed"]
+                    "products:version:tested", "products:version:submitted", "products:version:security_passed",
+                    "products:version:compliance_passed", "products:version:egress_passed", "products:version:registered",
+                    "products:product:listed"]
 
 
 def test_a_new_version_supersedes_the_old(database: Any) -> None:
@@ -67,7 +81,7 @@ def test_a_new_version_supersedes_the_old(database: Any) -> None:
             products.create_version(session, city["developer"], product_id, job_id=first.job_id)
         products.create_version(session, city["developer"], product_id,
                                 job_id=make_output(session, city, {**STATISTICS, "rows": 901}))
-        second = products.register_version(session, city["operator"], product_id, 2)
+        second = register(session, city, product_id, 2)
         products.list_product(session, city["developer"], product_id)
         assert (first.status, second.status) == ("superseded", "listed")
         assert first.registration_code != second.registration_code
@@ -217,7 +231,7 @@ def test_a_suspended_product_is_not_sold(sqlite_database: Any) -> None:
     with sqlite_database.transaction() as session:
         city = make_city(session)
         product_id = make_product(session, city)
-        products.suspend_product(session, city["operator"], product_id)
+        products.suspend_product(session, city["developer"], product_id)
         with refused("product_not_listed"):
             commerce.place_order(session, city["consumer"], product_id=product_id, idempotency_key="k")
         with refused("not_allowed"):
@@ -278,7 +292,7 @@ def test_sales_and_listings_at_the_same_time_do_not_lock_each_other(database: An
                           included_calls=0)
 
     def relist(session: Any) -> None:
-        products.suspend_product(session, city["operator"], product_id)
+        products.suspend_product(session, city["developer"], product_id)
         products.list_product(session, city["developer"], product_id)
 
     threads = [threading.Thread(target=repeat, args=(work,)) for work in (

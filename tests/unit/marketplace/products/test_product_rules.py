@@ -50,7 +50,7 @@ def test_the_owner_may_do_what_the_table_says() -> None:
     from marketplace.actor import Actor
 
     owner, other = Actor("developer", "a"), Actor("developer", "b")
-    assert rules.PRODUCT.possible("listed", owner, owner="a") == ["edit", "list", "suspend"]
+    assert rules.PRODUCT.possible("listed", owner, owner="a") == ["edit", "list", "suspend", "retire"]
     assert rules.PRODUCT.possible("listed", other, owner="a") == []
     assert rules.PRODUCT.possible("listed", Actor("operator", "o"), owner="a") == ["suspend"]
     reader = Actor("developer", "a", client_id="c", scopes=frozenset({"read"}))

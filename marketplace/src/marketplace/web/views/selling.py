@@ -11,7 +11,7 @@ from marketplace.computing import service as computing
 from marketplace.db import reading, transaction
 from marketplace.pricing import service as pricing
 from marketplace.products import service as products
-from marketplace.products.rules import VERSION
+from marketplace.products.rules import version_life
 from marketplace.web import labels
 from marketplace.web.blueprint import web
 from marketplace.web.errors import say
@@ -109,7 +109,7 @@ def my_product(product_id: str) -> Any:
     with reading() as db:
         page = products.product_page(db, actor, product_id)
         owner = page.product.organisation_id
-        versions = [{"row": row, "actions": VERSION.possible(row.status, actor, owner=owner)} for row in page.versions]
+        versions = [{"row": row, "actions": version_life(page.product.tier).possible(row.status, actor, owner=owner)} for row in page.versions]
         if not versions and owner != actor.organisation_id and actor.party not in ("operator", "data_authority"):
             raise ProblemError("not_found", what="product")
         used = {row.job_id for row in page.versions}

@@ -1,0 +1,162 @@
+"""What reviewers see: a version with everything it comes from, and what waits for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from marketplace import work
+from marketplace.actor import Actor
+from marketplace.computing import service as computing
+from marketplace.paging import Page, clamp, decode_cursor, make_page
+from marketplace.parties import service as parties
+from marketplace.products import rules, stages
+from marketplace.products.checking import automatic_checks
+from marketplace.products.models import Product, ProductVersion, VersionReview
+from marketplace.products.reading import versions_of
+from marketplace.products.reviewing import may_decide, may_review, reviews_of, unchanged_parts
+from marketplace.work import WorkItem
+from shuyan.problems import ProblemError
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """What a reviewer looks at: the version with everything it comes from.
+
+    Attributes:
+        lineage: from the departments' resources to the version, ``{kind, id, title_zh, title_en, digest}`` each.
+        content: what leaves; empty once it was deleted, and for those who have no say in the egress.
+        report: the automatic findings of the job's own egress review.
+        actions: what this actor may do with the version now.
+        seated: parties and organisations that decide on the egress.
+    """
+
+    product: Product
+    version: ProductVersion
+    checks: list[dict[str, Any]]
+    reviews: list[VersionReview]
+    lineage: list[dict[str, Any]]
+    content: dict[str, Any]
+    report: dict[str, Any]
+    actions: list[str]
+    seated: computing.Seats
+    unchanged: list[str] = field(default_factory=list)
+
+    @property
+    def checklist(self) -> tuple[str, ...]:
+        """What the reviewer of the present stage confirms."""
+        return stages.CHECKLISTS.get(self.version.status, ())
+
+
+def dossier(session: Session, actor: Actor, product_id: str, number: int) -> Dossier:
+    """Everything about a version under review, for its owner and for those who review or oversee.
+
+    Raises:
+        ProblemError: ``not_found``.
+    """
+    product = session.get(Product, product_id)
+    if product is None or not may_review(session, actor, product):
+        raise ProblemError("not_found", what="product")
+    version = next((row for row in versions_of(session, product_id) if row.number == number), None)
+    job = computing.find_job(session, version.job_id) if version else None
+    if version is None or job is None:
+        raise ProblemError("not_found", what="version")
+    seats = computing.reviewers_of(session, job)
+    review = computing.review_of_job(session, job.id)
+    sees = seats.seated(actor) or actor.party == "security_supervisor" or actor.organisation_id == product.organisation_id
+    try:
+        content = computing.approved_output(session, job.id).content if sees else {}
+    except ProblemError:
+        content = {}
+    return Dossier(product, version, automatic_checks(session, product, version),
+                   reviews_of(session, [version.id]).get(version.id, []), _lineage(session, product, version), content,
+                   (review.report or {}) if review and sees else {}, version_actions(session, actor, product, version), seats,
+                   sorted(unchanged_parts(session, version)))
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A version in somebody's queue; ``actions`` are what this actor may do with it."""
+
+    product: Product
+    version: ProductVersion
+    actions: list[str]
+
+
+def waiting_versions(session: Session, actor: Actor, *, stage: str | None = None, cursor: str | None = None, limit: int = 20
+                     ) -> Page[Waiting]:
+    """Versions under review or cleared, longest waiting first, for those who review or oversee.
+
+    Raises:
+        ProblemError: ``not_allowed``.
+    """
+    if actor.party not in ("system", "operator", "security_supervisor", *rules.EGRESS_PARTIES):
+        raise ProblemError("not_allowed")
+    limit = clamp(limit)
+    query = select(ProductVersion, Product).join(Product, col(Product.id) == col(ProductVersion.product_id)).where(
+        col(ProductVersion.status).in_([stage] if stage else [*rules.IN_REVIEW, "cleared"])).order_by(col(ProductVersion.id))
+    if cursor:
+        query = query.where(col(ProductVersion.id) > decode_cursor(cursor, 1, str)[0])
+    page = make_page(list(session.exec(query.limit(limit + 1))), limit, lambda row: (row[0].id,))
+    return Page([Waiting(product, version, version_actions(session, actor, product, version)) for version, product in page.items], page.next)
+
+
+@work.source
+def _work(session: Session, actor: Actor) -> Iterable[WorkItem]:
+    """What waits for a reviewer's decision or a code, and what a seller has to correct, submit or list."""
+    deciding = {"security_test": "version.security", "compliance_review": "version.compliance", "egress_review": "version.egress",
+                "cleared": "version.register"}
+    if actor.party in ("operator", "security_supervisor", *rules.EGRESS_PARTIES):
+        for item in waiting_versions(session, actor, limit=100).items:
+            if {*stages.PASSES.values(), "register"}.intersection(item.actions):
+                yield WorkItem(deciding[item.version.status], item.version.id, item.product.title_zh, "review_version:version_id",
+                               item.product.organisation_id, item.version.stage_since or item.version.created_at)
+    if actor.party in rules.SELLERS and actor.organisation_id:
+        own = select(ProductVersion, Product).join(Product, col(Product.id) == col(ProductVersion.product_id)).where(
+            Product.organisation_id == actor.organisation_id, col(ProductVersion.status).in_(("returned", "registered")),
+            Product.status != "retired").order_by(col(ProductVersion.id)).limit(100)
+        for version, product in session.exec(own):
+            action = "test" if version.status == "returned" else "list"
+            if action in rules.version_life(product.tier).possible(version.status, actor, owner=product.organisation_id):
+                yield WorkItem("version.correct" if version.status == "returned" else "version.list", product.id, product.title_zh,
+                               "my_product:product_id", product.organisation_id, version.stage_since or version.created_at)
+
+
+def version_place(session: Session, version_id: str) -> tuple[str, int]:
+    """The product and number of a version, for addresses that name it by its id alone. Raises ``not_found``."""
+    version = session.get(ProductVersion, version_id)
+    if version is None:
+        raise ProblemError("not_found", what="version")
+    return version.product_id, version.number
+
+
+def version_actions(session: Session, actor: Actor, product: Product, version: ProductVersion) -> list[str]:
+    """The buttons of a version: what the lifecycle allows, less what this person has no say in."""
+    found = rules.version_life(product.tier).possible(version.status, actor, owner=product.organisation_id)
+    if version.status in rules.IN_REVIEW:
+        try:
+            may_decide(session, actor, product, version, version.status)
+        except ProblemError:
+            found = [action for action in found if action == "withdraw"]
+    elif version.status == "cleared" and actor.organisation_id == product.organisation_id:
+        found = [action for action in found if action != "register"]
+    return list(dict.fromkeys(found))
+
+
+def _lineage(session: Session, product: Product, version: ProductVersion) -> list[dict[str, Any]]:
+    def link(kind: str, id: str, digest: str = "", zh: str = "", en: str = "") -> dict[str, Any]:
+        return {"kind": kind, "id": id, "digest": digest, "title_zh": zh, "title_en": en}
+
+    manifest = version.manifest
+    names = parties.organisations_by_id(session, [item["organisation_id"] for item in manifest["participants"]])
+    job = computing.find_job(session, version.job_id)
+    return [
+        *(link("department", key, zh=row.name_zh, en=row.name_en) for key, row in sorted(names.items())),
+        link("grant", manifest["grant"]["id"], manifest["grant"]["digest"]),
+        link("job", version.job_id, zh=job.title if job else "", en=job.title if job else ""),
+        link("output", version.output_id, manifest["output_digest"]),
+        link("version", version.id, version.manifest_digest, product.title_zh, product.title_en),
+    ]

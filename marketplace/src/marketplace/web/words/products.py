@@ -1,0 +1,135 @@
+"""What the codes of products' lives are called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_babel import lazy_gettext as _l
+
+LABELS: dict[str, dict[str, Any]] = {
+    "state": {
+        "testing": _l("Testing"),
+        "security_test": _l("Security test"),
+        "compliance_review": _l("Compliance review"),
+        "egress_review": _l("Egress review"),
+        "cleared": _l("Cleared for registration"),
+        "retiring": _l("Being retired"),
+    },
+    "action": {
+        "test": _l("Run tests"),
+        "submit": _l("Submit for review"),
+        "pass_security": _l("Pass the security test"),
+        "pass_compliance": _l("Pass the compliance review"),
+        "pass_egress": _l("Agree to the egress"),
+        "supersede": _l("Supersede"),
+        "resume": _l("Put back on sale"),
+        "keep": _l("Call off the retirement"),
+        "dispose": _l("Dispose of the results"),
+    },
+    "work": {
+        "version.security": _l("Test the security of a product"),
+        "version.compliance": _l("Review a product's compliance"),
+        "version.egress": _l("Decide on a product's egress"),
+        "version.register": _l("Register a product"),
+        "version.correct": _l("Correct a product version"),
+        "version.list": _l("Put a registered version on sale"),
+    },
+    "band": {
+        "free": _l("Free of charge"),
+        "low": _l("Up to ¥1,000"),
+        "middle": _l("¥1,000 to ¥10,000"),
+        "high": _l("¥10,000 to ¥100,000"),
+        "top": _l("More than ¥100,000"),
+    },
+    "tier": {
+        "1": _l("First tier"),
+        "2": _l("Second tier"),
+    },
+    "decision": {
+        "passed": _l("Passed"),
+        "returned": _l("Returned for changes"),
+        "skipped": _l("Not needed again"),
+    },
+    "tick": {
+        "no_reverse": _l("No answer leads back to a single record, alone or together with others"),
+        "inputs_limited": _l("Inputs are limited to what is declared; anything else is refused"),
+        "access_controlled": _l("Delivery is metered, and only to those who are entitled"),
+        "emergency_plan": _l("The emergency plan says how delivery is stopped and by whom"),
+        "purpose_kept": _l("The product serves the purpose of the approved scenario"),
+        "personal_protected": _l("Personal information and trade secrets are protected as the law asks"),
+        "description_true": _l("Title, description and sample say truly what is delivered"),
+        "terms_lawful": _l("The terms of use are lawful and treat all buyers alike"),
+        "within_grant": _l("What leaves stays within the grant: columns, forms, cohort, term"),
+        "not_reversible": _l("What leaves cannot be turned back into raw records"),
+        "form_granted": _l("The delivery form is one that the grant allows"),
+    },
+    "autocheck": {
+        "egress_approved": _l("The result passed its egress review"),
+        "output_intact": _l("The result is what was approved"),
+        "manifest_intact": _l("The manifest is unchanged"),
+        "grant_active": _l("The grant is active"),
+        "tests_passed": _l("The latest tests passed"),
+        "foreign_input_refused": _l("Undeclared inputs are refused"),
+        "inputs_closed": _l("The input schema admits nothing undeclared"),
+        "cohort_kept": _l("Every published group is large enough"),
+        "no_identifiers_in_texts": _l("The texts contain no identity, bank card, passport or mobile numbers"),
+    },
+    "case": {
+        "sample": _l("The sample"),
+        "category": _l("A category"),
+        "missing": _l("A feature is missing"),
+        "undeclared": _l("An undeclared field"),
+        "everything": _l("Everything"),
+        "group": _l("One group"),
+        "foreign": _l("A foreign body"),
+        "given": _l("A case of yours"),
+        "report": _l("The report"),
+    },
+    "outcome": {
+        "answer": _l("answered"),
+        "refusal": _l("refused"),
+        "failure": _l("failed"),
+    },
+    "part": {
+        "app": _l("App"),
+        "grant": _l("Grant"),
+        "form": _l("Output form"),
+        "input_schema": _l("Inputs"),
+        "output": _l("Result"),
+        "texts": _l("Texts"),
+    },
+    "link": {
+        "department": _l("Department"),
+        "grant": _l("Grant"),
+        "job": _l("Job"),
+        "output": _l("Result"),
+        "version": _l("Product version"),
+    },
+    "change": {
+        "version": _l("New version"),
+        "price": _l("Price changed"),
+        "suspended": _l("Suspended"),
+        "resumed": _l("On sale again"),
+        "retiring": _l("Retirement announced"),
+        "kept": _l("Retirement called off"),
+        "retired": _l("Retired"),
+    },
+    "event": {
+        "products:version:tested": _l("Product version tested"),
+        "products:version:submitted": _l("Product version submitted"),
+        "products:version:security_passed": _l("Security test passed"),
+        "products:version:compliance_passed": _l("Compliance review passed"),
+        "products:version:egress_passed": _l("Egress of the product agreed to"),
+        "products:version:returned": _l("Product version returned"),
+        "products:version:withdrawn": _l("Product version withdrawn"),
+        "products:product:changed": _l("Product texts changed"),
+        "products:product:resumed": _l("Product put back on sale"),
+        "products:product:retiring": _l("Retirement announced"),
+        "products:product:kept": _l("Retirement called off"),
+        "products:product:retired": _l("Product retired, results disposed of"),
+        "commerce:entitlement:ended": _l("Entitlement ended"),
+    },
+}
+
+TONES = {"testing": "wait", "security_test": "wait", "compliance_review": "wait", "egress_review": "wait", "cleared": "info",
+         "retiring": "bad"}
