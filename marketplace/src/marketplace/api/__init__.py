@@ -39,6 +39,5 @@ def register(app: OpenAPI) -> None:
     for module in (parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection, files, computing, programs,
                    products, delivery, commerce, audit):
     for module in (parties, nodes, catalogue, scenarios, demands, authorisation, agreements, selection, files, computing, programs, products,
-                   delivery, commerce, audit):
-    for module in (parties, nodes, catalogue, authorisation, computing, programs, products, product_reviews, delivery, commerce, audit):
+                   product_reviews, delivery, commerce, audit):
         app.register_api(module.api)

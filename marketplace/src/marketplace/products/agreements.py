@@ -14,7 +14,7 @@ from marketplace.agreements.models import Agreement
 from marketplace.authorisation import service as authorisation
 from marketplace.computing import service as computing
 from marketplace.events import Tag
-from marketplace.products import rules
+from marketplace.products import index, rules, watching
 from marketplace.products.models import Product, ProductVersion
 from marketplace.registration import standing
 from marketplace.trust import service as trust
@@ -60,7 +60,11 @@ def _suspend(session: Session, cause: str, which: object) -> Afterwards:
                              .order_by(col(Product.id)).with_for_update().execution_options(populate_existing=True)))
     for row in rows:
         row.status = rules.PRODUCT.check("suspend", row.status, SYSTEM).target
+        row.suspended_by, row.reason = "system", "协议已终止 The agreement has ended"
         session.add(row)
+        session.flush()
+        index.refresh(session, row)
+        watching.tell(session, row, "suspended", reason=row.reason)
 
     def append() -> None:
         for row in rows:

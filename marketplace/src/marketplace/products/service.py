@@ -19,6 +19,7 @@ from marketplace.products.desks import Dossier, dossier, version_actions, versio
 from marketplace.products.drafting import TEXTS, create_version, draft_product, edit_product, withdraw_version
 from marketplace.products.index import add_calls
 from marketplace.products.listing import (
+    hold_on_sale,
     list_product,
     price_changed,
     resume_product,
@@ -53,6 +54,7 @@ from marketplace.products.storefront import (
     facets,
     newest_versions,
     own_products,
+    product_card,
     product_page,
     storefront,
 )
@@ -63,8 +65,8 @@ from marketplace.trust import records
 __all__ = [
     "FACETS", "OVERSEERS", "SORTS", "TEXTS", "Disposal", "Dossier", "Facets", "ProductPage", "StorefrontItem", "add_calls",
     "altered_records", "automatic_checks", "changes", "create_version", "disposal", "dossier", "draft_product", "edit_product",
-    "facets", "get_product", "keep_product", "list_product", "made_from", "newest_versions", "on_sale", "own_products",
-    "owned_product", "pass_stage", "price_changed", "product_page", "products_by_id", "register_version", "render_report",
+    "facets", "get_product", "hold_on_sale", "keep_product", "list_product", "made_from", "newest_versions", "on_sale", "own_products",
+    "owned_product", "pass_stage", "price_changed", "product_card", "product_page", "products_by_id", "register_version", "render_report",
     "resume_product", "retire_product", "return_version", "reviews_of", "run_tests", "storefront", "submit_version",
     "suspend_product", "suspend_under", "test_runs", "unwatch", "version_actions", "version_place", "versions_by_id", "waiting_versions", "watch", "watched", "watches",
     "withdraw_version",

@@ -12,9 +12,9 @@ from marketplace.web.words import (
     catalogue,
     market,
     notices,
+    products,
     registration,
     selection,
-    products,
     work,
 )
 
