@@ -75,7 +75,7 @@ def _fonts() -> tuple[Any, list[str]]:
 
     fonts: Any = typst.Fonts(include_system_fonts=True)
     families: set[str] = set(fonts.families())
-    found: list[str] = [name for name in CHINESE_FONTS if name in families][:1]
+    found: list[str] = [str(name) for name in CHINESE_FONTS if name in families][:1]
     if not found:
         raise ProblemError(REPORT_FONT)
     return fonts, found
