@@ -36,8 +36,8 @@ def register(app: OpenAPI) -> None:
     metrics.register(app)
     oauth.register(app)
     docs.register(app)
-    for module in (parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection, files, computing, programs,
-                   products, delivery, commerce, audit):
-    for module in (parties, nodes, catalogue, scenarios, demands, authorisation, agreements, selection, files, computing, programs, products,
-                   product_reviews, delivery, commerce, audit):
+    for module in (
+        parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
+        files, computing, programs, products, delivery, commerce, product_reviews, audit,
+    ):
         app.register_api(module.api)

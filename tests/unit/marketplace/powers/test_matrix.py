@@ -15,6 +15,7 @@ from tests.unit.marketplace.powers import (
     of_authorisation,
     of_catalogue,
     of_market,
+    of_products,
     of_registration,
     of_selection,
 )
@@ -31,6 +32,7 @@ MODULES = (
     of_authorisation,
     of_catalogue,
     of_market,
+    of_products,
     of_registration,
     of_selection,
 )

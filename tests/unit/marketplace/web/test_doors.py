@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.factories.market import MODEL, make_output, make_product
+from tests.factories.market import MODEL, make_output, make_product, review
 
 from marketplace.commerce import service as commerce
 from marketplace.db import reading, transaction
@@ -132,6 +132,8 @@ def test_a_product_from_result_to_sale(pages: Any, monkeypatch: pytest.MonkeyPat
     assert answer.status_code == 303, answer.text
     pages.post(developer, place, f"{place}/price", access_fee="980", call_fee="0.10", included_calls="5", term_days="30")
     assert f"{place}/list" not in developer.get(place).text  # not registered yet
+    with transaction() as session:
+        review(session, pages.city, place.rsplit("/", 1)[1])
     pages.post(operator, place, f"{place}/versions/1/register")
     assert f"{place}/list" in developer.get(place).text
     pages.post(developer, place, f"{place}/list")
