@@ -18,7 +18,7 @@ import marketplace.agreements.service
 import marketplace.authorisation.service
 import marketplace.catalogue.service
 import marketplace.notices.service
-import marketplace.products.agreements
+import marketplace.products.service
 import marketplace.products.service
 import marketplace.registration.partners
 import marketplace.registration.service
