@@ -19,7 +19,6 @@ import marketplace.authorisation.service
 import marketplace.catalogue.service
 import marketplace.notices.service
 import marketplace.products.service
-import marketplace.products.service
 import marketplace.registration.partners
 import marketplace.registration.service
 import marketplace.selection.service  # noqa: F401
