@@ -18,7 +18,7 @@ RUN = """async () => {
     return found.violations.map(one => [one.id, one.help, one.nodes.slice(0, 3).map(node => node.html.slice(0, 200))]);
 }"""
 MOST_PAGES = 60
-ELSEWHERE = re.compile(r"^/(openapi|api/|oauth/|static/|language/|healthz|metrics|problems/)|\.(atom|json|jsonld|pdf|csv|ics)$|/download|/files/")
+ELSEWHERE = re.compile(r"^/(openapi|api/|oauth/|static/|language/|healthz|metrics|problems/)|\.(atom|json|jsonld|md|pdf|csv|ics)$|/download|/files/")
 
 
 def _pattern(url: str) -> str:
@@ -47,7 +47,8 @@ def test_pages_have_no_violations(visitor: Visitor, role: str | None) -> None:
         if pattern in seen:
             continue
         seen.add(pattern)
-        page.goto(url)
+        if (answer := page.goto(url)) is None or "text/html" not in answer.headers.get("content-type", ""):
+            continue
         page.evaluate(AXE.read_text(encoding="utf-8"))
         violations += [(pattern, *one) for one in page.evaluate(RUN)]
         waiting += _links(page, base)
