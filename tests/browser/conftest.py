@@ -125,6 +125,14 @@ class Visitor:
         self.page.click("main form button[type=submit]")
         self.page.wait_for_url(re.compile(r"^(?!.*/sign-in)"))
 
+    def menu(self, zh: str, en: str) -> None:
+        """Go to a page by the main menu, opening the group it is in."""
+        main = self.page.get_by_role("navigation", name=self.say("主菜单", "Main menu"))
+        link = main.get_by_role("link", name=self.say(zh, en), exact=True, include_hidden=True)
+        if not link.is_visible():
+            link.locator("xpath=ancestor::li[contains(@class, 'dropdown')]").get_by_role("button").click()
+        link.click()
+
     def say(self, zh: str, en: str) -> str:
         """Of two texts the one this visitor reads."""
         return zh if self.locale == "zh" else en

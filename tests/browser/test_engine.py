@@ -182,7 +182,7 @@ def test_a_models_result_tells_errors_and_evaluation(visitor: Visitor) -> None:
 def test_budgets_are_told_in_words_by_grant_and_by_department(visitor: Visitor) -> None:
     page = visitor.page
     visitor.sign_in("developer")
-    page.get_by_role("link", name=visitor.say("隐私预算", "Privacy budgets")).click()
+    visitor.menu("隐私预算", "Privacy budgets")
     _expect(page.locator("main")).to_contain_text(visitor.say("剩余 99%", "99% left"))
     _expect(page.locator("main")).to_contain_text(visitor.say("已用完", "used up"))
     _expect(page.locator("main")).to_contain_text(visitor.say("预算使用记录", "What it was spent on"))
@@ -196,8 +196,7 @@ def test_budgets_are_told_in_words_by_grant_and_by_department(visitor: Visitor) 
 def test_the_gallery_leads_to_a_job(visitor: Visitor) -> None:
     page = visitor.page
     visitor.sign_in("developer")
-    page.get_by_role("navigation", name=visitor.say("主菜单", "Main menu")).get_by_role(
-        "link", name=visitor.say("计算应用", "Apps"), exact=True).click()
+    visitor.menu("计算应用", "Apps")
     page.get_by_role("link", name=visitor.say("联邦聚类", "Federated clustering")).click()
     _expect(page.locator("main")).to_contain_text("clusters")
     _expect(page.locator("main")).to_contain_text("sha256:")
