@@ -128,7 +128,7 @@ class FacetOut(Out):
     count: int
 
 
-class FacetsOut(Out):
+class StorefrontFacetsOut(Out):
     total: int
     partial: bool = Field(description="Whether only the newest 2,000 matches were counted.")
     facets: dict[str, list[FacetOut]]
@@ -215,7 +215,7 @@ def edit_product(path: IdPath, body: TextsIn) -> dict[str, Any]:
     return _page(path.id)
 
 
-@api.get("/product-facets", summary="Counts of the storefront under each filter", responses={200: FacetsOut})
+@api.get("/product-facets", summary="Counts of the storefront under each filter", responses={200: StorefrontFacetsOut})
 @public
 def product_facets(query: FacetQuery) -> dict[str, Any]:
     with db.reading() as session:

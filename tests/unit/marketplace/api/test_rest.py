@@ -300,7 +300,7 @@ def test_programs_are_managed_over_rest(market: Market) -> None:
 
 
 def test_a_seller_brings_a_product_to_market(market: Market) -> None:
-    from tests.factories.market import make_output
+    from tests.factories.market import make_output, review
 
     seller, operator = market.program("developer", "products read"), market.program("operator", "operate read")
     with db.transaction() as session:
@@ -311,13 +311,16 @@ def test_a_seller_brings_a_product_to_market(market: Market) -> None:
     assert_problem(Caller(market.client, None)("GET", path), 404, "not_found")
     assert seller("POST", f"{path}/versions", {"job_id": job}).json["number"] == 1
     assert_problem(seller("POST", f"{path}/list"), 409, "version_not_registered")
+    assert_problem(operator("POST", f"{path}/versions/1/register", {}), 409, "wrong_state")
+    with db.transaction() as session:
+        review(session, market.city, draft["id"])
     assert operator("POST", f"{path}/versions/1/register", {}).json["registration_code"]
     assert_problem(seller("POST", f"{path}/list"), 409, "price_missing")
     assert seller("PUT", f"{path}/price", {"access_fee_fen": 1, "call_fee_fen": 0}).json["term_days"] == 365
     assert seller("POST", f"{path}/list", {}).json["status"] == "listed"
     assert [item["id"] for item in seller("GET", "/products?own=true&limit=1").json["items"]] == [draft["id"]]
-    assert operator("POST", f"{path}/suspend").json["status"] == "suspended"
-    assert_problem(seller("POST", f"{path}/suspend"), 409, "wrong_state")
+    assert operator("POST", f"{path}/suspend", {"reason": "复核中"}).json["status"] == "suspended"
+    assert_problem(seller("POST", f"{path}/suspend", {"reason": "停售"}), 409, "wrong_state")
 
 
 def test_a_problems_type_leads_to_its_explanation(market: Market) -> None:
