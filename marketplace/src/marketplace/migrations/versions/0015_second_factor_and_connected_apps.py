@@ -1,9 +1,9 @@
-"""Privacy engine"""
+"""Second factors, invitations, guessing, connected apps"""
 
 from __future__ import annotations
 
-revision = "0013"
-down_revision = "0012"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -1,9 +1,9 @@
-"""Sandboxes"""
+"""Reviews of what leaves, by mode; products on sale before the storefront had an index"""
 
 from __future__ import annotations
 
-revision = "0012"
-down_revision = "0011"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
