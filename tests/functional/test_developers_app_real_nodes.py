@@ -20,11 +20,11 @@ from demo.commands import CommandFailed, run
 from tests.factories.town import AUTHORITY, DEVELOPER, OPERATOR, Town, department, town
 
 import shuyan
-from shuyan import sandbox
+from shuyan import confinement
 
 pytestmark = [
     pytest.mark.slow, pytest.mark.timeout(600),
-    pytest.mark.skipif(not sandbox.sufficient(sandbox.layers_here()), reason="no sandbox for other people's code here")]
+    pytest.mark.skipif(not confinement.sufficient(confinement.layers_here()), reason="no sandbox for other people's code here")]
 
 DEPARTMENTS = [department(slug, name) for slug, name in (("east", "东区医院"), ("west", "西区医院"), ("north", "北区医院"))]
 DISTRICTS = ["east", "north", "south", "west"]

@@ -25,7 +25,7 @@ from node_agent.resources import Resources
 from node_agent.sources import Sources
 from node_agent.state import State
 from node_agent.views import Views, node_salt
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan_protos.local.v1 import local_pb2
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin, HoldAdmin):
             pending_approvals=self.approvals.pending(), journal_entries=entries, journal_head=head.hex(),
             software_version=__version__, signing_key=base64.b64encode(keys.signing_public).decode(),
             agreement_key=base64.b64encode(keys.agreement_public).decode())
-        layers = live["sandbox"] if "sandbox" in live else sandbox.layers_here()
+        layers = live["sandbox"] if "sandbox" in live else confinement.layers_here()
         reply.sandbox.extend(layers)
-        if not sandbox.sufficient(layers):
+        if not confinement.sufficient(layers):
             reply.alerts.append("sandbox_missing")
         # Loading the apps takes a moment, which a node without developers' apps can spare.
         if Packages.any(self.state) and self.programs.packages.unusable:

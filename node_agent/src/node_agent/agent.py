@@ -24,7 +24,7 @@ from node_agent.revocations import Revocations
 from node_agent.tasks import TaskBook
 from node_agent.worker.host import Limits
 from node_agent.worker.pool import Workers
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2
 
@@ -145,9 +145,9 @@ class Agent:
 
     async def _look_at_the_sandbox(self) -> None:
         """Write down which layers there are to shut a process in."""
-        self._layers = await asyncio.to_thread(sandbox.layers_here)
-        self.admin.journal.append("node:sandbox", layers=list(self._layers), sufficient=sandbox.sufficient(self._layers))
-        if not sandbox.sufficient(self._layers):
+        self._layers = await asyncio.to_thread(confinement.layers_here)
+        self.admin.journal.append("node:sandbox", layers=list(self._layers), sufficient=confinement.sufficient(self._layers))
+        if not confinement.sufficient(self._layers):
             _log.warning("no sandbox for developers' apps here", layers=self._layers)
 
     def _sources(self) -> Iterator[tuple[str, str]]:

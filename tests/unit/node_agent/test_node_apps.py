@@ -16,7 +16,7 @@ from node_harness import runs
 
 from node_agent.worker.host import Limits, Table, Work, WorkerFailureError
 from node_agent.worker.pool import Workers
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan.appkit import loader, pack, sign_package
 from shuyan.appkit.project import Project, new_project
 from shuyan.federation import _flower
@@ -85,8 +85,8 @@ def test_from_a_key_to_an_app_and_back(place, package):
 def test_the_status_names_the_layers(place):
     command(place / "node", "init")
     status = json.loads(command(place / "node", "status", "--json"))
-    assert tuple(status["sandbox"]) == sandbox.layers_here()
-    assert ("sandbox_missing" in status["alerts"]) == (not sandbox.sufficient(status["sandbox"]))
+    assert tuple(status["sandbox"]) == confinement.layers_here()
+    assert ("sandbox_missing" in status["alerts"]) == (not confinement.sufficient(status["sandbox"]))
 
 
 def statistics(place, rows=50, **limits):
@@ -115,9 +115,9 @@ async def test_a_node_may_demand_the_sandbox_for_every_app(place):
     work = statistics(place)
     assert (await outcome(place, work, required=True, layers=("no_new_privs",)))[0] == "sandbox_unavailable"
     assert (await outcome(place, work, layers=("no_new_privs",))) == (50.0, ("no_new_privs",))
-    if sandbox.sufficient(sandbox.layers_here()):
+    if confinement.sufficient(confinement.layers_here()):
         rows, layers = await outcome(place, work, required=True)
-        assert (rows, sandbox.sufficient(layers)) == (50.0, True)
+        assert (rows, confinement.sufficient(layers)) == (50.0, True)
 
 
 @runs

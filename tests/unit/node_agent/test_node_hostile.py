@@ -14,7 +14,7 @@ import rfc8785
 from node_harness import one_node, runs
 
 from node_agent.worker.pool import Workers
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan.appkit import loader, sign_package
 from shuyan.appkit.package import pack
 from shuyan.federation.answers import PlainAnswer
@@ -23,7 +23,7 @@ from shuyan.trust.keys import generate_signing_key
 from shuyan_protos.link.v1 import link_pb2
 from shuyan_protos.local.v1 import local_pb2
 
-LAYERS = sandbox.layers_here()
+LAYERS = confinement.layers_here()
 CANARY = "73910.5"
 FILES = ["read", "read_passwd", "list_root", "list_home", "agent_memory", "agent_environment", "agent_files", "own_memory",
          "processes", "in_a_thread", "write_here", "write_tmp", "write_shm", "write_node", "delete", "rename", "directory", "link",
@@ -35,7 +35,7 @@ PROCESSES = ["fork", "program", "exec", "spawn", "kill_agent", "look_for_agent",
 SQL = ["sql_file", "sql_glob", "sql_copy", "sql_attach", "sql_install", "sql_load", "sql_unlock", "sql_threads", "other_database",
        "database_file"]
 
-needs_sandbox = pytest.mark.skipif(not sandbox.sufficient(LAYERS), reason=f"the kernel offers only {', '.join(LAYERS) or 'nothing'}")
+needs_sandbox = pytest.mark.skipif(not confinement.sufficient(LAYERS), reason=f"the kernel offers only {', '.join(LAYERS) or 'nothing'}")
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,7 @@ async def test_without_a_sandbox_it_does_not_run(place, package):
 async def test_namespaces_do_where_landlock_is_missing(place, package):
     async with hostile_node(place, package) as attack:
         other = Workers(attack.agent.worker._limits, place / "node0" / "scratch", place / "node0" / "worker.log",
-                        layers=[layer for layer in sandbox.LAYERS if not layer.startswith("landlock")])
+                        layers=[layer for layer in confinement.LAYERS if not layer.startswith("landlock")])
         attack.agent.pipeline._worker = other
         try:
             for attempts in (FILES, NETWORK):

@@ -22,8 +22,8 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from node_agent.worker.process import die_with_the_agent, limit_memory, table_source
-from shuyan import sandbox
-from shuyan.sandbox.frames import Channel
+from shuyan import confinement
+from shuyan.confinement.frames import Channel
 
 if TYPE_CHECKING:
     from shuyan.federation.apps.base import FederatedApp
@@ -54,7 +54,7 @@ def serve(channel: Channel, settings: dict[str, Any]) -> None:
         channel.send({"status": "failed", "code": _code(error)})
         return
     channel.send({"status": "sealed", "layers": list(layers), "rows": rows})
-    if not sandbox.sufficient(layers):
+    if not confinement.sufficient(layers):
         return
     _answer_tasks(channel, handed[1], inputs, asked)
 
@@ -64,10 +64,10 @@ def _shut_in(
 ) -> tuple[Inputs, dict[str, int], tuple[str, ...]]:
     if any(table.get("unit") is not None for table in tables):
         raise LookupError("an app that does not say how sensitive its answers are has no part in noisy releases")
-    confinement = sandbox.Confinement(hide=True, layers=frozenset(wanted))
+    walls = confinement.Confinement(hide=True, layers=frozenset(wanted))
     silence = os.open(os.devnull, os.O_WRONLY)
     columns = _granted_columns(tables, memory_mb)
-    layers = [*sandbox.shut_in(confinement)]
+    layers = [*confinement.shut_in(walls)]
     die_with_the_agent()  # what asked for it before may have been forgotten with the old namespace
 
     from shuyan.appkit import allowed
@@ -86,7 +86,7 @@ def _shut_in(
     for descriptor in (1, 2):  # an app's chatter may hold rows, and would fill a disk
         os.dup2(silence, descriptor)
     os.close(silence)
-    layers += sandbox.seal(confinement)
+    layers += confinement.seal(walls)
     return inputs, rows, tuple(layers)
 
 
@@ -197,7 +197,7 @@ def _code(error: BaseException) -> str:
     from shuyan.federation import problems
     from shuyan.federation.failures import code_for
 
-    return problems.SANDBOX_UNAVAILABLE if isinstance(error, sandbox.SandboxError) else code_for(error)
+    return problems.SANDBOX_UNAVAILABLE if isinstance(error, confinement.SandboxError) else code_for(error)
 
 
 def _where(error: BaseException) -> str:

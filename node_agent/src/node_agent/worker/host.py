@@ -19,7 +19,7 @@ import structlog
 
 from node_agent.worker.access import Access, needed
 from node_agent.worker.wire import WireError, pack, read_frame
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan.federation import problems
 
 MAX_QUEUED = 32
@@ -102,7 +102,7 @@ class Worker:
     """
 
     def __init__(self, limits: Limits, home: Path, log: Path, apps: Mapping[str, str] | None = None, *, foreign: bool = False,
-                 required: bool = False, layers: Iterable[str] = sandbox.LAYERS,
+                 required: bool = False, layers: Iterable[str] = confinement.LAYERS,
                  sources: Callable[[], Iterable[tuple[str, str]]] = tuple) -> None:
         self._foreign = foreign
         self._required = required or foreign
@@ -218,8 +218,8 @@ class Worker:
         if self._foreign and self._sealed is None:
             header, _ = await read_frame(self._reader, max_body=0)
             _answer(header, b"", trusted=True)
-            self.layers = sandbox.in_order(header["layers"])
-            if not sandbox.sufficient(self.layers):
+            self.layers = confinement.in_order(header["layers"])
+            if not confinement.sufficient(self.layers):
                 raise WorkerFailureError(problems.SANDBOX_UNAVAILABLE)
             self._sealed = {str(name): int(rows) for name, rows in header["rows"].items()}
         # Three terms an element and room to spare: an answer somewhat too large is refused by name at the egress check.
@@ -322,8 +322,8 @@ class Worker:
         if header.get("status") != "ready":
             raise WireError("worker did not begin")
         if not self._foreign:
-            self.layers = sandbox.in_order(header["layers"])
-            if self._required and not sandbox.sufficient(self.layers):
+            self.layers = confinement.in_order(header["layers"])
+            if self._required and not confinement.sufficient(self.layers):
                 raise WorkerFailureError(problems.SANDBOX_UNAVAILABLE)
 
     def _environment(self) -> dict[str, str]:
@@ -357,7 +357,7 @@ class Worker:
         await self._kill("broke off")
         if status == EXIT_MEMORY:
             return problems.WORKER_MEMORY
-        if status == -sandbox.VIOLATION_SIGNAL:
+        if status == -confinement.VIOLATION_SIGNAL:
             return problems.SANDBOX_VIOLATION
         return problems.WORKER_TIMEOUT if status == -signal.SIGXCPU else problems.WORKER_CRASHED
 

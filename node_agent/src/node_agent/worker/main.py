@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from node_agent.worker.host import EXIT_MEMORY
 from node_agent.worker.process import die_with_the_agent, limit_memory, table_source
-from shuyan import sandbox
-from shuyan.sandbox.frames import Channel
+from shuyan import confinement
+from shuyan.confinement.frames import Channel
 
 if TYPE_CHECKING:
     from shuyan.federation.apps.base import FederatedApp
@@ -61,10 +61,10 @@ class _Worker:
     def __init__(self, settings: dict[str, Any]) -> None:
         # Apps are installed software here: where Python looks for it may be read.
         importable = [path for path in sys.path if path and os.path.isdir(path)]
-        confinement = sandbox.Confinement(
+        walls = confinement.Confinement(
             read=(*importable, *settings["read"]), write=tuple(settings["write"]), network=bool(settings["network"]),
             layers=frozenset(settings["layers"]))
-        self.layers = [*sandbox.shut_in(confinement)]
+        self.layers = [*confinement.shut_in(walls)]
         # Everything a task will need is loaded now, before the limits and before the first task waits for it.
         import duckdb  # noqa: F401
 
@@ -95,7 +95,7 @@ class _Worker:
 
         self._warm = WarmDatabases(self._memory_mb * 3 // 4, self._threads, self._spill, self._spill_mb)
         # New machine code: an extension that reads a database is loaded when the database is first read.
-        self.layers += sandbox.seal(confinement, new_code=True)
+        self.layers += confinement.seal(walls, new_code=True)
 
     def run(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         """One task's answer: header and body."""

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from node_agent.worker.host import Limits, Work, Worker, WorkerFailureError
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan.federation import problems
 
 MAX_FOREIGN = 4
@@ -30,7 +30,7 @@ class Workers:
     """
 
     def __init__(self, limits: Limits, home: Path, log: Path, apps: Mapping[str, str] | None = None, *,
-                 required: bool = False, layers: Iterable[str] = sandbox.LAYERS,
+                 required: bool = False, layers: Iterable[str] = confinement.LAYERS,
                  sources: Callable[[], Iterable[tuple[str, str]]] = tuple) -> None:
         self._layers = tuple(layers)
         self._limits, self._home, self._log = limits, home, log

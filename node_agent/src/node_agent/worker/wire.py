@@ -1,4 +1,4 @@
-"""The agent's side of :mod:`shuyan.sandbox.frames`: length-prefixed frames of a JSON header and raw bytes, never pickles."""
+"""The agent's side of :mod:`shuyan.confinement.frames`: length-prefixed frames of a JSON header and raw bytes, never pickles."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import sys
 from hashlib import sha256
 from typing import Any
 
-from shuyan import sandbox
-from shuyan.sandbox.frames import Channel
+from shuyan import confinement
+from shuyan.confinement.frames import Channel
 
 _SECONDS = 300
 _MEMORY_MB = 2048
@@ -26,8 +26,8 @@ def main(descriptor: int) -> None:
     if frame is None:
         return
     order, body = frame
-    confinement = sandbox.Confinement()
-    layers = [*sandbox.shut_in(confinement)]
+    walls = confinement.Confinement()
+    layers = [*confinement.shut_in(walls)]
 
     from shuyan.appkit import allowed, testing  # noqa: F401
     from shuyan.federation._foreign_child import limit, where
@@ -37,7 +37,7 @@ def main(descriptor: int) -> None:
     if sys.platform.startswith("linux"):
         built_in()  # imported while machine code may still be mapped
         limit(_MEMORY_MB, _SECONDS)
-    layers += sandbox.seal(confinement)
+    layers += confinement.seal(walls)
     channel.send({"layers": layers})
     sources = json.loads(body)
     try:

@@ -18,7 +18,7 @@ from shuyan.appkit.package import Package, StaticManifest, pack
 from shuyan.appkit.project import Project
 from shuyan.appkit.rules import Finding, check_sources, imports_of
 from shuyan.problems import ProblemError, describe
-from shuyan.sandbox.frames import Channel, Deadline, FrameError
+from shuyan.confinement.frames import Channel, Deadline, FrameError
 
 _SEEDS: Final = ("0", "12345")
 _SECONDS: Final = 600.0

@@ -13,8 +13,8 @@ import sys
 import traceback
 from typing import Any
 
-from shuyan import sandbox
-from shuyan.sandbox.frames import Channel
+from shuyan import confinement
+from shuyan.confinement.frames import Channel
 
 _MIB = 1024 * 1024
 
@@ -26,8 +26,8 @@ def main(descriptor: int) -> None:
     if frame is None:
         return
     start, data = frame
-    confinement = sandbox.Confinement(hide=True)
-    layers = [*sandbox.shut_in(confinement)]
+    walls = confinement.Confinement(hide=True)
+    layers = [*confinement.shut_in(walls)]
 
     from shuyan.appkit import allowed, loader
     from shuyan.appkit.package import read_package
@@ -36,9 +36,9 @@ def main(descriptor: int) -> None:
     allowed.preload()
     package = read_package(data)
     limit(int(start["memory_mb"]), int(start["seconds"]))
-    layers += sandbox.seal(confinement)
+    layers += confinement.seal(walls)
     channel.send({"op": "sealed", "layers": layers})
-    if not sandbox.sufficient(layers):
+    if not confinement.sufficient(layers):
         return
     try:
         app = loader.load(package)

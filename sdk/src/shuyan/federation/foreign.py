@@ -27,13 +27,13 @@ import numpy as np
 from flwr.app import RecordDict
 from pydantic import ValidationError
 
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan.appkit.package import SUFFIX, Package, read_package
 from shuyan.federation import _flower, problems
 from shuyan.federation.apps.base import FederatedApp, InstalledApp, Progress
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.problems import ProblemError
-from shuyan.sandbox.frames import Channel, Deadline, FrameError
+from shuyan.confinement.frames import Channel, Deadline, FrameError
 
 if TYPE_CHECKING:
     from shuyan.federation.ring import Floats
@@ -150,7 +150,7 @@ def _converse(channel: Channel, wait: Deadline, package: Package, grid: SecureGr
         header, body = frame
         match header.get("op"):
             case "sealed":
-                if not sandbox.sufficient([str(layer) for layer in _list(header, "layers")]):
+                if not confinement.sufficient([str(layer) for layer in _list(header, "layers")]):
                     raise ProblemError(problems.SANDBOX_UNAVAILABLE)
             case "sum":
                 total = _sum(header, body, grid)
@@ -217,7 +217,7 @@ def _cause(process: subprocess.Popen[bytes]) -> str:
     """Why the process ended by itself."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(1.0)
-    if process.returncode == -sandbox.VIOLATION_SIGNAL:
+    if process.returncode == -confinement.VIOLATION_SIGNAL:
         return problems.SANDBOX_VIOLATION
     return problems.APP_SERVER_TIMEOUT if process.returncode == -signal.SIGXCPU else problems.APP_SERVER_FAILED
 

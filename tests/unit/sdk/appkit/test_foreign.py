@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shuyan import sandbox
+from shuyan import confinement
 from shuyan.appkit import loader, pack
 from shuyan.appkit.mock import Mock
 from shuyan.appkit.package import Package
@@ -19,7 +19,7 @@ from shuyan.federation.grid import RunCancelled
 from shuyan.federation.transport import NodeFailure
 from shuyan.problems import ProblemError
 
-pytestmark = pytest.mark.skipif(not sandbox.sufficient(sandbox.layers_here()), reason="no sandbox for other people's code here")
+pytestmark = pytest.mark.skipif(not confinement.sufficient(confinement.layers_here()), reason="no sandbox for other people's code here")
 
 HOSTILE = Path(__file__).parents[2] / "node_agent" / "hostile" / "__init__.py"
 MOCK = Mock.model_validate({"resources": {"visits": {"rows": 30, "columns": {

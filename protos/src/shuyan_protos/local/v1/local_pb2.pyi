@@ -82,7 +82,7 @@ class StatusReply(_message.Message):
 
     @_builtins.property
     def sandbox(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """layers of the sandbox that this machine has; see shuyan.sandbox.LAYERS"""
+        """layers of the sandbox that this machine has; see shuyan.confinement.LAYERS"""
 
     def __init__(
         self,

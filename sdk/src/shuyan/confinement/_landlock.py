@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable
 from typing import Final
 
-from shuyan.sandbox._syscalls import call, no_new_privileges
+from shuyan.confinement._syscalls import call, no_new_privileges
 
 # The same numbers on every architecture.
 _CREATE_RULESET: Final = 444

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from shuyan import sandbox
-from shuyan.sandbox import _seccomp
+from shuyan import confinement
+from shuyan.confinement import _seccomp
 
-LAYERS = sandbox.layers_here()
+LAYERS = confinement.layers_here()
 ALWAYS = {"no_new_privs"}
 
 
@@ -21,10 +21,10 @@ def inside(code: str, layers: list[str], **confinement: object) -> subprocess.Co
     """Run ``code`` shut in and sealed behind some layers; it prints what it found."""
     whole = (
         "import ctypes, os, socket, sys, threading\n"
-        "from shuyan import sandbox\n"
-        f"c = sandbox.Confinement(layers=frozenset({sorted({*layers, *ALWAYS})!r}), **{confinement!r})\n"
-        "active = [*sandbox.shut_in(c)]\n"
-        "active += sandbox.seal(c)\n"
+        "from shuyan import confinement\n"
+        f"c = confinement.Confinement(layers=frozenset({sorted({*layers, *ALWAYS})!r}), **{confinement!r})\n"
+        "active = [*confinement.shut_in(c)]\n"
+        "active += confinement.seal(c)\n"
         "def attempt(f):\n"
         "    try:\n        f()\n    except OSError as error:\n        return error.errno\n    return 0\n"
         f"{code}\n")
@@ -76,9 +76,9 @@ def test_landlock_closes_tcp() -> None:
 def test_landlock_of_older_kernels(version: int, tmp_path: Path) -> None:
     (tmp_path / "one").write_text("rows")
     whole = (
-        "from shuyan import sandbox\nfrom shuyan.sandbox import _landlock\n"
+        "from shuyan import confinement\nfrom shuyan.confinement import _landlock\n"
         f"real = _landlock.abi()\n_landlock.abi = lambda: min(real, {version})\n"
-        f"active = sandbox.shut_in(sandbox.Confinement(read=({str(tmp_path / 'one')!r},), layers=frozenset({{'landlock', 'landlock_scope'}})))\n"
+        f"active = confinement.shut_in(confinement.Confinement(read=({str(tmp_path / 'one')!r},), layers=frozenset({{'landlock', 'landlock_scope'}})))\n"
         f"print(open({str(tmp_path / 'one')!r}).read(), *active)\n"
         "try:\n    open('/etc/passwd')\nexcept PermissionError:\n    print('refused')")
     done = subprocess.run([sys.executable, "-c", whole], capture_output=True, text=True, check=False)
@@ -94,7 +94,7 @@ def test_hiding(tmp_path: Path) -> None:
     done = inside(
         f"""print(os.path.exists({str(tmp_path / "one")!r}), os.path.exists("/etc/passwd"), attempt(lambda: os.listdir("/")),
       attempt(lambda: os.listdir("/proc")), "landlock" in active, "mount_namespace" in active)
-import json, decimal, sqlite3""", sorted(sandbox.LAYERS), hide=True)
+import json, decimal, sqlite3""", sorted(confinement.LAYERS), hide=True)
     assert done.stdout.split() == ["False", "False", "13", "13", "True", "True"], done.stdout + done.stderr
 
 
@@ -106,7 +106,7 @@ def test_seccomp_refuses_and_kills() -> None:
         "print(attempt(lambda: os.kill(os.getpid(), 0)))", ["seccomp"])
     assert done.stdout.split() == ["1", "1", "1", "1", "1", "1"], done.stderr
     number = {"x86_64": 101, "aarch64": 117}[_seccomp.MACHINE]
-    assert inside(f"ctypes.CDLL(None).syscall({number}, 0, 0, 0, 0)", ["seccomp"]).returncode == -sandbox.VIOLATION_SIGNAL
+    assert inside(f"ctypes.CDLL(None).syscall({number}, 0, 0, 0, 0)", ["seccomp"]).returncode == -confinement.VIOLATION_SIGNAL
     networked = inside("print(attempt(socket.socket), attempt(os.fork))", ["seccomp"], network=True)
     assert networked.stdout.split() == ["0", "1"], networked.stderr
 
@@ -134,16 +134,16 @@ import json, decimal, sqlite3""", ["namespaces", "network_namespace", "mount_nam
 def test_a_second_thread_would_stay_outside() -> None:
     done = inside("", [])
     assert done.returncode == 0
-    code = ("import threading, time\nfrom shuyan import sandbox\nthreading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n"
-            "try:\n    sandbox.shut_in(sandbox.Confinement())\nexcept sandbox.SandboxError as error:\n    print('refused')")
+    code = ("import threading, time\nfrom shuyan import confinement\nthreading.Thread(target=time.sleep, args=(30,), daemon=True).start()\n"
+            "try:\n    confinement.shut_in(confinement.Confinement())\nexcept confinement.SandboxError as error:\n    print('refused')")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stdout == "refused\n"
 
 
 def test_what_is_sufficient() -> None:
-    assert sandbox.sufficient(["seccomp", "landlock"])
-    assert sandbox.sufficient(["seccomp", "namespaces", "mount_namespace"])
+    assert confinement.sufficient(["seccomp", "landlock"])
+    assert confinement.sufficient(["seccomp", "namespaces", "mount_namespace"])
     for layers in ([], ["seccomp"], ["landlock"], ["seccomp", "namespaces", "network_namespace"], ["landlock", "mount_namespace"]):
-        assert not sandbox.sufficient(layers)
+        assert not confinement.sufficient(layers)
 
 
 HEADERS = {"x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), "aarch64": Path("/usr/include/asm-generic/unistd.h")}

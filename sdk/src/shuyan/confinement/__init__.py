@@ -13,7 +13,7 @@ There Landlock comes with step 2, because ``/proc``, which loading DuckDB needs,
 Neither can be undone. Both say which layers took hold, because kernels and containers differ; :func:`sufficient` decides
 whether that is enough. The same module serves the node's worker and the coordinator, and needs no other package.
 
-``python -m shuyan.sandbox`` prints which layers this machine has.
+``python -m shuyan.confinement`` prints which layers this machine has.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shuyan.sandbox import _landlock, _namespaces, _seccomp, _syscalls
+from shuyan.confinement import _landlock, _namespaces, _seccomp, _syscalls
 
 NO_NEW_PRIVS: Final = "no_new_privs"
 LANDLOCK: Final = "landlock"
@@ -167,7 +167,7 @@ def library_paths() -> list[str]:
 
 def layers_here(python: Sequence[str] = (sys.executable,)) -> tuple[str, ...]:
     """The layers this machine has, tried in a process of its own."""
-    done = subprocess.run([*python, "-m", "shuyan.sandbox"], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([*python, "-m", "shuyan.confinement"], capture_output=True, text=True, timeout=30, check=False)
     return in_order(done.stdout.split()) if done.returncode == 0 else ()
 
 

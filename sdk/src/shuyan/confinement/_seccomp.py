@@ -20,7 +20,7 @@ import os
 import struct
 from typing import Final
 
-from shuyan.sandbox._syscalls import MACHINE, call, prctl
+from shuyan.confinement._syscalls import MACHINE, call, prctl
 
 # include/uapi/linux/{audit,seccomp,filter}.h
 _ARCHITECTURE: Final = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
