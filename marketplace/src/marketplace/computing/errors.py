@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import shuyan.federation.problems  # noqa: F401  the codes a node may answer with are told to people from here
+import shuyan.federation.problems
+import shuyan.jobs  # noqa: F401  what stands against a job is defined where sandboxes can say it, too
 from shuyan.problems import define
 
 NODE_NAME_INVALID: Final = define(
@@ -27,27 +28,11 @@ APP_NOT_INSTALLED: Final = define(
 APP_NOT_GRANTED: Final = define(
     "app_not_granted", 403, zh="授权凭证未许可使用应用“{app}”，或许可的是另一版本。",
     en="The grant does not cover the app “{app}”, or covers another version of it.")
-APP_WITHOUT_NOISE: Final = define(
-    "app_without_noise", 422, zh="授权凭证要求加噪发布，应用“{app}”不支持。",
-    en="The grant asks for answers with noise, which the app “{app}” cannot give.")
 GRANT_NOT_YOURS: Final = define(
     "grant_not_yours", 403, zh="该授权凭证的被授权单位不是贵单位。", en="This grant was given to another organisation.")
-RESOURCE_NOT_GRANTED: Final = define(
-    "resource_not_granted", 403, zh="授权凭证未包含数据资源“{resource}”。",
-    en="The grant does not cover the resource “{resource}”.")
 RESOURCE_UNAVAILABLE: Final = define(
     "resource_unavailable", 409, zh="部门节点“{node}”已撤下数据资源“{resource}”。",
     en="The department's node “{node}” has withdrawn the resource “{resource}”.")
-COLUMN_TYPES_DIFFER: Final = define(
-    "column_types_differ", 409, zh="各部门登记的字段“{column}”类型不一致，无法合并计算：{types}。",
-    en="The departments have registered the column “{column}” with different types: {types}.")
-UNITS_DIFFER: Final = define(
-    "units_differ", 409, zh="各部门登记的字段“{column}”计量单位不一致，无法合并计算：{units}。请各部门以同一单位重新登记。",
-    en="The departments have registered the column “{column}” in different units: {units}. Let each register it again in the "
-       "same unit.")
-TOO_FEW_DEPARTMENTS: Final = define(
-    "too_few_departments", 409, zh="只有 {count} 个部门提供该资源，授权要求至少 {minimum} 个。",
-    en="Only {count} departments offer this resource; the grant asks for at least {minimum}.")
 KEY_INVALID: Final = define(
     "idempotency_key_invalid", 422, zh="Idempotency-Key 须为 1 至 128 个字符。",
     en="An Idempotency-Key has 1 to 128 characters.")
@@ -80,16 +65,6 @@ CARD_OF_MODELS_ONLY: Final = define(
 NOTE_REQUIRED: Final = define(
     "note_required", 422, zh="驳回时请填写理由。", en="Give a reason when rejecting.")
 
-PARAM_MISSING: Final = define("param_missing", 422, zh="缺少参数“{name}”。", en="The parameter “{name}” is missing.")
-PARAM_UNKNOWN: Final = define(
-    "param_unknown", 422, zh="应用没有名为“{name}”的参数。", en="The app has no parameter “{name}”.")
-PARAM_WRONG_TYPE: Final = define(
-    "param_wrong_type", 422, zh="参数“{name}”的类型有误，应为 {expected}。",
-    en="The parameter “{name}” has the wrong type; it must be {expected}.")
-PARAM_INVALID: Final = define(
-    "param_invalid", 422, zh="参数“{name}”的值超出允许范围。", en="The parameter “{name}” is outside what is allowed.")
-FORM_NOT_GRANTED: Final = define(
-    "form_not_granted", 403, zh="授权凭证不允许输出形式“{form}”。", en="The grant does not allow the output form “{form}”.")
 COORDINATOR_RUNNING: Final = define(
     "coordinator_running", 409, zh="另一个协调服务正在使用同一数据目录或数据库，请先停止它。",
     en="Another coordinator is using the same data folder or database; stop it first.")

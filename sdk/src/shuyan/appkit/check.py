@@ -17,8 +17,8 @@ from shuyan.appkit.errors import APP_CHECK_FAILED, APP_NOT_STARTED, invalid
 from shuyan.appkit.package import Package, StaticManifest, pack
 from shuyan.appkit.project import Project
 from shuyan.appkit.rules import Finding, check_sources, imports_of
-from shuyan.problems import ProblemError, describe
 from shuyan.confinement.frames import Channel, Deadline, FrameError
+from shuyan.problems import ProblemError, describe
 
 _SEEDS: Final = ("0", "12345")
 _SECONDS: Final = 600.0

@@ -29,11 +29,11 @@ from pydantic import ValidationError
 
 from shuyan import confinement
 from shuyan.appkit.package import SUFFIX, Package, read_package
+from shuyan.confinement.frames import Channel, Deadline, FrameError
 from shuyan.federation import _flower, problems
 from shuyan.federation.apps.base import FederatedApp, InstalledApp, Progress
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.problems import ProblemError
-from shuyan.confinement.frames import Channel, Deadline, FrameError
 
 if TYPE_CHECKING:
     from shuyan.federation.ring import Floats
