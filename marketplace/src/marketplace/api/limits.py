@@ -9,7 +9,6 @@ limiter = Limiter(key_func=get_remote_address, storage_uri="memory://", headers_
 
 TOKEN_LIMIT = "600 per minute"  # noqa: S105  (a rate, no secret)
 FAILED_TOKEN_LIMIT = "30 per minute"  # noqa: S105  (a rate, no secret)
-LOGIN_LIMIT = "10 per minute"
 
 HEADERS = {
     "RATELIMIT_HEADER_LIMIT": "RateLimit-Limit",

@@ -87,7 +87,7 @@ class _Grant(ClientCredentialsGrant):  # type: ignore[misc]
 def _query_client(client_id: str) -> _Client | None:
     with db.reading() as session:
         row = parties.find_client(session, client_id)
-        return None if row is None else _Client(row.client_id, row.secret_hash, row.scope)
+        return None if row is None else _Client(row.client_id, row.secret_hash or "", row.scope)
 
 
 def _save_token(token: dict[str, Any], oauth_request: Any) -> None:

@@ -18,6 +18,7 @@ from marketplace.db import utc_now
 from marketplace.ids import new_id
 from marketplace.notices.inbox import sentence
 from marketplace.notices.models import MailWish, Message, OutgoingMail
+from marketplace.parties import sealing
 from marketplace.parties import service as parties
 from marketplace.settings import settings
 from shuyan.problems import Language
@@ -39,6 +40,21 @@ def write(session: Session, message: Message) -> None:
         head = "【数堰】" if language == "zh" else "[Shuyan] "
         session.add(OutgoingMail(id=new_id("mail"), recipient=one.email, locale=language, title=(head + said)[:200],
                                  body=f"{said}\n\n{settings().public_url.rstrip('/')}/messages/{message.id}\n"))
+
+
+def write_secret(session: Session, recipient: str, locale: str, *, zh: tuple[str, str], en: tuple[str, str], **params: object) -> None:
+    """Write a mail with a secret in it, such as a link that lets its bearer in, whatever mail they else want.
+
+    Until it is handed over the body is encrypted, and then it is gone: who reads the database cannot use it.
+
+    Args:
+        zh, en: title and body in each language, with ``{names}`` of ``params``.
+    """
+    language: Language = "en" if locale == "en" else "zh"
+    title, body = (text.format(**params) for text in (en if language == "en" else zh))
+    head = "【数堰】" if language == "zh" else "[Shuyan] "
+    session.add(OutgoingMail(id=new_id("mail"), recipient=recipient, locale=language, title=(head + " ".join(title.split()))[:200],
+                             body=sealing.seal(body), sealed=True))
 
 
 def _refusing(session: Session) -> set[str]:
@@ -74,6 +90,8 @@ def mark(session: Session, mail_id: str, status: str, error: str = "") -> None:
         status = "queued" if row.attempts < MAX_ATTEMPTS else "failed"
     if status == "sent":
         row.sent_at = utc_now()
+    if row.sealed and status not in ("queued", "sending"):
+        row.body = ""
     row.status = status
     session.add(row)
 
@@ -82,6 +100,7 @@ def after_start(session: Session) -> None:
     """What a predecessor was handing over when it ended may have arrived."""
     for row in session.exec(select(OutgoingMail).where(OutgoingMail.status == "sending").with_for_update()):
         row.status, row.error = "unsure", "interrupted"
+        row.body = "" if row.sealed else row.body
         session.add(row)
 
 
@@ -94,5 +113,5 @@ def compose(row: OutgoingMail) -> EmailMessage:
     mail["Date"] = row.created_at
     mail["Message-ID"] = f"<{row.id}@{urlsplit(settings().public_url).hostname or 'localhost'}>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834
-    mail.set_content(row.body)
+    mail.set_content(sealing.unseal(row.body) if row.sealed else row.body)
     return mail

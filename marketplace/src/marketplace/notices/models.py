@@ -71,7 +71,8 @@ class OutgoingMail(SQLModel, table=True):
     recipient: str
     locale: str
     title: str
-    body: str
+    body: str  # "" once a sealed one is handed over
+    sealed: bool = False  # the body holds a secret, and is kept encrypted
     status: str = Field(default="queued", index=True)  # queued | sending | sent | unsure | failed
     attempts: int = 0
     error: str = ""  # what the mail server said last: its code, never its text

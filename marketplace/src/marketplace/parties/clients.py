@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Final, cast
 
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
@@ -15,42 +15,58 @@ from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.parties import rules
-from marketplace.parties.errors import WRONG_CREDENTIALS
-from marketplace.parties.models import AccessToken, ApiClient
+from marketplace.parties.errors import BAD_GRANTS, WRONG_CREDENTIALS
+from marketplace.parties.memberships import actor_for_member
+from marketplace.parties.models import AccessToken, ApiClient, AppConnection, Member
 from marketplace.parties.organisations import get_organisation, insert
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
 TOKEN_SECONDS = 3600
+COMMAND_LINE: Final = "shuyan-cli"
+"""Client id of the command line that comes with the product."""
 
 
 def create_client(session: Session, actor: Actor, *, name: str, scope: str | Iterable[str],
-                  organisation_id: str | None = None, client_id: str | None = None,
-                  secret: str | None = None) -> tuple[ApiClient, str]:
+                  organisation_id: str | None = None, client_id: str | None = None, secret: str | None = None,
+                  redirect_uris: Iterable[str] = (), public: bool = False) -> tuple[ApiClient, str]:
     """Register a program of an organisation; returns the row and its secret, which is shown this once only.
 
+    With ``redirect_uris`` it is an app that acts for people who allow it (authorisation code with PKCE); without, it acts for its
+    organisation (client credentials). A ``public`` app, on people's own machines, has no secret.
+
     Raises:
-        ProblemError: ``not_allowed``, ``scope_not_allowed``, ``already_taken``, ``not_found``.
+        ProblemError: ``not_allowed``, ``scope_not_allowed``, ``invalid_redirect``, ``invalid_grants``, ``invalid_name``,
+            ``already_taken``, ``not_found``.
     """
     owner = organisation_id or actor.organisation_id
-    if owner is None or not rules.may_administer(actor, owner):
-        raise ProblemError("not_allowed")
-    organisation = get_organisation(session, owner)
-    scope = rules.check_scope(organisation.kind, scope)
+    if actor.party == "system":
+        rules.SET_UP.require(actor)
+    else:
+        rules.MANAGE_CLIENTS.require(actor, owner=owner)
+    organisation = get_organisation(session, owner or "")
+    uris = [rules.check_redirect(uri) for uri in redirect_uris]
+    if public and not uris:
+        raise ProblemError(BAD_GRANTS, field="redirect_uris")
+    scope = rules.check_scope(organisation.kind, scope, for_people=bool(uris))
     rules.check_delegation(actor, scope)
-    secret = secret or rules.new_secret()
-    row = ApiClient(client_id=client_id or new_id("client"), organisation_id=owner, name=name,
-                    secret_hash=rules.hash_secret(secret), scope=scope)
+    secret = "" if public else secret or rules.new_secret()
+    row = ApiClient(client_id=client_id or new_id("client"), organisation_id=organisation.id, name=rules.check_name(name),
+                    secret_hash=rules.hash_secret(secret) if secret else None, scope=scope, redirect_uris=uris,
+                    grants=["authorization_code", "refresh_token"] if uris else ["client_credentials"])
     insert(session, row, "client_id", row.client_id)
-    trust.append(session, Tag.CLIENT_CREATED, actor, row.client_id, related=[owner], data={"scope": row.scope})
+    trust.append(session, Tag.CLIENT_CREATED, actor, row.client_id, related=[organisation.id],
+                 data={"scope": row.scope, "grants": row.grants})
     return row, secret
 
 
 def revoke_client(session: Session, actor: Actor, client_id: str) -> ApiClient:
     """Revoke a program at once, with every token it holds. Doing it twice changes nothing."""
     row = session.exec(select(ApiClient).where(ApiClient.client_id == client_id).with_for_update()).first()
-    if row is None or not rules.may_administer(actor, row.organisation_id):
+    if row is None or row.organisation_id is None or (actor.party != "system" and actor.organisation_id != row.organisation_id):
         raise ProblemError("not_found", what="client")
+    if actor.party != "system":
+        rules.MANAGE_CLIENTS.require(actor, owner=row.organisation_id)
     rules.check_delegation(actor, row.scope)
     if row.revoked_at is None:
         row.revoked_at = utc_now()
@@ -69,7 +85,7 @@ def list_clients(session: Session, actor: Actor) -> list[ApiClient]:
 
 def actor_for_client(session: Session, client: ApiClient, scope: str | None = None) -> Actor:
     """A program as an actor, limited to ``scope`` (a token's; default all of the client's)."""
-    organisation = get_organisation(session, client.organisation_id)
+    organisation = get_organisation(session, client.organisation_id or "")
     scopes = frozenset((client.scope if scope is None else scope).split())
     return Actor(cast(Party, organisation.kind), organisation.id, client_id=client.client_id, scopes=scopes,
                  standing=organisation.status == "active")
@@ -81,6 +97,7 @@ class Bearer:
 
     actor: Actor
     scope: str
+    issued_at: dt.datetime
     expires_at: dt.datetime
 
 
@@ -102,11 +119,22 @@ def issue_token(session: Session, *, client_id: str, token: str, scope: str, sec
 
 
 def bearer(session: Session, token: str) -> Bearer | None:
-    """Who holds ``token``; ``None`` if it is unknown, expired or revoked, or its client is."""
+    """Who holds ``token``; ``None`` if it is unknown, expired or revoked, its client is, or the membership it acts for has ended.
+
+    A token that a person allowed carries the scopes and the membership's roles of this moment: both limit it.
+    """
     row = session.get(AccessToken, rules.hash_secret(token))
     if row is None or row.revoked_at is not None or row.expires_at <= utc_now():
         return None
     client = find_client(session, row.client_id)
     if client is None:
         return None
-    return Bearer(actor_for_client(session, client, row.scope), row.scope, row.expires_at)
+    if row.connection_id is None:
+        return Bearer(actor_for_client(session, client, row.scope), row.scope, row.issued_at, row.expires_at)
+    connection = session.get_one(AppConnection, row.connection_id)
+    member = session.get_one(Member, connection.member_id)
+    if connection.revoked_at is not None or member.status != "active":
+        return None
+    person = actor_for_member(session, member)
+    scopes = frozenset(row.scope.split()) & rules.person_scopes(person.party)
+    return Bearer(replace(person, client_id=client.client_id, scopes=scopes), row.scope, row.issued_at, row.expires_at)

@@ -8,14 +8,24 @@ import re
 import secrets
 from collections.abc import Iterable
 from typing import Final, get_args
+from urllib.parse import urlsplit
 
 from stdnum.cn import uscc
 from stdnum.exceptions import ValidationError
 
 from marketplace.actor import ROLES, Actor, Party
 from marketplace.db import storable
-from marketplace.lifecycle import power
-from marketplace.parties.errors import BAD_CREDIT_CODE, BAD_EMAIL, BAD_NAME, BAD_PARTY, BAD_ROLE, BAD_SCOPE
+from marketplace.events import Tag
+from marketplace.lifecycle import Lifecycle, Transition, power, transition
+from marketplace.parties.errors import (
+    BAD_CREDIT_CODE,
+    BAD_EMAIL,
+    BAD_NAME,
+    BAD_PARTY,
+    BAD_REDIRECT,
+    BAD_ROLE,
+    BAD_SCOPE,
+)
 from shuyan.problems import ProblemError
 
 KINDS: frozenset[str] = frozenset(get_args(Party)) - {"public", "system"}
@@ -31,6 +41,7 @@ SCOPES: dict[str, str] = {
     "egress": "Decide what leaves the domain.",
     "agreements": "Negotiate, approve and sign agreements for the organisation.",
     "review": "Review scenarios and data demands, withdraw grants, limit the use of resources.",
+    "people": "See the organisation's members, invite people and change roles; only for apps that act for a person.",
     "register": "Complete and submit the organisation's own registration.",
 }
 
@@ -49,6 +60,32 @@ EVERYTHING = ("admin", "finance", "handler", "reviewer")
 
 SET_UP: Final = power("organisation.set_up", "system")
 """Adding people without asking them: how a market begins."""
+
+INVITE: Final = power("member.invite", KINDS, own=True, scope="people", roles="admin", before_active=True)
+SEE_MEMBERS: Final = power("member.see", KINDS, own=True, scope="people", roles=ROLES, before_active=True)
+MANAGE_CLIENTS: Final = power("client.manage", KINDS, own=True, scope="read", roles="admin", before_active=True)
+"""A program may make and revoke others, none of which can do more than itself."""
+
+def _people(action: str, sources: str | Iterable[str], target: str, event: Tag, roles: str | Iterable[str] = "admin") -> Transition:
+    return transition(action, sources, target, KINDS, event, own=True, scope="people", roles=roles, before_active=True)
+
+
+MEMBER: Final = Lifecycle("member", "active", (
+    _people("change_roles", "active", "active", Tag.ROLES_CHANGED),
+    _people("change_roles", "suspended", "suspended", Tag.ROLES_CHANGED),
+    _people("suspend", "active", "suspended", Tag.MEMBER_SUSPENDED),
+    _people("resume", "suspended", "active", Tag.MEMBER_RESUMED),
+    _people("end", ("active", "suspended"), "ended", Tag.MEMBERSHIP_ENDED),
+    _people("leave", "active", "ended", Tag.MEMBERSHIP_ENDED, ROLES),
+), final=frozenset({"ended"}))
+
+INVITATION: Final = Lifecycle("invitation", "open", (
+    _people("withdraw", "open", "withdrawn", Tag.INVITATION_WITHDRAWN),
+    transition("accept", "open", "accepted", "system", Tag.MEMBER_JOINED),
+), final=frozenset({"accepted", "withdrawn"}))
+
+DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+"""RFC 8628."""
 
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\[\]]{1,64}@[^\s@<>\"(),:;\\[\]]+(\.[^\s@<>\"(),:;\\[\]]+)*")
 
@@ -110,7 +147,26 @@ def allowed_scopes(kind: str) -> frozenset[str]:
     return _BY_KIND.get(kind, _COMMON)
 
 
-def check_scope(kind: str, scope: str | Iterable[str]) -> str:
+def person_scopes(kind: str) -> frozenset[str]:
+    """Every scope an app may have that acts for a member of an organisation of this kind; roles limit it further."""
+    return allowed_scopes(kind) | {"people"}
+
+
+def check_redirect(uri: str) -> str:
+    """Where an app may ask codes to be sent: https, or http to this very machine (RFC 8252, section 7.3); no fragment.
+
+    Raises:
+        ProblemError: ``invalid_redirect``.
+    """
+    parts = urlsplit(uri)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if (len(uri) > 500 or not uri.isprintable() or " " in uri or "#" in uri or "\\" in uri or not parts.hostname or parts.username
+            or parts.password or not (parts.scheme == "https" or local)):
+        raise ProblemError(BAD_REDIRECT, field="redirect_uris", value=uri[:100])
+    return uri
+
+
+def check_scope(kind: str, scope: str | Iterable[str], *, for_people: bool = False) -> str:
     """The scopes sorted and space separated (RFC 6749, section 3.3).
 
     Raises:
@@ -118,7 +174,7 @@ def check_scope(kind: str, scope: str | Iterable[str]) -> str:
     """
     wanted = sorted(set(scope.split() if isinstance(scope, str) else scope))
     for name in wanted:
-        if name not in allowed_scopes(kind):
+        if name not in (person_scopes(kind) if for_people else allowed_scopes(kind)):
             raise ProblemError(BAD_SCOPE, field="scope", scope=name)
     return " ".join(wanted)
 
@@ -136,13 +192,6 @@ def hash_secret(secret: str) -> str:
 def secret_matches(secret: str, stored_hash: str) -> bool:
     """Constant-time comparison of a presented secret with the stored hash."""
     return hmac.compare_digest(hash_secret(secret), stored_hash)
-
-
-def may_administer(actor: Actor, organisation_id: str) -> bool:
-    """Whether ``actor`` may manage the programs of an organisation: its own people and programs, the system."""
-    if actor.party == "system":
-        return True
-    return actor.organisation_id == organisation_id
 
 
 def check_delegation(actor: Actor, scope: str) -> None:

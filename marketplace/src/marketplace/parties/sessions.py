@@ -13,10 +13,11 @@ from typing import Final
 from sqlalchemy import delete
 from sqlmodel import Session, col, select
 
+from marketplace.actor import PUBLIC, Actor
 from marketplace.db import utc_now
 from marketplace.ids import new_id
 from marketplace.parties import rules
-from marketplace.parties.memberships import memberships_of
+from marketplace.parties.memberships import actor_for_member, memberships_of
 from marketplace.parties.models import Account, AccountSession, Member
 from marketplace.settings import settings
 from shuyan.problems import ProblemError
@@ -72,6 +73,11 @@ def find(session: Session, token: str) -> SignedIn | None:
 def _live(row: AccountSession, now: dt.datetime) -> bool:
     idle = dt.timedelta(minutes=settings().session_idle_minutes)
     return row.ended_at is None and row.expires_at > now and row.last_seen_at + idle > now
+
+
+def as_actor(session: Session, who: SignedIn) -> Actor:
+    """The person as the log names them: the membership they act as; nobody in particular without one."""
+    return actor_for_member(session, who.member) if who.member else PUBLIC
 
 
 def note(session: Session, session_id: str, address: str) -> None:

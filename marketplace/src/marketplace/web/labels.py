@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from marketplace.web.words import (
+    accounts,
     agreements,
     apps,
     authorisation,
@@ -19,6 +20,7 @@ from marketplace.web.words import (
 )
 
 _WORDS: tuple[ModuleType, ...] = (
+    accounts,
     agreements,
     apps,
     authorisation,

@@ -1,0 +1,113 @@
+"""Use cases of signing in. Each step counts the attempt first, in a transaction of its own (:mod:`.guessing`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from marketplace import db
+from marketplace.parties import accounts, guessing, rules, second_factor, sessions
+from marketplace.parties.errors import SIGN_IN_EXPIRED, WRONG_CODE, WRONG_CREDENTIALS
+from marketplace.parties.guessing import Key
+from marketplace.parties.models import Account
+from marketplace.settings import settings
+from shuyan.problems import ProblemError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where somebody signs in from: network address, User-Agent, and the mark of a browser known to the account."""
+
+    address: str
+    device: str = ""
+    known: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far signing in has come: the account, the browser's token for what comes next, and ``stage``."""
+
+    account: Account
+    token: str
+    stage: str
+
+
+def _network(address: str) -> str:
+    """An IPv6 subscriber has a whole /64."""
+    return ":".join(address.split(":")[:4]) if ":" in address else address
+
+
+def _keys(email: str, place: Place) -> list[Key]:
+    target = ("known", place.known) if place.known else ("account", rules.normal_email(email))
+    return [target, ("address", _network(place.address))]
+
+
+def with_password(email: str, password: str, place: Place) -> Step:
+    """The first step: a session, half-way if the account has a second factor.
+
+    Unknown addresses, wrong passwords and accounts without one cost the same work and are told alike.
+
+    Raises:
+        ProblemError: ``wrong_credentials``, ``too_many_attempts``.
+    """
+    keys = _keys(email, place)
+    guessing.reserve(keys)
+    with db.reading() as session:
+        account = accounts.account_by_email(session, email)
+    if not accounts.verify(account, password) or account is None:
+        raise ProblemError(WRONG_CREDENTIALS)
+    with db.transaction() as session:
+        guessing.forgive(session, keys)
+        accounts.refresh_hash(session, account.id, password)
+    return _begin(account, place)
+
+
+def _begin(account: Account, place: Place, *, asked: bool = False) -> Step:
+    stage = "second_factor" if account.totp_sealed and not asked else "full"
+    with db.transaction() as session:
+        _row, token = sessions.begin(session, account.id, address=place.address, device=place.device, stage=stage)
+    return Step(account, token, stage)
+
+
+def with_code(token: str, code: str, place: Place) -> Step:
+    """The second step: a session with a new token in place of the one that was half-way.
+
+    Raises:
+        ProblemError: ``sign_in_expired``, ``wrong_code``, ``too_many_attempts``.
+    """
+    with db.reading() as session:
+        found = sessions.find(session, token)
+    if found is None or found.stage != "second_factor":
+        raise ProblemError(SIGN_IN_EXPIRED)
+    keys = [("code", found.account.id)]
+    guessing.reserve(keys)
+    with db.transaction() as session:
+        if not second_factor.accept(session, found.account.id, code):
+            raise ProblemError(WRONG_CODE, field="code")
+        sessions.end(session, found.account.id, found.session_id)
+        guessing.forgive(session, keys)
+        _row, fresh = sessions.begin(session, found.account.id, address=place.address, device=place.device)
+    return Step(found.account, fresh, "full")
+
+
+def for_new(account: Account, place: Place) -> Step:
+    """A session for a person who has just opened this account."""
+    return _begin(account, place)
+
+
+def for_external(account: Account, place: Place) -> Step:
+    """A session for a person whom the external provider vouches for, which may be trusted to ask for a second factor."""
+    return _begin(account, place, asked=settings().oidc_trusts_second_factor)
+
+
+def confirm_password(account: Account, password: str, place: Place) -> None:
+    """Ask a signed-in person for the password once more before something that matters.
+
+    Raises:
+        ProblemError: ``wrong_password``, ``too_many_attempts``.
+    """
+    keys = _keys(account.email, replace(place, known=f"signed in {account.id}"))
+    guessing.reserve(keys)
+    if not accounts.verify(account, password):
+        raise ProblemError("wrong_password", field="password")
+    with db.transaction() as session:
+        guessing.forgive(session, keys)
