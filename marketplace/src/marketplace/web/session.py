@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
-from flask import Flask, g, request, session, url_for
+from flask import Flask, current_app, g, request, session, url_for
 from flask_wtf.csrf import CSRFProtect
+from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from marketplace.actor import PUBLIC, Actor
 from marketplace.db import reading, transaction
@@ -16,6 +19,9 @@ from marketplace.errors import NO_STANDING
 from marketplace.notices import inbox
 from marketplace.parties import service as parties
 from marketplace.parties import sessions
+from marketplace.parties.rules import hash_secret, new_secret, normal_email
+from marketplace.parties.sign_in import Place
+from marketplace.settings import settings
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import both
 from marketplace.web.labels import TONES
@@ -97,6 +103,45 @@ def begin(token: str) -> None:
     g.pop("reader", None)
 
 
+def token() -> str:
+    """The session token in the cookie, "" without one."""
+    found = session.get("sid")
+    return found if isinstance(found, str) else ""
+
+
+KNOWN = "shuyan_known"
+_KNOWN_FOR = 180 * 86400
+
+
+def _signer() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(current_app.config["SECRET_KEY"], salt="known browser")
+
+
+def place(email: str) -> Place:
+    """Where the reader signs in from; a browser that this address signed in from before is known to it."""
+    known = None
+    with contextlib.suppress(BadSignature, KeyError, TypeError):
+        mark = _signer().loads(request.cookies.get(KNOWN, ""), max_age=_KNOWN_FOR)
+        if hmac.compare_digest(mark["of"], hash_secret(normal_email(email))):
+            known = str(mark["mark"])
+    return Place(request.remote_addr or "", request.user_agent.string, known)
+
+
+def know(response: Any, email: str) -> None:
+    """Let this browser be known to the address that has just signed in."""
+    mark = _signer().dumps({"of": hash_secret(normal_email(email)), "mark": place(email).known or new_secret()})
+    response.set_cookie(KNOWN, mark, max_age=_KNOWN_FOR, samesite="Lax", httponly=True, secure=settings().secure_cookies,
+                        path=url_for("web.sign_in"))
+
+
+def own() -> sessions.SignedIn:
+    """The signed-in person's session. Raises ``not_signed_in``."""
+    found = reader()
+    if found is None:
+        raise ProblemError("not_signed_in")
+    return found.signed_in
+
+
 def forget() -> None:
     """Look anew who reads, after that changed within a request."""
     g.pop("reader", None)
@@ -112,7 +157,7 @@ def end() -> None:
     g.pop("reader", None)
 
 
-BEFORE_ACTIVE = frozenset({"account", "home", "notices", "registration"})
+BEFORE_ACTIVE = frozenset({"account", "clients", "home", "notices", "people", "profile", "registration"})
 """Modules of views for members whose organisation is not active: its registration, what it was told, and one's own account."""
 
 

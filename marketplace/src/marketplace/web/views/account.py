@@ -7,12 +7,10 @@ from urllib.parse import urlsplit
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
-from flask_limiter.util import get_remote_address
 
-from marketplace.api.limits import LOGIN_LIMIT, limiter
-from marketplace.db import reading, transaction
-from marketplace.parties import service as parties
+from marketplace.db import transaction
 from marketplace.parties import sessions
+from marketplace.parties import sign_in as signing
 from marketplace.settings import settings
 from marketplace.web import session
 from marketplace.web.blueprint import web
@@ -24,7 +22,7 @@ _HOMES = {"operator": "web.desk_orders", "data_authority": "web.reviews", "sourc
           "developer": "web.jobs"}
 
 
-def _inside(target: str | None) -> str | None:
+def inside(target: str | None) -> str | None:
     """``target`` if it is a path of this site, so that no link can lead a reader elsewhere after signing in."""
     if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
         return None
@@ -33,37 +31,56 @@ def _inside(target: str | None) -> str | None:
     return target if not urlsplit(target).netloc else None
 
 
+def external_name() -> str:
+    """What the external provider is called, "" where there is none."""
+    return (settings().oidc_name or _("single sign-on")) if settings().oidc_issuer else ""
+
+
 @web.get("/sign-in")
 def sign_in() -> Any:
     if session.reader():
-        return redirect(_inside(request.args.get("next")) or url_for("web.store"))
-    return render_template("web/sign_in.html", email="", next=_inside(request.args.get("next")) or "", problem=None)
-
-
-def _attempt() -> str:
-    return f"{get_remote_address()} {request.form.get('email', '').strip().casefold()}"
+        return redirect(inside(request.args.get("next")) or url_for("web.store"))
+    return render_template("web/sign_in.html", email="", next=inside(request.args.get("next")) or "", problem=None,
+                           external=external_name())
 
 
 @web.post("/sign-in")
-# failures only, by account and address, so that colleagues behind one address do not lock each other out
-@limiter.limit(LOGIN_LIMIT, key_func=_attempt, deduct_when=lambda response: response.status_code == 401)  # type: ignore[untyped-decorator]
 def sign_in_submit() -> Any:
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    target = _inside(request.form.get("next"))
+    target = inside(request.form.get("next"))
     try:
-        with reading() as db:
-            account = parties.authenticate(db, email, password)
+        step = signing.with_password(email, password, session.place(email))
     except ProblemError as problem:
         if problem.problem.status >= 500:
             raise
-        return render_template("web/sign_in.html", email=email, next=target or "", problem=say(problem)), 401
-    with transaction() as db:
-        _row, token = sessions.begin(db, account.id, address=request.remote_addr or "", device=request.user_agent.string)
-    session.begin(token)
+        return render_template("web/sign_in.html", email=email, next=target or "", problem=say(problem), external=external_name()), \
+            problem.problem.status
+    return go_on(step, target)
+
+
+def go_on(step: signing.Step, target: str | None) -> Any:
+    """To the second factor, or in: with a new session in the browser either way."""
+    session.begin(step.token)
+    if step.stage != "full":
+        return redirect(url_for("web.second_factor", next=target), 303)
     response = redirect(target or url_for(_HOMES.get(session.current_actor().party, "web.store")), 303)
-    if account.locale in LOCALES and COOKIE not in request.cookies:
-        _remember(response, account.locale)
+    if step.account.locale in LOCALES and COOKIE not in request.cookies:
+        remember(response, step.account.locale)
+    session.know(response, step.account.email)
     return response
+
+
+@web.get("/sign-in/code")
+def second_factor() -> Any:
+    found = session.half_signed_in()
+    if found is None or found.stage != "second_factor":
+        return redirect(url_for("web.sign_in", next=inside(request.args.get("next"))))
+    return render_template("web/second_factor.html", next=inside(request.args.get("next")) or "")
+
+
+@web.post("/sign-in/code")
+def second_factor_submit() -> Any:
+    return go_on(signing.with_code(session.token(), request.form.get("code", ""), session.place("")), inside(request.form.get("next")))
 
 
 @web.post("/sign-out")
@@ -90,11 +107,12 @@ def switch_membership(member_id: str) -> Any:
 def choose_language(code: str) -> Any:
     if code not in LOCALES:
         abort(404)
-    response = redirect(_inside(request.args.get("next")) or url_for("web.store"))
-    _remember(response, code)
+    response = redirect(inside(request.args.get("next")) or url_for("web.store"))
+    remember(response, code)
     return response
 
 
-def _remember(response: Any, code: str) -> None:
+def remember(response: Any, code: str) -> None:
+    """Keep the choice of language in the browser."""
     response.set_cookie(COOKIE, code, max_age=365 * 86400, samesite="Lax", httponly=True,
                         secure=settings().secure_cookies)

@@ -1,0 +1,128 @@
+"""One's own account: name and language, password, second factor, sessions, connected apps."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+import segno
+from flask import flash, make_response, redirect, render_template, request, url_for
+from flask_babel import gettext as _
+from markupsafe import Markup
+
+from marketplace.db import reading, transaction
+from marketplace.parties import accounts, resets, second_factor, sessions, totp
+from marketplace.parties import service as parties
+from marketplace.parties import sign_in as signing
+from marketplace.web import session
+from marketplace.web.blueprint import web
+from marketplace.web.i18n import LOCALES
+from marketplace.web.views.account import remember
+
+
+@web.get("/account")
+def profile() -> Any:
+    who = session.own()
+    with reading() as db:
+        account = parties.get_account(db, who.account.id)
+        memberships = parties.memberships_of(db, account.id)
+        left = second_factor.recovery_codes_left(db, account.id)
+        live = len(sessions.list_sessions(db, account.id))
+    return render_template("web/account.html", account=account, memberships=memberships, recovery_left=left, sessions=live,
+                           zones=sorted(zoneinfo.available_timezones()))
+
+
+@web.post("/account")
+def profile_save() -> Any:
+    who = session.own()
+    with transaction() as db:
+        accounts.change_profile(db, who, display_name=request.form.get("display_name", ""), locale=request.form.get("locale", ""),
+                                time_zone=request.form.get("time_zone", ""))
+    flash(_("Saved."), "success")
+    response = redirect(url_for("web.profile"), 303)
+    if request.form.get("locale") in LOCALES:
+        remember(response, request.form["locale"])
+    return response
+
+
+@web.post("/account/password")
+def password_change() -> Any:
+    who = session.own()
+    signing.confirm_password(who.account, request.form.get("current", ""), session.place(who.account.email))
+    with transaction() as db:
+        resets.change_password(db, who, request.form.get("password", ""))
+    flash(_("The password is changed; you are signed out everywhere else."), "success")
+    return redirect(url_for("web.profile"), 303)
+
+
+@web.get("/account/second-factor")
+def enrol_totp() -> Any:
+    who = session.own()
+    with transaction() as db:
+        key = second_factor.begin(db, who.account.id)
+    address = totp.address(key, who.account.email)
+    code = Markup(segno.make(address, error="m").svg_inline(scale=5, border=2, svgclass="qr", title=_("QR code for an authenticator app")))  # noqa: S704 (segno wrote it)
+    return _private(render_template("web/second_factor_add.html", code=code, groups=[key[at:at + 4] for at in range(0, len(key), 4)],
+                                    replacing=who.account.totp_sealed is not None))
+
+
+@web.post("/account/second-factor")
+def enrol_totp_submit() -> Any:
+    who = session.own()
+    if who.account.password_hash:
+        signing.confirm_password(who.account, request.form.get("current", ""), session.place(who.account.email))
+    with transaction() as db:
+        codes = second_factor.confirm(db, who, request.form.get("code", ""))
+    return _private(render_template("web/recovery_codes.html", codes=codes))
+
+
+@web.post("/account/second-factor/remove")
+def totp_remove() -> Any:
+    who = session.own()
+    signing.confirm_password(who.account, request.form.get("current", ""), session.place(who.account.email))
+    with transaction() as db:
+        second_factor.remove(db, who)
+    flash(_("The second factor is removed."), "success")
+    return redirect(url_for("web.profile"), 303)
+
+
+@web.post("/account/recovery-codes")
+def recovery_codes() -> Any:
+    who = session.own()
+    signing.confirm_password(who.account, request.form.get("current", ""), session.place(who.account.email))
+    with transaction() as db:
+        codes = second_factor.new_recovery_codes(db, who.account.id)
+    return _private(render_template("web/recovery_codes.html", codes=codes))
+
+
+@web.get("/account/sessions")
+def own_sessions() -> Any:
+    who = session.own()
+    with reading() as db:
+        rows = sessions.list_sessions(db, who.account.id)
+    return render_template("web/sessions.html", rows=rows, current=who.session_id)
+
+
+@web.post("/account/sessions/<session_id>/end")
+def session_end(session_id: str) -> Any:
+    who = session.own()
+    with transaction() as db:
+        sessions.end(db, who.account.id, session_id)
+    flash(_("The session is ended."), "success")
+    return redirect(url_for("web.own_sessions"), 303)
+
+
+@web.post("/account/sessions/end-others")
+def sessions_end_others() -> Any:
+    who = session.own()
+    with transaction() as db:
+        ended = sessions.end_all(db, who.account.id, but=who.session_id)
+    flash(_("%(count)d sessions are ended.", count=ended), "success")
+    return redirect(url_for("web.own_sessions"), 303)
+
+
+def _private(body: str) -> Any:
+    """A page with a secret on it, which no cache keeps."""
+    response = make_response(body)
+    response.headers["Cache-Control"] = "no-store"
+    return response
