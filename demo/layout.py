@@ -75,7 +75,7 @@ PARTIES = (
     Party("security", "security_supervisor", "堰城市信息中心", "Yancheng Information Centre"),
     Party("finance", "finance_department", "堰城市财政局", "Yancheng Finance Bureau"),
     HEALTH,
-    *(Party(d.slug, "source_department", f"{d.name_zh}数据局", f"{d.name_en} Data Bureau", "read review") for d in DISTRICTS),
+    *(Party(d.slug, "source_department", f"{d.name_zh}数据局", f"{d.name_en} Data Bureau", "read review egress") for d in DISTRICTS),
 )
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.factories import review
+from tests.factories.agreements import operation_agreement
 
 from marketplace import db
 from marketplace.actor import SYSTEM, Actor
+from marketplace.authorisation import service as authorisation
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import nodes
 from marketplace.parties import service as parties
@@ -111,14 +113,23 @@ def parties_of(session: Any) -> tuple[Actor, Actor, Actor]:
     return actors[0], actors[1], actors[2]
 
 
-def zone(count: int = 3, *, rows: int = 40, certify: Certify | None = None) -> Zone:
-    """A market with ``count`` departments of one schema and a grant on all of it, in the current database."""
+def zone(count: int = 3, *, rows: int = 40, certify: Certify | None = None, mode: str = "overall") -> Zone:
+    """A market with ``count`` departments of one schema and a grant on all of it, in the current database.
+
+    Args:
+        mode: of the operation agreement; ``org_industry`` answers for the sector in others than ``overall``.
+    """
     authority_key = Ed25519PrivateKey.generate()
     keys.save_public_key(settings().keys_dir / "authority.pub", authority_key.public_key())
     with db.transaction() as session:
         made = Zone(authority_key, *parties_of(session))
         for number in range(count):
             made.departments.append(_department(session, authority_key, number, rows, certify))
+        if mode != "overall":
+            parties.register_organisation(session, SYSTEM, kind="industry_department", name_zh="环境局", name_en="Environment",
+                                          organisation_id="org_industry")
+            operation_agreement(session, made.authority, made.operator, mode=mode, sectors=["environment"])
+            authorisation.assign_sector(session, made.authority, "environment", "org_industry")
     made.grant_id = made.grant()
     return made
 

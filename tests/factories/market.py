@@ -16,6 +16,7 @@ from marketplace import db
 from marketplace.actor import SYSTEM, Actor
 from marketplace.authorisation.models import DataDemand, GrantRecord, Scenario
 from marketplace.commerce import service as commerce
+from marketplace.computing import routing
 from marketplace.computing.models import EgressReview, Job, JobOutput, Node, Run
 from marketplace.computing.submission import digest_of
 from marketplace.digests import digest
@@ -109,9 +110,12 @@ def make_output(session: Session, city: City, content: dict[str, Any], *, approv
                        digest=digest_of(content), participants=city.nodes, rows=content["rows"])
     session.add(output)
     session.flush()
-    session.add(EgressReview(id=new_id("rev"), job_id=job.id, output_id=output.id, checks=[],
-                             status="approved" if approved else "pending"))
+    review = EgressReview(id=new_id("rev"), job_id=job.id, output_id=output.id, checks=[], status="approved" if approved else "pending")
+    session.add(review)
     session.flush()
+    if not approved:
+        routing.ask(session, review, job)
+        session.flush()
     return job.id
 
 

@@ -13,6 +13,9 @@ from marketplace.actor import Actor
 from marketplace.agreements.models import Agreement
 from marketplace.authorisation import service as authorisation
 from marketplace.authorisation.models import DataDemand, GrantRecord, Opinion, Scenario
+from marketplace.computing import service as computing
+from marketplace.computing.models import EgressReview
+from marketplace.computing.routing import opinions_of
 from marketplace.parties import service as parties
 from shuyan.trust.grants import sign_grant
 
@@ -90,6 +93,17 @@ def reviewed_demand(session: Session, applicant: Actor, body: Mapping[str, Any],
     sign(session, row)
     assert row.status == "agreed", row.status
     return row
+
+
+def release(session: Session, review_id: str, note: str = "", override: str = "", *, leave: str = "") -> EgressReview:
+    """Everybody who is asked lets a result leave the domain, but the party ``leave``."""
+    review = session.get_one(EgressReview, review_id)
+    for one in opinions_of(session, review_id):
+        if one.decision == "pending" and one.party != leave:
+            organisation = one.organisation_id or next(row.id for row in parties.list_organisations(session, kind=one.party))
+            actor = Actor(one.party, organisation, f"mem_reviewer_{organisation}", roles=frozenset({"reviewer"}))  # type: ignore[arg-type]
+            computing.decide_review(session, actor, review_id, True, note, override)
+    return review
 
 
 def granted(session: Session, applicant: Actor, authority: Actor, key: Ed25519PrivateKey, body: Mapping[str, Any], *,

@@ -41,7 +41,7 @@ class TownLayout(Layout):
     @property
     def parties(self) -> tuple[Party, ...]:
         known = {party.slug for party in PARTIES}
-        return (*PARTIES, *(Party(d.slug, "source_department", d.name_zh, d.name_en, "read review")
+        return (*PARTIES, *(Party(d.slug, "source_department", d.name_zh, d.name_en, "read review egress")
                             for d in self.departments if d.slug not in known))
 
 
@@ -127,19 +127,11 @@ class Town(DemoMarket):
 
     def review_version(self, product: str, number: int) -> None:
         """A drafted version goes through its tests and every review, up to its registration code."""
-        developer, operator, authority = (self.connect(party).products for party in (DEVELOPER, OPERATOR, AUTHORITY))
-        developer.test(product, number)
-        stage = developer.submit(product, number)["status"]
-        reviewers = {"security_test": operator, "compliance_review": operator, "egress_review": authority}
-        while stage in reviewers:
-            stage = reviewers[stage].approve(product, number, stage)["status"]
+        authorise.review_version(self, product, number)
 
     def approve(self, job_id: str) -> None:
-        """The data authority lets a job's output out."""
-        authority = self.connect(AUTHORITY)
-        for review in authority.reviews.list():
-            if review.job_id == job_id and review.status == "pending":
-                authority.reviews.approve(review.id, "符合授权用途。")
+        """Everybody who is asked lets a job's output out."""
+        authorise.release(self, job_id)
 
 
 @contextmanager

@@ -78,6 +78,7 @@ class Tag(StrEnum):
     USE_APPROVED = "computing:use:approved"
     USE_REJECTED = "computing:use:rejected"
     EGRESS_CHECKED = "computing:egress:checked"
+    EGRESS_AGREED = "computing:egress:agreed"
     EGRESS_OVERRIDDEN = "computing:egress:overridden"
     EGRESS_APPROVED = "computing:egress:approved"
     EGRESS_REJECTED = "computing:egress:rejected"

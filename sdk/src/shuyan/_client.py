@@ -279,7 +279,7 @@ class Reviews(Collection[Review]):
     _path, _kind = "/egress-reviews", Review
 
     def approve(self, id: str, note: str = "", *, override: str = "") -> Review:
-        """Let an output leave the domain.
+        """Agree that an output leaves the domain; it does once everybody who is asked has agreed.
 
         Args:
             override: why, where findings of its report stand against it.

@@ -154,6 +154,8 @@ class Review(Record):
     Attributes:
         report: findings with figures and sentences; None for outputs older than reports are.
         override_reason: why it was approved against the report.
+        opinions: of one review, who decides and what each has said: ``{party, organisation_id, decision, note, …}``.
+        actions: of one review, ``approve`` and ``reject`` if the caller may decide now.
     """
 
     id: str
@@ -163,6 +165,8 @@ class Review(Record):
     report: dict[str, Any] | None = None
     note: str = ""
     override_reason: str = ""
+    opinions: list[dict[str, Any]] = Field(default_factory=list)
+    actions: list[str] = Field(default_factory=list)
 
 
 class Order(Record):

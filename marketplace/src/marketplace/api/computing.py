@@ -161,6 +161,22 @@ class ResultOut(Out):
     created_at: Time
 
 
+class EgressOpinionOut(Out):
+    party: str = Field(description="In what capacity it is asked.")
+    organisation_id: str | None = Field(description="null: any organisation that is this party, until one has decided.")
+    decision: Literal["pending", "approved", "rejected"]
+    decided_at: Time | None
+    note: str
+    override_reason: str = Field(description="Why it agrees against the report.")
+
+
+class DecidesOut(Out):
+    party: str
+    organisation_id: str | None
+    decision: str
+    decided_at: Time | None
+
+
 class ReviewOut(Out):
     id: str
     job_id: str
@@ -175,6 +191,12 @@ class ReviewOut(Out):
     note: str
     override_reason: str = Field(description="Why it was approved against the report.")
     created_at: Time
+
+
+class ReviewDetailOut(ReviewOut):
+    opinions: list[EgressOpinionOut] = Field(description="Who is asked, who leads first, and what each has said.")
+    blocking: list[str] = Field(description="Findings against which an approval needs a reason.")
+    actions: list[str]
 
 
 def _job(row: Any) -> dict[str, Any]:
@@ -229,7 +251,8 @@ def list_jobs(query: JobQuery) -> dict[str, Any]:
 @scope("read")
 def get_job(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
-        return _job(computing.get_job(session, actor(), path.id))
+        return {**_job(computing.get_job(session, actor(), path.id)),
+                "decides": [DecidesOut.of(one) for one in computing.decided_by(session, actor(), path.id)]}
 
 
 @api.get("/jobs/<id>/log", summary="The job's log in the caller's language", responses={200: Listing[LogLineOut]})
@@ -305,17 +328,19 @@ def list_reviews(query: JobQuery) -> dict[str, Any]:
         return listing([ReviewOut.of(row) for row in rows], following)
 
 
-@api.get("/egress-reviews/<id>", summary="One review with the candidate output", responses={200: ReviewOut})
+@api.get("/egress-reviews/<id>", summary="One review with the candidate output and who decides on it",
+         responses={200: ReviewDetailOut})
 @scope("read")
 def get_review(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
         detail = computing.get_review(session, actor(), path.id)
         return {**ReviewOut.of(detail.review), "job": _job(detail.job), "output": ResultOut.of(detail.output),
-                "actions": computing.review_actions(actor(), detail), "card": detail.card, "cost": detail.cost,
-                "blocking": detail.blocking}
+                "opinions": [EgressOpinionOut.of(one) for one in detail.opinions],
+                "actions": detail.actions, "card": detail.card, "cost": detail.cost, "blocking": detail.blocking}
 
 
-@api.post("/egress-reviews/<id>/approve", summary="Let an output leave the domain", responses={200: ReviewOut})
+@api.post("/egress-reviews/<id>/approve", summary="Agree that an output leaves the domain; it does once everybody asked has agreed",
+          responses={200: ReviewOut})
 @scope("egress")
 def approve(path: IdPath, body: ApproveIn) -> dict[str, Any]:
     with db.transaction() as session:

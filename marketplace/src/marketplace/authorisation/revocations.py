@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor
-from marketplace.authorisation import errors, rules, shared
+from marketplace.authorisation import errors, rules, shared, withdrawals
 from marketplace.authorisation.models import GrantRecord, RevocationListRecord
 from marketplace.db import utc_now
 from marketplace.events import Tag
@@ -41,12 +41,17 @@ def accept_revocations(session: Session, actor: Actor, jws: str) -> RevocationLi
         raise ProblemError(errors.REVOCATIONS_OLD, number=new.number, latest=new.number) from None
     reasons = {item.jti: item.reason for item in new.revoked}
     query = select(GrantRecord).where(col(GrantRecord.id).in_(reasons), col(GrantRecord.status).in_(("active", "held")))
-    for grant in session.exec(query.order_by(GrantRecord.id).with_for_update()).all():
+    grants = session.exec(query.order_by(GrantRecord.id).with_for_update()).all()
+    for grant in grants:
         grant.status = rules.GRANT.check("revoke", grant.status, actor, owner=grant.organisation_id).target
         grant.revoked_at, grant.revocation_reason = utc_now(), reasons[grant.id]
         session.add(grant)
+    after = [hook(session, [grant.id for grant in grants]) for hook in withdrawals.WITHDRAWN] if grants else []
+    for grant in grants:
         trust.append(session, Tag.GRANT_REVOKED, actor, grant.id,
                      related=[grant.demand_id, grant.scenario_id, grant.organisation_id], data={"list": new.number})
+    for append in after:
+        append()
     return record
 
 

@@ -151,6 +151,20 @@ def _judges(asked: Sequence[tuple[str | None, str]], submitter: str) -> list[Jud
     return list(out.values())
 
 
+def answers_for_egress(mode: str, opinions: Sequence[Given]) -> tuple[Judge | None, frozenset[str]]:
+    """谁授权谁审核: who authorised a use, and so decides what leaves the domain from it.
+
+    Args:
+        opinions: approvals of the list that was granted, each by the organisation that was asked itself.
+
+    Returns:
+        the industry department that authorised in mode ``field``; ``None`` for the data authority, which authorised in the
+        others and where no industry department did; and the source departments whose consent is needed beside.
+    """
+    lead = next((Judge(one.organisation_id, one.party) for one in opinions if one.party == "industry_department"), None)
+    return lead if mode == "field" else None, frozenset(one.organisation_id for one in opinions if one.party == "source_department")
+
+
 # --- what opinions come to ---
 
 

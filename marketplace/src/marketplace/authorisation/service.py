@@ -6,6 +6,7 @@ withdrawal (:mod:`.withdrawals`), the revocation list (:mod:`.revocations`) and 
 
 from __future__ import annotations
 
+from marketplace.authorisation.answering import Authorised, authorised_by, grants_authorised_by
 from marketplace.authorisation.demands import (
     changes,
     demand_actions,
@@ -63,6 +64,7 @@ from marketplace.authorisation.withdrawals import (
     held_by_node,
     hold_actions,
     may_hold,
+    when_withdrawn,
     withdrawal_actions,
 )
 from marketplace.authorisation.withdrawals import hold as hold_grant
@@ -70,6 +72,7 @@ from marketplace.authorisation.withdrawals import holds as grant_holds
 from marketplace.authorisation.withdrawals import release as release_grant
 
 __all__ = [
+    "Authorised",
     "Content",
     "Decision",
     "Volume",
@@ -77,6 +80,7 @@ __all__ = [
     "accept_revocations",
     "ask_withdrawal",
     "assign_sector",
+    "authorised_by",
     "changes",
     "decide_withdrawal",
     "demand_actions",
@@ -92,6 +96,7 @@ __all__ = [
     "grant_draft",
     "grant_holds",
     "grant_state",
+    "grants_authorised_by",
     "grants_of_demand",
     "held_by_node",
     "hold_actions",
@@ -127,6 +132,7 @@ __all__ = [
     "submit_scenario",
     "usable_grant",
     "volumes",
+    "when_withdrawn",
     "withdraw_demand",
     "withdraw_scenario",
     "withdrawal_actions",

@@ -8,7 +8,7 @@ allow anything: lifting it only gives back what the signed grant says.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from sqlmodel import Session, col, select
@@ -30,6 +30,18 @@ from shuyan.problems import ProblemError
 
 MAX_REASON: Final = 500
 _LIVE: Final = ("active", "held")
+
+Withdrawn = Callable[[Session, list[str]], Afterwards]
+
+WITHDRAWN: Final[list[Withdrawn]] = []
+"""Called with the ids of grants that somebody responsible has withdrawn or revoked, in that transaction. A hook locks and
+changes its own rows; what it has to append to the log it returns, to be called once every hook has its locks."""
+
+
+def when_withdrawn(function: Withdrawn) -> Withdrawn:
+    """Register what a withdrawal means for another domain."""
+    WITHDRAWN.append(function)
+    return function
 
 
 def concerned(session: Session, actor: Actor, record: GrantRecord) -> bool:
@@ -93,7 +105,14 @@ def _placed(session: Session, actor: Actor, record: GrantRecord, reason: str, ca
     session.flush()
     _tell(session, record, texts.HELD, organisation=shared.organisation_name(session, actor.organisation_id), reason=reason)
     related = [made.id, record.organisation_id, *([actor.organisation_id] if actor.organisation_id else [])]
-    return made, lambda: trust.append(session, Tag.GRANT_HELD, actor, record.id, related=related, data={"cause": cause})
+    after = [hook(session, [record.id]) for hook in WITHDRAWN] if cause == "withdrawn" else []
+
+    def append() -> None:
+        trust.append(session, Tag.GRANT_HELD, actor, record.id, related=related, data={"cause": cause})
+        for one in after:
+            one()
+
+    return made, append
 
 
 def release(session: Session, actor: Actor, grant_id: str) -> GrantRecord:

@@ -57,6 +57,11 @@ RESULT_NOT_RELEASED: Final = define(
 OWN_REVIEW: Final = define(
     "own_review", 403, zh="提交任务的单位不能审核自己的出域结果。",
     en="The organisation that submitted a job cannot review what leaves from it.")
+NOT_SEATED: Final = define(
+    "not_reviewer_of_grant", 403, zh="谁授权谁审核：该成果的出域审核不由贵单位负责。",
+    en="Whoever authorised a use reviews what leaves from it; that is not your organisation.")
+ALREADY_SAID: Final = define(
+    "egress_opinion_given", 409, zh="贵单位已对该结果作出审核意见。", en="Your organisation has already decided on this result.")
 REVIEW_BLOCKED: Final = define(
     "review_blocked", 409, zh="自动报告中有 {count} 项不通过的发现（{codes}），不能直接批准。确需批准的，请写明理由。",
     en="The automatic report has {count} findings that stand against an approval ({codes}). To approve all the same, write down why.")

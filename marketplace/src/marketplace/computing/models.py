@@ -153,14 +153,18 @@ class EgressReview(SQLModel, table=True):
 
 
 class EgressOpinion(SQLModel, table=True):
-    """What one of several organisations that decide a review together has said."""
+    """What one of those who decide a review together is asked, and has said."""
 
     __tablename__ = "egress_opinion"
     __table_args__ = (UniqueConstraint("review_id", "organisation_id"),)
     id: str = Field(primary_key=True)
     review_id: str = Field(foreign_key="egress_review.id", index=True)
-    organisation_id: str = Field(foreign_key="organisation.id")
-    decision: str  # approved | rejected
-    decided_by: str
+    party: str  # in what capacity it is asked
+    # None: any organisation that is this party, until one has decided
+    organisation_id: str | None = Field(default=None, foreign_key="organisation.id", index=True)
+    decision: str = "pending"  # pending | approved | rejected
+    decided_by: str | None = None
+    decided_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     note: str = ""
+    override_reason: str = ""  # why it agrees although the report has findings that stand against it
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

@@ -1,13 +1,25 @@
-"""谁授权谁审核: whoever authorised the use from which a result comes decides whether it leaves the domain."""
+"""谁授权谁审核: whoever authorised the use from which a result comes decides whether it leaves the domain.
+
+The one rule for both: the result of a job, and what is made of it, version by version.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor
-from marketplace.computing.models import Job
+from marketplace.authorisation import service as authorisation
+from marketplace.computing import texts
+from marketplace.computing.errors import NOT_SEATED
+from marketplace.computing.models import EgressOpinion, EgressReview, Job, JobOutput
+from marketplace.computing.nodes import nodes_by_id
+from marketplace.ids import new_id
+from marketplace.notices import service as notices
+from marketplace.parties import service as parties
+from shuyan.problems import ProblemError
 
 
 @dataclass(frozen=True)
@@ -30,12 +42,52 @@ class Seats:
             return self.organisation_id in (None, actor.organisation_id)
         return actor.party == "source_department" and actor.organisation_id in self.departments
 
-    def complete(self, agreed: dict[str, str]) -> bool:
+    def require(self, actor: Actor) -> None:
+        """Raises ``not_reviewer_of_grant`` for an organisation that has no say."""
+        if not self.seated(actor):
+            raise ProblemError(NOT_SEATED)
+
+    def complete(self, agreed: Mapping[str, str]) -> bool:
         """Whether everybody who must agree has; ``agreed`` is the party of each organisation that did."""
         return self.departments <= agreed.keys() and any(
             party == self.party and self.organisation_id in (None, organisation) for organisation, party in agreed.items())
 
+    def organisations(self, session: Session) -> list[str]:
+        """Every organisation that may decide, who leads first."""
+        leads = [self.organisation_id] if self.organisation_id else [
+            row.id for row in parties.list_organisations(session, kind=self.party, limit=50)]
+        return [*leads, *sorted(self.departments)]
+
 
 def reviewers_of(session: Session, job: Job) -> Seats:
-    """Who decides what leaves from ``job``, by the mode in which its grant was authorised."""
-    return Seats("data_authority")
+    """Who decides what leaves from ``job``: who authorised its grant, and of the source departments that reviewed the list
+    themselves those whose data is in the result."""
+    authorised = authorisation.authorised_by(session, job.grant_id)
+    output = session.exec(select(JobOutput).where(JobOutput.job_id == (job.reused_from or job.id))).first()
+    departments = authorised.departments
+    if output is not None:
+        departments &= {node.organisation_id for node in nodes_by_id(session, list(output.participants)).values()}
+    return Seats(authorised.party, authorised.organisation_id, departments)
+
+
+def ask(session: Session, review: EgressReview, job: Job) -> None:
+    """Ask everybody who decides on a candidate output for their opinion, and tell them."""
+    seats = reviewers_of(session, job)
+    asked = [(seats.party, seats.organisation_id), *(("source_department", one) for one in sorted(seats.departments))]
+    session.add_all([EgressOpinion(id=new_id("egop"), review_id=review.id, party=party, organisation_id=organisation)
+                     for party, organisation in asked])
+    for organisation in seats.organisations(session):
+        notices.tell(session, organisation, texts.ASKED, review.id, role="reviewer", title=job.title or job.id)
+
+
+def opinions_of(session: Session, review_id: str, *, lock: bool = False) -> list[EgressOpinion]:
+    """Who was asked about a candidate output and what they said, who leads first."""
+    query = select(EgressOpinion).where(EgressOpinion.review_id == review_id).order_by(col(EgressOpinion.id))
+    if lock:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    return sorted(session.exec(query), key=lambda one: (one.party == "source_department", one.organisation_id or ""))
+
+
+def seat_of(opinions: list[EgressOpinion], actor: Actor) -> EgressOpinion | None:
+    """The opinion that ``actor``'s organisation was asked for, if it was."""
+    return next((one for one in opinions if one.party == actor.party and one.organisation_id in (None, actor.organisation_id)), None)

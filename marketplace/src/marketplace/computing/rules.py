@@ -19,7 +19,9 @@ OVERSEERS: Final = frozenset({"system", "data_authority", "operator", "security_
 """Parties who see every job: they answer for the zone."""
 
 REVIEWERS: Final = frozenset({"data_authority", "security_supervisor"})
-"""Parties who see what wants to leave the domain. The operator does not: it may not redevelop what it carries."""
+"""Parties who see whatever wants to leave the domain. The operator does not: it may not redevelop what it carries."""
+EGRESS_PARTIES: Final = ("data_authority", "industry_department", "source_department")
+"""Parties of which one may have a say in what leaves; which, :mod:`.routing` tells."""
 
 _UNDER_WAY: Final = ("queued", "running", "awaiting_approval")
 
@@ -37,14 +39,14 @@ JOB: Final = Lifecycle("job", "queued", (
                Tag.JOB_CANCELLED, own=True, scope="jobs"),
     transition("cancel", _UNDER_WAY, "cancelled", ("data_authority", "operator", "system"),
                Tag.JOB_CANCELLED, scope="operate"),
-    transition("approve", "reviewing", "completed", "data_authority", Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
-    transition("reject", "reviewing", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
+    transition("approve", "reviewing", "completed", EGRESS_PARTIES, Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
+    transition("reject", "reviewing", "rejected", EGRESS_PARTIES, Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
 ), final=frozenset({"completed", "rejected", "failed", "cancelled"}))
 
-# 谁授权谁审核: the authority that granted the use decides what leaves the domain from it
+# 谁授权谁审核: which of these parties it is, follows from the grant; it leaves once all of them have approved
 REVIEW: Final = Lifecycle("egress_review", "pending", (
-    transition("approve", "pending", "approved", "data_authority", Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
-    transition("reject", "pending", "rejected", "data_authority", Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
+    transition("approve", "pending", "approved", EGRESS_PARTIES, Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
+    transition("reject", "pending", "rejected", EGRESS_PARTIES, Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
 ), final=frozenset({"approved", "rejected"}))
 
 NODE: Final = Lifecycle("node", "active", (
@@ -65,10 +67,15 @@ def may_see_job(actor: Actor, owner: str) -> bool:
 
 
 def may_see_reviews(actor: Actor) -> bool:
-    """Whether ``actor`` may look at candidate outputs."""
+    """Whether ``actor`` may look at every candidate output."""
     if actor.party == "system":
         return True
     return actor.party in REVIEWERS and (actor.scopes is None or bool(actor.scopes & {"egress", "read"}))
+
+
+def may_be_asked(actor: Actor) -> bool:
+    """Whether ``actor`` may look at those on which its organisation is asked to decide."""
+    return actor.party in EGRESS_PARTIES and (actor.scopes is None or bool(actor.scopes & {"egress", "read"}))
 
 
 def clean_text(text: str, limit: int) -> str:

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 from marketplace.actor import SYSTEM
 from marketplace.authorisation import service as authorisation
 from marketplace.catalogue import service as catalogue
-from marketplace.computing import egress, rounds, rules
+from marketplace.computing import egress, rounds, routing, rules
 from marketplace.computing.errors import COORDINATOR_INTERRUPTED, EGRESS_CHECKS_FAILED
 from marketplace.computing.jobs import add_log, end_cancelled, locked_job, resources_of
 from marketplace.computing.models import EgressReview, Job, JobOutput, Run
@@ -223,6 +223,8 @@ def finish(session: Session, run_id: str, *, form: str, content: dict[str, Any],
     session.add(review)
     job.status = rules.JOB.check("finish", job.status, SYSTEM).target
     session.add(job)
+    session.flush()
+    routing.ask(session, review, job)
     add_log(session, job.id, "run_finished", departments=len(participants), rows=rows)
     add_log(session, job.id, "checks_passed", count=len(checks))
     session.flush()

@@ -44,16 +44,18 @@ from marketplace.computing.progress import sentence as log_sentence
 from marketplace.computing.reviews import (
     ReviewDetail,
     decide_review,
+    decided_by,
     get_review,
     list_reviews,
-    review_actions,
     review_of_job,
 )
 from marketplace.computing.routing import Seats, reviewers_of
+from marketplace.computing.rules import EGRESS_PARTIES
 
 __all__ = [
     "AppCard",
     "Budget",
+    "EGRESS_PARTIES",
     "Cost",
     "Explanation",
     "Invitation",
@@ -64,6 +66,7 @@ __all__ = [
     "card_markdown",
     "check_job",
     "decide_review",
+    "decided_by",
     "dispose_output",
     "explain",
     "failure_sentence",
@@ -92,7 +95,6 @@ __all__ = [
     "output_digest",
     "published_card",
     "resources_of",
-    "review_actions",
     "review_of_job",
     "reviewers_of",
     "revoke_node",

@@ -1,9 +1,7 @@
-"""Listings live under agreements and by parties in good standing: none is made or sold once either is over, and those on sale
-come off by themselves."""
+"""Listings live under agreements and grants and by parties in good standing: none is made or sold once one is over, and those on
+sale come off by themselves."""
 
 from __future__ import annotations
-
-import datetime as dt
 
 from sqlmodel import Session, col, select
 
@@ -14,21 +12,10 @@ from marketplace.agreements.models import Agreement
 from marketplace.authorisation import service as authorisation
 from marketplace.computing import service as computing
 from marketplace.events import Tag
-from marketplace.products import index, rules, watching
+from marketplace.products import listing, rules
 from marketplace.products.models import Product, ProductVersion
 from marketplace.registration import standing
 from marketplace.trust import service as trust
-
-
-def hold(session: Session, product: Product, version: ProductVersion, at: dt.datetime) -> None:
-    """Keep the agreements under a version from ending until this transaction is over; before the product itself is locked.
-
-    Raises:
-        ProblemError: ``agreement_not_in_force``.
-    """
-    demand = authorisation.demand_of_grant(session, computing.grant_of_job(session, version.job_id))
-    if agreements.require_for_demand(session, demand, at) is None and product.tier == 1:
-        agreements.require_for_operator(session, product.organisation_id, at)
 
 
 @agreements.when_ended("development")
@@ -36,7 +23,7 @@ def suspend_developed(session: Session, agreement: Agreement) -> Afterwards | No
     """Take off sale what was made under a development agreement."""
     jobs = computing.jobs_under(session, authorisation.grants_of_demand(session, agreement.demand_id or ""))
     made = select(ProductVersion.id).where(col(ProductVersion.job_id).in_(jobs))
-    return _suspend(session, agreement.id, col(Product.current_version_id).in_(made))
+    return _suspend(session, agreement.id, "agreement_ended", col(Product.current_version_id).in_(made))
 
 
 @agreements.when_ended("operation")
@@ -44,7 +31,7 @@ def suspend_operated(session: Session, agreement: Agreement) -> Afterwards | Non
     """Take the operator's own first-tier products off sale, unless another agreement of its stands."""
     if agreements.operator_stands(session, agreement.grantee_id, agreement.id):
         return None
-    return _suspend(session, agreement.id, (col(Product.organisation_id) == agreement.grantee_id) & (col(Product.tier) == 1))
+    return _suspend(session, agreement.id, "agreement_ended", (col(Product.organisation_id) == agreement.grantee_id) & (col(Product.tier) == 1))
 
 
 @standing.when_changed
@@ -52,19 +39,22 @@ def suspend_of_party(session: Session, organisation_id: str, before: str, after:
     """Take off sale what a party sells that may not take part any more; once it may again, it lists anew."""
     if before != "active" or after == "active":
         return None
-    return _suspend(session, organisation_id, col(Product.organisation_id) == organisation_id)
+    return _suspend(session, organisation_id, "provider_barred", col(Product.organisation_id) == organisation_id)
 
 
-def _suspend(session: Session, cause: str, which: object) -> Afterwards:
+@authorisation.when_withdrawn
+def suspend_withdrawn(session: Session, grant_ids: list[str]) -> Afterwards:
+    """Take off sale what rests on a grant that was withdrawn; its owner may list it again under a grant that is active."""
+    made = select(ProductVersion.id).where(col(ProductVersion.grant_id).in_(grant_ids))
+    return _suspend(session, grant_ids[0], "grant_withdrawn", col(Product.current_version_id).in_(made))
+
+
+def _suspend(session: Session, cause: str, code: str, which: object) -> Afterwards:
     rows = list(session.exec(select(Product).where(which, Product.status == "listed")  # type: ignore[arg-type]
                              .order_by(col(Product.id)).with_for_update().execution_options(populate_existing=True)))
     for row in rows:
-        row.status = rules.PRODUCT.check("suspend", row.status, SYSTEM).target
-        row.suspended_by, row.reason = "system", "协议已终止 The agreement has ended"
-        session.add(row)
-        session.flush()
-        index.refresh(session, row)
-        watching.tell(session, row, "suspended", reason=row.reason)
+        rules.PRODUCT.check("suspend", row.status, SYSTEM)
+        listing.take_off(session, row, "system", code=code)
 
     def append() -> None:
         for row in rows:

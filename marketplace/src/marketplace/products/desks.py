@@ -93,7 +93,7 @@ def waiting_versions(session: Session, actor: Actor, *, stage: str | None = None
     Raises:
         ProblemError: ``not_allowed``.
     """
-    if actor.party not in ("system", "operator", "security_supervisor", *rules.EGRESS_PARTIES):
+    if actor.party not in ("system", "operator", "security_supervisor", *computing.EGRESS_PARTIES):
         raise ProblemError("not_allowed")
     limit = clamp(limit)
     query = select(ProductVersion, Product).join(Product, col(Product.id) == col(ProductVersion.product_id)).where(
@@ -109,7 +109,7 @@ def _work(session: Session, actor: Actor) -> Iterable[WorkItem]:
     """What waits for a reviewer's decision or a code, and what a seller has to correct, submit or list."""
     deciding = {"security_test": "version.security", "compliance_review": "version.compliance", "egress_review": "version.egress",
                 "cleared": "version.register"}
-    if actor.party in ("operator", "security_supervisor", *rules.EGRESS_PARTIES):
+    if actor.party in ("operator", "security_supervisor", *computing.EGRESS_PARTIES):
         for item in waiting_versions(session, actor, limit=100).items:
             if {*stages.PASSES.values(), "register"}.intersection(item.actions):
                 yield WorkItem(deciding[item.version.status], item.version.id, item.product.title_zh, "review_version:version_id",

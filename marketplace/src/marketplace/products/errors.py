@@ -39,9 +39,6 @@ BAD_CASE = define(
 OWN_VERSION = define(
     "own_version", 403, zh="提交人不能审核自己提交的版本，提交单位也不能审核自己的产品。",
     en="Who submitted a version does not review it, and neither does anybody of its own organisation.")
-NOT_SEATED = define(
-    "not_reviewer_of_grant", 403, zh="谁授权谁审核：该成果的出域审核不由贵单位负责。",
-    en="Whoever authorised a use reviews what leaves from it; that is not your organisation.")
 ALREADY_SAID = define("already_reviewed", 409, zh="贵单位已对该版本作出审核意见。", en="Your organisation has already decided on this version.")
 CHECKLIST = define(
     "checklist_incomplete", 422, zh="须逐项确认审核清单，尚缺：{missing}。", en="Every item of the checklist must be confirmed; missing: {missing}.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM, Actor
+from marketplace.agreements import service as agreements
 from marketplace.authorisation import service as authorisation
 from marketplace.computing import service as computing
 from marketplace.db import storable, utc_now
@@ -18,7 +18,6 @@ from marketplace.events import Tag
 from marketplace.notices import service as notices
 from marketplace.pricing import service as pricing
 from marketplace.products import index, rules, texts, watching
-from marketplace.products.agreements import hold
 from marketplace.products.drafting import texts_digest
 from marketplace.products.errors import (
     GRANT_ENDED,
@@ -35,6 +34,17 @@ from shuyan.problems import ProblemError
 
 MAX_REASON: Final = 500
 _GRANT_ENDS: Final = "product.grant_ends"
+
+
+def hold(session: Session, product: Product, version: ProductVersion, at: dt.datetime) -> None:
+    """Keep the agreements under a version from ending until this transaction is over; before the product itself is locked.
+
+    Raises:
+        ProblemError: ``agreement_not_in_force``.
+    """
+    demand = authorisation.demand_of_grant(session, computing.grant_of_job(session, version.job_id))
+    if agreements.require_for_demand(session, demand, at) is None and product.tier == 1:
+        agreements.require_for_operator(session, product.organisation_id, at)
 
 
 def list_product(session: Session, actor: Actor, product_id: str) -> Product:
@@ -109,7 +119,7 @@ def _sellable(session: Session, product: Product, version: ProductVersion) -> No
 
 def _put(session: Session, product: Product, version: ProductVersion, status: str) -> None:
     product.status, product.current_version_id, product.listed_at = status, version.id, utc_now()
-    product.suspended_by, product.reason = None, ""
+    product.suspended_by, product.reason, product.reason_code = None, "", ""
     session.add_all([version, product])
     session.flush()
     index.refresh(session, product)
@@ -125,7 +135,7 @@ def suspend_product(session: Session, actor: Actor, product_id: str, reason: str
     product = locked_product(session, actor, product_id)
     rules.PRODUCT.check("suspend", product.status, actor, owner=product.organisation_id)
     own = actor.organisation_id == product.organisation_id
-    _suspend(session, product, "owner" if own else actor.party, checked_reason(reason, required=not own))
+    take_off(session, product, "owner" if own else actor.party, checked_reason(reason, required=not own))
     _record_suspension(session, actor, product)
     return product
 
@@ -138,38 +148,26 @@ def checked_reason(reason: str, *, required: bool = True) -> str:
     return reason
 
 
-def _suspend(session: Session, product: Product, by: str, reason: str) -> None:
-    product.status, product.suspended_by, product.reason = "suspended", by, reason
+def take_off(session: Session, product: Product, by: str, reason: str = "", *, code: str = "") -> None:
+    """Suspend a locked product, which the caller has decided may be, and tell everybody concerned.
+
+    Args:
+        reason: that a person wrote.
+        code: of :data:`.texts.REASONS`, for the system.
+    """
+    product.status, product.suspended_by, product.reason, product.reason_code = "suspended", by, reason, code
+    told = texts.reason_of(code, reason)
     session.add(product)
     session.flush()
     index.refresh(session, product)
     if by != "owner":
         notices.tell(session, product.organisation_id, texts.PRODUCT_STOPPED, product.id, title_zh=product.title_zh,
-                     title_en=product.title_en, reason=reason)
-    watching.tell(session, product, "suspended", reason=reason or "–")
+                     title_en=product.title_en, **told)
+    watching.tell(session, product, "suspended", **told)
 
 
 def _record_suspension(session: Session, actor: Actor, product: Product) -> None:
     trust.append(session, Tag.PRODUCT_SUSPENDED, actor, product.id, data={"by": product.suspended_by})
-
-
-def suspend_under(session: Session, grant_ids: Iterable[str], reason: str) -> list[str]:
-    """Suspend every product on sale whose version rests on one of these grants; their ids. For whoever ends a grant.
-
-    The owner may list again only with a version under a grant that is active.
-    """
-    wanted = sorted(set(grant_ids))
-    if not wanted:
-        return []
-    affected = session.exec(select(Product).join(ProductVersion, col(Product.current_version_id) == col(ProductVersion.id)).where(
-        col(ProductVersion.grant_id).in_(wanted), Product.status == "listed").order_by(col(Product.id)).with_for_update()
-        .execution_options(populate_existing=True)).all()
-    for product in affected:
-        rules.PRODUCT.check("suspend", product.status, SYSTEM)
-        _suspend(session, product, "system", reason[:MAX_REASON])
-    for product in affected:  # the log's lock comes last
-        _record_suspension(session, SYSTEM, product)
-    return [product.id for product in affected]
 
 
 @deadlines.on(_GRANT_ENDS)
@@ -181,7 +179,7 @@ def _grant_ends(session: Session, due: Deadline) -> None:
         return
     record = authorisation.get_grant(session, SYSTEM, version.grant_id)
     if authorisation.grant_state(record, utc_now()) != "active":
-        _suspend(session, product, "system", "授权已到期 The grant has ended")
+        take_off(session, product, "system", code="grant_ended")
         _record_suspension(session, SYSTEM, product)
     else:
         deadlines.put(session, _GRANT_ENDS, product.id, record.expires_at)

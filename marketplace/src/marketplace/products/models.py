@@ -30,6 +30,7 @@ class Product(SQLModel, table=True):
     current_version_id: str | None = None
     suspended_by: str | None = None  # party; "system" when a grant ended
     reason: str = ""  # of the suspension or retirement, as buyers are told
+    reason_code: str = ""  # of a suspension by the system, see products.texts.REASONS
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     listed_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     retires_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -41,7 +41,7 @@ def retire_product(session: Session, actor: Actor, product_id: str, reason: str)
     days = settings().retirement_notice_days if product.listed_at is not None else 0
     product.retires_at = utc_now() + dt.timedelta(days=days)
     # what was suspended is not delivered during its notice either
-    product.status, product.reason = step.target, reason
+    product.status, product.reason, product.reason_code = step.target, reason, ""
     session.add(product)
     session.flush()
     index.refresh(session, product)

@@ -25,7 +25,6 @@ from marketplace.products.errors import (
     CHECKLIST,
     CHECKS_FAILED,
     COMMENT_REQUIRED,
-    NOT_SEATED,
     OWN_VERSION,
     TESTS_NOT_PASSED,
 )
@@ -86,10 +85,7 @@ def _move(session: Session, product: Product, version: ProductVersion, stage: st
 
 def _to_act(session: Session, product: Product, version: ProductVersion) -> list[str]:
     if version.status == "egress_review":
-        seats = seats_of(session, version)
-        if seats.organisation_id:
-            return sorted({seats.organisation_id, *seats.departments})
-        return [*_of_party(session, seats.party), *sorted(seats.departments)]
+        return seats_of(session, version).organisations(session)
     action = "register" if version.status == "cleared" else stages.PASSES[version.status]
     found = {party for step in rules.version_life(product.tier).transitions if step.action == action for party in step.parties}
     return [organisation for party in sorted(found) for organisation in _of_party(session, party)
@@ -182,7 +178,7 @@ def _under_review(session: Session, actor: Actor, product_id: str, number: int, 
 
 def may_review(session: Session, actor: Actor, product: Product) -> bool:
     """Whether a product that is not public is this actor's business: its own, or one to oversee or review."""
-    return actor.party in ("system", "operator", *rules.EGRESS_PARTIES, "security_supervisor") or (
+    return actor.party in ("system", "operator", *computing.EGRESS_PARTIES, "security_supervisor") or (
         actor.organisation_id is not None and actor.organisation_id == product.organisation_id)
 
 
@@ -192,8 +188,8 @@ def may_decide(session: Session, actor: Actor, product: Product, version: Produc
     if organisation is None or organisation == product.organisation_id or (
             version.submitted_by and parties.same_person(session, actor.label, version.submitted_by)):
         raise ProblemError(OWN_VERSION)
-    if stage == "egress_review" and not seats_of(session, version).seated(actor):
-        raise ProblemError(NOT_SEATED)
+    if stage == "egress_review":
+        seats_of(session, version).require(actor)
     if any(row.stage == stage and row.organisation_id == organisation for row in _reviews(session, version)):
         raise ProblemError(ALREADY_SAID)
     return organisation

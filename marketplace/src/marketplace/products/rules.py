@@ -9,6 +9,7 @@ from typing import Any, Final
 from stdnum.iso7064 import mod_37_36
 
 from marketplace.actor import ROLES
+from marketplace.computing.rules import EGRESS_PARTIES
 from marketplace.digests import digest
 from marketplace.events import Tag
 from marketplace.lifecycle import Lifecycle, power, transition
@@ -44,7 +45,6 @@ PRODUCT: Final = Lifecycle("product", "draft", (
 
 IN_REVIEW: Final = ("security_test", "compliance_review", "egress_review")
 _UNREGISTERED: Final = ("draft", "testing", "returned", *IN_REVIEW, "cleared")
-EGRESS_PARTIES: Final = ("data_authority", "industry_department", "source_department")
 
 
 def _version_life(name: str, seller: str, security: tuple[str, ...], decides: str, scope: str) -> Lifecycle:

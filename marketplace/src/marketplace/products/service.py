@@ -13,6 +13,7 @@ from sqlmodel import Session
 
 from marketplace.computing import service as computing
 from marketplace.events import Tag
+from marketplace.products import agreements as agreements  # what ends listings registers itself there
 from marketplace.products import rules
 from marketplace.products.checking import automatic_checks
 from marketplace.products.desks import Dossier, dossier, version_actions, version_place, waiting_versions
@@ -24,7 +25,6 @@ from marketplace.products.listing import (
     price_changed,
     resume_product,
     suspend_product,
-    suspend_under,
 )
 from marketplace.products.models import ProductVersion
 from marketplace.products.reading import (
@@ -68,7 +68,7 @@ __all__ = [
     "facets", "get_product", "hold_on_sale", "keep_product", "list_product", "made_from", "newest_versions", "on_sale", "own_products",
     "owned_product", "pass_stage", "price_changed", "product_card", "product_page", "products_by_id", "register_version", "render_report",
     "resume_product", "retire_product", "return_version", "reviews_of", "run_tests", "storefront", "submit_version",
-    "suspend_product", "suspend_under", "test_runs", "unwatch", "version_actions", "version_place", "versions_by_id", "waiting_versions", "watch", "watched", "watches",
+    "suspend_product", "test_runs", "unwatch", "version_actions", "version_place", "versions_by_id", "waiting_versions", "watch", "watched", "watches",
     "withdraw_version",
 ]
 

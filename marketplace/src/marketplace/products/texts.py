@@ -16,12 +16,12 @@ VERSION_REGISTERED: Final = kind(
     "version_registered", zh="产品“{title_zh}”第 {number} 版已登记，编码 {code}", en="Version {number} of “{title_en}” is registered as {code}",
     page="my_product:product_id")
 PRODUCT_STOPPED: Final = kind(
-    "product_stopped", zh="产品“{title_zh}”已暂停上架：{reason}", en="“{title_en}” was suspended: {reason}", page="my_product:product_id")
+    "product_stopped", zh="产品“{title_zh}”已暂停上架：{reason_zh}", en="“{title_en}” was suspended: {reason_en}", page="my_product:product_id")
 WATCHED: Final[dict[str, str]] = {
     "version": kind("watched_version", zh="您关注的产品“{title_zh}”上架了新版本", en="“{title_en}” has a new version on sale",
                     page="product:product_id"),
     "price": kind("watched_price", zh="您关注的产品“{title_zh}”调整了价格", en="The price of “{title_en}” has changed", page="product:product_id"),
-    "suspended": kind("watched_suspended", zh="产品“{title_zh}”已暂停：{reason}", en="“{title_en}” is suspended: {reason}",
+    "suspended": kind("watched_suspended", zh="产品“{title_zh}”已暂停：{reason_zh}", en="“{title_en}” is suspended: {reason_en}",
                       page="product:product_id"),
     "resumed": kind("watched_resumed", zh="产品“{title_zh}”恢复上架", en="“{title_en}” is on sale again", page="product:product_id"),
     "retiring": kind("watched_retiring", zh="产品“{title_zh}”将于 {date} 退市，届时停止交付：{reason}",
@@ -32,3 +32,17 @@ WATCHED: Final[dict[str, str]] = {
                     en="“{title_en}” is retired and its results deleted; the certificate of disposal can be checked",
                     page="product:product_id"),
 }
+
+REASONS: Final[dict[str, tuple[str, str]]] = {
+    "agreement_ended": ("所依据的协议已终止", "the agreement that it rests on has ended"),
+    "grant_ended": ("所依据的授权已到期", "the grant that it rests on has ended"),
+    "grant_withdrawn": ("所依据的授权已被撤回", "the grant that it rests on was withdrawn"),
+    "provider_barred": ("提供方目前不具备参与资格", "its provider may not take part at present"),
+}
+"""Why the system takes a product off sale, by code: in Chinese and English."""
+
+
+def reason_of(code: str, written: str) -> dict[str, str]:
+    """A reason as messages and pages give it: the code's words, or what a person wrote, which is the same in both languages."""
+    zh, en = REASONS.get(code, (written or "–", written or "–"))
+    return {"reason_zh": zh, "reason_en": en}

@@ -63,7 +63,7 @@ ENTRIES: Final = (
     _entry("grants", _l("Grants"), "authorise", _CHAIN, "grant"),
     _entry("volumes", _l("Total volume"), "authorise", "source_department data_authority operator security_supervisor"),
     _entry("sectors", _l("Industry departments"), "authorise", "data_authority operator industry_department"),
-    _entry("reviews", _l("Egress reviews"), "authorise", "data_authority security_supervisor", "review"),
+    _entry("reviews", _l("Egress reviews"), "authorise", "data_authority industry_department source_department security_supervisor", "review"),
     _entry("submissions", _l("App reviews"), "authorise",
            "developer operator source_department data_authority security_supervisor", "submission"),
     _entry("jobs", _l("Jobs"), "build", "developer operator", "job", "new_job", "submit_job", "explain_job"),

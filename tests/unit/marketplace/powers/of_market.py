@@ -14,6 +14,7 @@ from marketplace.computing.models import EgressReview, Job, Node
 from marketplace.ids import new_id
 from marketplace.notices import service as notices
 from marketplace.notices.models import Objection
+from marketplace.parties import service as parties
 from marketplace.programs import service as programs
 from marketplace.programs.models import AppPackage, AppSubmission, DeveloperApp
 
@@ -56,6 +57,10 @@ def _decide(approve: bool) -> Act:
     return lambda session, actor, row: computing.decide_review(session, actor, row.id, approve, note="说明")
 
 
+def _authority(session: Session, _row: EgressReview, _party: str) -> str:
+    return next(row.id for row in parties.list_organisations(session, kind="data_authority"))
+
+
 def _objection(session: Session, city: City) -> Objection:
     operator = city["operator"]
     notices.CLOSINGS.setdefault("matrix", lambda *_: None)
@@ -79,7 +84,7 @@ ADAPTERS: dict[str, Adapter] = {
     "job": Adapter(_job, {"cancel": plain(computing.cancel_job)},
                    elsewhere={"approve": "egress_review", "reject": "egress_review"}),
     "node": Adapter(lambda session, city: session.get_one(Node, city.nodes[0]), {"revoke": plain(computing.revoke_node)}),
-    "egress_review": Adapter(_review, {"approve": _decide(True), "reject": _decide(False)}, owner=lambda *_: "org_nobodys"),
+    "egress_review": Adapter(_review, {"approve": _decide(True), "reject": _decide(False)}, owner=_authority),
     "objection": Adapter(_objection, {
         "uphold": lambda session, actor, row: notices.answer(session, actor, row.id, "uphold", "属实"),
         "dismiss": lambda session, actor, row: notices.answer(session, actor, row.id, "dismiss", "不成立")}, owner=_notice_of),

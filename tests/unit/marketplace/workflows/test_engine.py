@@ -11,6 +11,7 @@ import pytest
 from dbos import DBOS
 from sqlmodel import col, select
 from tests.factories.federation import PARAMS, SCHEMA, RunTransport, Zone, eventually, values, zone
+from tests.factories.review import release
 
 from marketplace import db
 from marketplace.actor import Actor
@@ -102,7 +103,7 @@ def test_a_job_runs_to_review_and_its_result_is_released_by_a_person(any_town: Z
             computing.job_result(session, town.developer, job_id)
         (review,), _ = computing.list_reviews(session, town.authority, status="pending")
         assert all(check["passed"] for check in review.checks)
-        computing.decide_review(session, town.authority, review.id, True)
+        release(session, review.id)
     with db.reading() as session:
         content = computing.job_result(session, town.developer, job_id).content
         assert trust.check_database(session).ok
@@ -111,9 +112,9 @@ def test_a_job_runs_to_review_and_its_result_is_released_by_a_person(any_town: Z
     everything = [float(seed * 100 + row) for seed in range(3) for row in range(40)]
     assert overall["columns"]["pm25"]["sum"] == pytest.approx(sum(everything), rel=1e-12)
     assert tags == ["computing:job:submitted", "computing:run:started", "computing:egress:checked",
-                    "computing:run:finished", "computing:egress:approved"]
+                    "computing:run:finished", *["computing:egress:agreed"] * 3, "computing:egress:approved"]
     assert codes(town, job_id) == ["job_queued", "run_started", "round_finished", "round_finished", "run_finished",
-                                   "checks_passed", "egress_approved"]
+                                   "checks_passed", *["egress_agreed"] * 3, "egress_approved"]
 
 
 def test_a_regressions_log_tells_the_loss_of_each_round(town: Zone, engines: list[Engine]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask import request
@@ -160,3 +160,9 @@ def resource_rows(db: Session, items: Iterable[Any], node_names: dict[str, str] 
         })
     return out
 
+
+
+def opinion_lines(opinions: Iterable[Any], names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Who decides on an egress and what each has said, for :file:`_seats.html`."""
+    return [{"who": names.get(one.organisation_id, one.organisation_id) if one.organisation_id else label("party", one.party),
+             "one": one} for one in opinions]

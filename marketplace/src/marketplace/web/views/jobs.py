@@ -24,6 +24,8 @@ from marketplace.web.views._common import (
     cursor,
     form_key,
     new_key,
+    opinion_lines,
+    organisation_names,
     param_lines,
 )
 from shuyan.problems import ProblemError
@@ -129,7 +131,11 @@ def _progress(db: Any, row: Any) -> dict[str, Any]:
         if row.error_code and row.status == "failed" else None
     note = None
     if row.status == "reviewing":
-        note = _("The result is with the data authority for its egress review. You can use it once it is approved.")
+        opinions = computing.decided_by(db, current_actor(), row.id)
+        seats = opinion_lines(opinions, organisation_names(db, [one.organisation_id for one in opinions if one.organisation_id]))
+        asked = [line for line in seats if line["one"].decision == "pending"]
+        note = _("The result waits for its egress review by %(who)s. You can use it once everybody asked has agreed.",
+                 who=_(", ").join(line["who"] for line in asked))
     elif row.status == "rejected":
         review = computing.review_of_job(db, row.id)
         note = _("The egress review rejected the result: %(note)s", note=review.note if review else "")

@@ -14,7 +14,7 @@ from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.i18n import language
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import PAGE, column_titles, cursor, organisation_names, param_lines
+from marketplace.web.views._common import PAGE, column_titles, cursor, opinion_lines, organisation_names, param_lines
 from shuyan.problems import ProblemError
 
 
@@ -46,7 +46,7 @@ def _page(review_id: str, problem: ProblemError | None = None) -> str:
     actor, tongue = current_actor(), language()
     with reading() as db:
         detail = computing.get_review(db, actor, review_id)
-        names = organisation_names(db, [detail.job.organisation_id])
+        names = organisation_names(db, [detail.job.organisation_id, *(one.organisation_id for one in detail.opinions if one.organisation_id)])
         titles = column_titles(db, detail.output.participants, computing.resources_of(detail.job))
     content, report = detail.output.content, detail.review.report or {}
     return render_template(
@@ -57,8 +57,8 @@ def _page(review_id: str, problem: ProblemError | None = None) -> str:
         findings=[{"severity": one["severity"], "text": one[tongue]} for one in report.get("findings", ())],
         costs=[one[tongue] for one in detail.cost.get("sentences", ())], blocking=detail.blocking,
         problem=say(problem) if problem else None, note=request.form.get("note", ""), override=request.form.get("override", ""),
-        warnings=present.notes(content), actions=computing.review_actions(actor, detail), params=param_lines(detail.job.params),
-        pretty=present.pretty, parts=present.sections(content, titles), figures=present.facts(content, titles) if content else [])
+        warnings=present.notes(content), actions=detail.actions, params=param_lines(detail.job.params),
+        opinions=opinion_lines(detail.opinions, names), pretty=present.pretty, parts=present.sections(content, titles), figures=present.facts(content, titles) if content else [])
 
 
 @web.post("/reviews/<review_id>")
@@ -67,10 +67,13 @@ def decide_review(review_id: str) -> Any:
     approve = request.form.get("decision") == "approve"
     try:
         with transaction() as db:
-            computing.decide_review(db, current_actor(), review_id, approve, request.form.get("note", ""), request.form.get("override", ""))
+            row = computing.decide_review(db, current_actor(), review_id, approve, request.form.get("note", ""),
+                                          request.form.get("override", ""))
     except ProblemError as problem:
         if problem.problem.status != 422:
             raise
         return _page(review_id, problem), 422  # with what was typed
-    flash(_("Approved: the result may leave the domain.") if approve else _("Rejected: the result is deleted."), "success")
+    said = {"approved": _("Approved: the result may leave the domain."), "rejected": _("Rejected: the result is deleted."),
+            "pending": _("Your approval is kept; the result leaves once the others have agreed as well.")}
+    flash(said[row.status], "success")
     return redirect(url_for("web.review", review_id=review_id), 303)

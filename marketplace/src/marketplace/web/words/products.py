@@ -27,6 +27,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "dispose": _l("Dispose of the results"),
     },
     "work": {
+        "result.egress": _l("Decide whether a result may leave the domain"),
         "version.security": _l("Test the security of a product"),
         "version.compliance": _l("Review a product's compliance"),
         "version.egress": _l("Decide on a product's egress"),
@@ -115,6 +116,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "retired": _l("Retired"),
     },
     "event": {
+        "computing:egress:agreed": _l("Egress agreed to by one of those who decide"),
         "products:version:tested": _l("Product version tested"),
         "products:version:submitted": _l("Product version submitted"),
         "products:version:security_passed": _l("Security test passed"),
