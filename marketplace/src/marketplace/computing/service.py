@@ -53,9 +53,9 @@ from marketplace.computing.routing import Seats, reviewers_of
 from marketplace.computing.rules import EGRESS_PARTIES
 
 __all__ = [
+    "EGRESS_PARTIES",
     "AppCard",
     "Budget",
-    "EGRESS_PARTIES",
     "Cost",
     "Explanation",
     "Invitation",

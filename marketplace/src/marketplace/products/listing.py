@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, Final
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from marketplace.actor import SYSTEM, Actor
 from marketplace.agreements import service as agreements

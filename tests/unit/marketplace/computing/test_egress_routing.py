@@ -83,7 +83,7 @@ def test_the_mode_says_who_decides(mode: str, asked: list[tuple[str, str | None]
         assert told == {organisation or "org_data_authority" for _party, organisation in asked}
         if mode == "field":
             for stranger in (department(0), market.operator):
-                with pytest.raises(ProblemError, match="not_found|not_allowed"):
+                with pytest.raises(ProblemError, match=r"not_found|not_allowed"):
                     computing.get_review(session, stranger, review)
 
 

@@ -14,7 +14,14 @@ from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.i18n import language
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import PAGE, column_titles, cursor, opinion_lines, organisation_names, param_lines
+from marketplace.web.views._common import (
+    PAGE,
+    column_titles,
+    cursor,
+    opinion_lines,
+    organisation_names,
+    param_lines,
+)
 from shuyan.problems import ProblemError
 
 
