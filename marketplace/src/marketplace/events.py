@@ -23,6 +23,7 @@ class Tag(StrEnum):
     SECOND_FACTOR_ADDED = "parties:account:second_factor_added"
     SECOND_FACTOR_REMOVED = "parties:account:second_factor_removed"
     IDENTITY_LINKED = "parties:account:identity_linked"
+    IDENTITY_UNLINKED = "parties:account:identity_unlinked"
     APP_CONNECTED = "parties:connection:made"
     APP_DISCONNECTED = "parties:connection:ended"
     NODE_INVITED = "computing:node:invited"

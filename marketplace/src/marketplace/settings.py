@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     session_idle_minutes: int = Field(60, ge=1, description="Minutes without a request after which a person is signed out.")
     session_hours: int = Field(12, ge=1, description="Hours after which a person is signed out whatever they do.")
     account_key_file: Path | None = Field(None, description="File with the key that seals second factors; empty: data_dir/keys/accounts.key.")
+    second_factor_for: Literal["nobody", "admins", "everybody"] = Field(
+        "nobody", description="Who must set up a second factor before the first page: nobody, admins, everybody.")
     oidc_issuer: str = Field("", description="Issuer of the external OpenID provider people may sign in with; empty: none.")
     oidc_client_id: str = Field("", description="Our client id at the external OpenID provider.")
     oidc_client_secret_file: Path | None = Field(None, description="File with our secret at the external OpenID provider.")

@@ -218,6 +218,7 @@ TERMS: Final[dict[str, dict[str, str]]] = {
         "file": "文件",
         "grant": "授权凭证",
         "hold": "撤回",
+        "identity": "统一身份认证账号",
         "invitation": "邀请",
         "job": "任务",
         "mail": "邮件",

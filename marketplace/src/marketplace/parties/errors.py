@@ -32,6 +32,9 @@ WRONG_CODE = define(
     "wrong_code", 422, zh="验证码不正确或已使用过，请等待下一个验证码再试。",
     en="The code is wrong or was used before; wait for the next one and try again.")
 SIGN_IN_EXPIRED = define("sign_in_expired", 401, zh="登录已超时，请重新登录。", en="Signing in took too long; start again.")
+FACTOR_REQUIRED = define(
+    "second_factor_required", 409, zh="您的角色必须启用两步验证，不能停用；如更换手机，请设置新的身份验证器。",
+    en="Your role needs a second factor, which cannot be removed; set up another phone instead.")
 NO_ENROLMENT = define("no_enrolment", 409, zh="请先扫描二维码，再输入验证码。", en="Scan the QR code first, then enter the code.")
 SEALED_BY_ANOTHER = define(
     "sealed_by_another_key", 503, zh="暂时无法核对验证码，请联系运营机构。", en="Codes cannot be checked for the moment; tell the operator.")
@@ -59,5 +62,7 @@ EXTERNAL_FAILED = define(
     "external_sign_in_failed", 401, zh="统一身份认证未成功，请重试，或使用密码登录。",
     en="Signing in with the external provider did not work; try again, or use your password.")
 EXTERNAL_UNKNOWN = define(
-    "external_unknown", 403, zh="统一身份认证的账号尚未与本平台账户关联。请先用密码登录一次以建立关联。",
-    en="The external identity is not linked with an account here yet. Sign in with your password once to link it.")
+    "external_unknown", 403, zh="统一身份认证的账号尚未与本平台账户关联。请先用密码登录，再在“我的账户”中关联。",
+    en="The external identity is not linked with an account here yet. Sign in with your password and link it under My account.")
+NOTHING_TO_LINK = define(
+    "nothing_to_link", 409, zh="没有待关联的统一身份认证账号，请重新关联。", en="No external identity waits to be linked; start again.")

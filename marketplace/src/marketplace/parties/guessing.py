@@ -13,8 +13,9 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from marketplace import db
 from marketplace.db import utc_now
@@ -39,6 +40,7 @@ def reserve(keys: Iterable[Key]) -> None:
     Raises:
         ProblemError: ``too_many_attempts`` while any of them is paused; then nothing is counted.
     """
+    _tidy_up()
     with db.transaction() as session:
         rows = [(kind, _row(session, kind, value)) for kind, value in sorted(set(keys))]
         now = utc_now()
@@ -60,6 +62,15 @@ def forgive(session: Session, keys: Iterable[Key]) -> None:
         row.attempts = max(0, row.attempts - 1) if kind == "address" else 0
         row.blocked_until = None
         session.add(row)
+
+
+def _tidy_up() -> None:
+    """Forget a few counters that count no more; those somebody has in hand are left for later."""
+    with db.transaction() as session:
+        old = session.exec(select(GuessCounter.key).where(col(GuessCounter.last_at) < utc_now() - FORGOTTEN_AFTER)
+                           .limit(20).with_for_update(skip_locked=True)).all()
+        if old:
+            session.execute(delete(GuessCounter).where(col(GuessCounter.key).in_(old)))
 
 
 def _row(session: Session, kind: str, value: str) -> GuessCounter:

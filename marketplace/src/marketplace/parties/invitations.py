@@ -57,6 +57,15 @@ def invite(session: Session, actor: Actor, *, email: str, roles: Iterable[str], 
         ProblemError: ``not_allowed``, ``invalid_email``, ``unknown_role``, ``already_member``.
     """
     organisation_id = rules.INVITE.acting(actor, owner=actor.organisation_id)
+    return make(session, actor, organisation_id, email=email, roles=roles, locale=locale)
+
+
+def make(session: Session, actor: Actor, organisation_id: str, *, email: str, roles: Iterable[str], locale: str,
+         vouched: bool = False) -> Invited:
+    """Write an invitation; the use case that calls has decided that ``actor`` may.
+
+    Where the actor vouches for the address, the link shown is as good as the mailed one.
+    """
     email, roles = rules.check_email(email), rules.check_roles(roles)
     organisation = lock_organisation(session, organisation_id)
     if any(account.email == email for _member, account in members(session, organisation_id, suspended=True)):
@@ -74,7 +83,7 @@ def invite(session: Session, actor: Actor, *, email: str, roles: Iterable[str], 
     known = accounts.account_by_email(session, email)
     mail.write_secret(session, email, (known.locale if known else None) or locale, zh=_MAIL_ZH, en=_MAIL_EN,
                       name_zh=organisation.name_zh, name_en=organisation.name_en, days=LASTS.days, link=_link(mailed))
-    return Invited(row, _link(shown))
+    return Invited(row, _link(mailed if vouched else shown))
 
 
 def _link(token: str) -> str:

@@ -13,9 +13,9 @@ from marketplace.actor import PUBLIC
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.notices import mail
-from marketplace.parties import accounts, connections, guessing, rules, sessions
+from marketplace.parties import accounts, connections, guessing, rules, second_factor, sessions
 from marketplace.parties.errors import LINK_VOID
-from marketplace.parties.models import Account, ResetLink
+from marketplace.parties.models import Account, ExternalIdentity, ResetLink
 from marketplace.parties.sessions import SignedIn
 from marketplace.settings import settings
 from marketplace.trust import service as trust
@@ -57,15 +57,20 @@ def ask(email: str, address: str, locale: str) -> None:
         guessing.reserve([("reset", rules.normal_email(email))])
     except ProblemError:
         return  # no flood of mail, and no word about it
-    token = rules.new_secret()
     with db.transaction() as session:
         account = accounts.account_by_email(session, email)
         if account is None:
             return
-        session.execute(delete(ResetLink).where(col(ResetLink.account_id) == account.id))
-        session.add(ResetLink(token_hash=rules.hash_secret(token), account_id=account.id, expires_at=utc_now() + LASTS))
         mail.write_secret(session, account.email, account.locale or locale, zh=_MAIL_ZH, en=_MAIL_EN, name=account.display_name,
-                             minutes=int(LASTS.total_seconds() // 60), link=f"{settings().public_url.rstrip('/')}/reset/new?token={token}")
+                          minutes=int(LASTS.total_seconds() // 60), link=link(session, account))
+
+
+def link(session: Session, account: Account) -> str:
+    """A new link for this person; one they had before is void. It lets its bearer in: only their mail may carry it."""
+    token = rules.new_secret()
+    session.execute(delete(ResetLink).where(col(ResetLink.account_id) == account.id))
+    session.add(ResetLink(token_hash=rules.hash_secret(token), account_id=account.id, expires_at=utc_now() + LASTS))
+    return f"{settings().public_url.rstrip('/')}/reset/new?token={token}"
 
 
 def use(token: str, password: str, address: str) -> None:
@@ -84,6 +89,12 @@ def use(token: str, password: str, address: str) -> None:
             raise ProblemError(LINK_VOID)
         account = session.get_one(Account, found[0], with_for_update=True)
         accounts.store_password(session, account, password)
+        if account.email_verified_at is None:
+            # Whoever opened the account never showed that the address is theirs: what they set up must not outlive it.
+            second_factor.drop(session, PUBLIC, account.id)
+            session.execute(delete(ExternalIdentity).where(col(ExternalIdentity.account_id) == account.id))
+            account.email_verified_at = utc_now()
+            session.add(account)
         sessions.end_all(session, account.id)
         connections.revoke_all(session, account.id)
         guessing.forgive(session, [("account", account.email), ("reset", account.email)])

@@ -9,12 +9,15 @@ from typing import Final
 from sqlalchemy import delete, update
 from sqlmodel import Session, col, func, select
 
+from marketplace.actor import Actor
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.parties import rules, sealing, totp
-from marketplace.parties.errors import NO_ENROLMENT, WRONG_CODE
+from marketplace.parties.errors import FACTOR_REQUIRED, NO_ENROLMENT, WRONG_CODE
+from marketplace.parties.memberships import memberships_of
 from marketplace.parties.models import Account, RecoveryCode
 from marketplace.parties.sessions import SignedIn, as_actor
+from marketplace.settings import settings
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -48,15 +51,33 @@ def confirm(session: Session, who: SignedIn, code: str) -> list[str]:
     return new_recovery_codes(session, account.id)
 
 
+def required(session: Session, account_id: str) -> bool:
+    """Whether the person must have a second factor: as the setting says, by the roles of their memberships."""
+    wanted = settings().second_factor_for
+    return wanted == "everybody" or (wanted == "admins" and any(
+        "admin" in member.roles for member, _organisation in memberships_of(session, account_id)))
+
+
 def remove(session: Session, who: SignedIn) -> None:
-    """Sign in by password alone again. The use case that calls has asked for the password."""
-    account = session.get_one(Account, who.account.id, with_for_update=True, populate_existing=True)
+    """Sign in by password alone again. The use case that calls has asked for the password.
+
+    Raises:
+        ProblemError: ``second_factor_required``.
+    """
+    if required(session, who.account.id):
+        raise ProblemError(FACTOR_REQUIRED)
+    drop(session, as_actor(session, who), who.account.id)
+
+
+def drop(session: Session, actor: Actor, account_id: str) -> None:
+    """Take the second factor off an account, for one who may: see :func:`remove`, :mod:`.resets`, :mod:`.operating`."""
+    account = session.get_one(Account, account_id, with_for_update=True, populate_existing=True)
     if account.totp_sealed is None:
         return
     account.totp_sealed, account.totp_pending = None, None
     session.add(account)
     session.execute(delete(RecoveryCode).where(col(RecoveryCode.account_id) == account.id))
-    trust.append(session, Tag.SECOND_FACTOR_REMOVED, as_actor(session, who), account.id)
+    trust.append(session, Tag.SECOND_FACTOR_REMOVED, actor, account.id)
 
 
 def new_recovery_codes(session: Session, account_id: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from marketplace import db
 from marketplace.parties import accounts, guessing, rules, second_factor, sessions
@@ -22,13 +23,19 @@ class Place:
     known: str | None = None
 
 
+Stage = Literal["full", "second_factor", "enrol"]
+
+
 @dataclass(frozen=True)
 class Step:
-    """How far signing in has come: the account, the browser's token for what comes next, and ``stage``."""
+    """How far signing in has come: the account, and the browser's token for what comes next.
+
+    ``stage`` is ``full``, ``second_factor`` (a code is owed) or ``enrol`` (a second factor must be set up first).
+    """
 
     account: Account
     token: str
-    stage: str
+    stage: Stage
 
 
 def _network(address: str) -> str:
@@ -42,7 +49,7 @@ def _keys(email: str, place: Place) -> list[Key]:
 
 
 def with_password(email: str, password: str, place: Place) -> Step:
-    """The first step: a session, half-way if the account has a second factor.
+    """The first step: a session, half-way if the account has a second factor or must have one.
 
     Unknown addresses, wrong passwords and accounts without one cost the same work and are told alike.
 
@@ -62,8 +69,12 @@ def with_password(email: str, password: str, place: Place) -> Step:
 
 
 def _begin(account: Account, place: Place, *, asked: bool = False) -> Step:
-    stage = "second_factor" if account.totp_sealed and not asked else "full"
     with db.transaction() as session:
+        stage: Stage = "full"
+        if not asked and account.totp_sealed:
+            stage = "second_factor"
+        elif not asked and second_factor.required(session, account.id):
+            stage = "enrol"
         _row, token = sessions.begin(session, account.id, address=place.address, device=place.device, stage=stage)
     return Step(account, token, stage)
 
@@ -89,6 +100,26 @@ def with_code(token: str, code: str, place: Place) -> Step:
     return Step(found.account, fresh, "full")
 
 
+def with_new_factor(token: str, code: str, place: Place) -> tuple[Step, list[str]]:
+    """The second step for whom has to set a second factor up: a session, and the recovery codes, shown this once only.
+
+    Raises:
+        ProblemError: ``sign_in_expired``, ``no_enrolment``, ``wrong_code``, ``too_many_attempts``.
+    """
+    with db.reading() as session:
+        found = sessions.find(session, token)
+    if found is None or found.stage != "enrol":
+        raise ProblemError(SIGN_IN_EXPIRED)
+    keys = [("code", found.account.id)]
+    guessing.reserve(keys)
+    with db.transaction() as session:
+        codes = second_factor.confirm(session, found, code)
+        sessions.end(session, found.account.id, found.session_id)
+        guessing.forgive(session, keys)
+        _row, fresh = sessions.begin(session, found.account.id, address=place.address, device=place.device)
+    return Step(found.account, fresh, "full"), codes
+
+
 def for_new(account: Account, place: Place) -> Step:
     """A session for a person who has just opened this account."""
     return _begin(account, place)
@@ -100,14 +131,16 @@ def for_external(account: Account, place: Place) -> Step:
 
 
 def confirm_password(account: Account, password: str, place: Place) -> None:
-    """Ask a signed-in person for the password once more before something that matters.
+    """Ask a signed-in person for the password once more before something that matters, if they have one.
 
     Raises:
         ProblemError: ``wrong_password``, ``too_many_attempts``.
     """
+    if account.password_hash is None:
+        return
     keys = _keys(account.email, replace(place, known=f"signed in {account.id}"))
     guessing.reserve(keys)
     if not accounts.verify(account, password):
-        raise ProblemError("wrong_password", field="password")
+        raise ProblemError("wrong_password", field="current")
     with db.transaction() as session:
         guessing.forgive(session, keys)

@@ -1,14 +1,15 @@
-"""Time-based one-time passwords (RFC 6238 on RFC 4226): HMAC-SHA-1, six digits, steps of 30 seconds."""
+"""Time-based one-time passwords (RFC 6238): HMAC-SHA-1, six digits, steps of 30 seconds, as every authenticator app has them."""
 
 from __future__ import annotations
 
 import base64
 import datetime as dt
-import hashlib
 import hmac
 import secrets
 from typing import Final
-from urllib.parse import quote, urlencode
+
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 STEP: Final = 30
 DIGITS: Final = 6
@@ -21,12 +22,13 @@ def new_key() -> str:
     return base64.b32encode(secrets.token_bytes(20)).decode()
 
 
+def _codes(key: str) -> TOTP:
+    return TOTP(base64.b32decode(key), DIGITS, SHA1(), STEP)  # noqa: S303 (the algorithm of RFC 6238 and of the apps)
+
+
 def code(key: str, step: int) -> str:
-    """The code of one time step (RFC 4226, section 5.3)."""
-    mac = hmac.digest(base64.b32decode(key), step.to_bytes(8, "big"), hashlib.sha1)
-    offset = mac[-1] & 15
-    number = int.from_bytes(mac[offset:offset + 4], "big") & 0x7FFFFFFF
-    return f"{number % 10 ** DIGITS:0{DIGITS}d}"
+    """The code of one time step."""
+    return _codes(key).generate(step * STEP).decode()
 
 
 def matching_step(key: str, given: str, now: dt.datetime, after: int = 0) -> int | None:
@@ -41,4 +43,4 @@ def matching_step(key: str, given: str, now: dt.datetime, after: int = 0) -> int
 
 def address(key: str, email: str) -> str:
     """The ``otpauth:`` address that a QR code carries."""
-    return f"otpauth://totp/{quote(f'Shuyan:{email}')}?{urlencode({'secret': key, 'issuer': 'Shuyan', 'digits': DIGITS, 'period': STEP})}"
+    return _codes(key).get_provisioning_uri(email, "Shuyan")

@@ -134,12 +134,19 @@ def know(response: Any, email: str) -> None:
                         path=url_for("web.sign_in"))
 
 
-def own() -> sessions.SignedIn:
-    """The signed-in person's session. Raises ``not_signed_in``."""
+def own(*, enrolling: bool = False) -> sessions.SignedIn:
+    """The signed-in person's session; with ``enrolling`` also that of one who must set up a second factor first.
+
+    Raises:
+        ProblemError: ``not_signed_in``.
+    """
     found = reader()
-    if found is None:
+    if found is not None:
+        return found.signed_in
+    half = half_signed_in() if enrolling else None
+    if half is None or half.stage != "enrol":
         raise ProblemError("not_signed_in")
-    return found.signed_in
+    return half
 
 
 def forget() -> None:

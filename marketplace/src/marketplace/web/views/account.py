@@ -62,7 +62,7 @@ def go_on(step: signing.Step, target: str | None) -> Any:
     """To the second factor, or in: with a new session in the browser either way."""
     session.begin(step.token)
     if step.stage != "full":
-        return redirect(url_for("web.second_factor", next=target), 303)
+        return redirect(url_for("web.second_factor" if step.stage == "second_factor" else "web.enrol_totp", next=target), 303)
     response = redirect(target or url_for(_HOMES.get(session.current_actor().party, "web.store")), 303)
     if step.account.locale in LOCALES and COOKIE not in request.cookies:
         remember(response, step.account.locale)

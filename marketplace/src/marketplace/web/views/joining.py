@@ -13,32 +13,44 @@ from marketplace.parties import service as parties
 from marketplace.parties import sign_in as signing
 from marketplace.web import session
 from marketplace.web.blueprint import web
+from marketplace.web.errors import say
 from marketplace.web.i18n import both, language
 from marketplace.web.views.account import go_on
+from shuyan.problems import ProblemError
 
 
 @web.get("/invitation")
 def invitation() -> Any:
-    token = request.args.get("token", "")
+    # opening the link changes nothing: mail scanners open links, too
+    return _page(request.args.get("token", ""))
+
+
+def _page(token: str, problem: str | None = None, name: str = "") -> Any:
     with reading() as db:
         shown = invitations.show(db, token)
-    return render_template("web/invitation.html", token=token, shown=shown, here=url_for("web.invitation", token=token))
+    found = session.reader()
+    return render_template("web/invitation.html", token=token, shown=shown, here=url_for("web.invitation", token=token), problem=problem,
+                           name=name, theirs=found is not None and found.signed_in.account.email == shown.invitation.email)
 
 
 @web.post("/invitation")
 def invitation_accept() -> Any:
-    token = request.form.get("token", "")
+    token, found = request.form.get("token", ""), session.reader()
     guessing.reserve([("link", request.remote_addr or "")])
-    found = session.reader()
-    with transaction() as db:
-        if found is not None:
-            member = invitations.accept(db, token, found.signed_in)
-            sessions.switch(db, found.signed_in, member.id)
-        else:
-            account, member = invitations.accept_new(db, token, display_name=request.form.get("display_name", ""),
-                                                     password=request.form.get("password", ""), locale=language())
-        name = both(parties.get_organisation(db, member.organisation_id), "name")
-        guessing.forgive(db, [("link", request.remote_addr or "")])
+    try:
+        with transaction() as db:
+            if found is not None:
+                member = invitations.accept(db, token, found.signed_in)
+                sessions.switch(db, found.signed_in, member.id)
+            else:
+                account, member = invitations.accept_new(db, token, display_name=request.form.get("display_name", ""),
+                                                         password=request.form.get("password", ""), locale=language())
+            name = both(parties.get_organisation(db, member.organisation_id), "name")
+            guessing.forgive(db, [("link", request.remote_addr or "")])
+    except ProblemError as problem:
+        if problem.problem.status != 422:
+            raise
+        return _page(token, say(problem), request.form.get("display_name", "")), 422
     session.forget()
     flash(_("You are now a member of %(name)s.", name=name), "success")
     if found is not None:

@@ -11,13 +11,13 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 from marketplace.db import reading, transaction
-from marketplace.parties import accounts, resets, second_factor, sessions, totp
+from marketplace.parties import accounts, external, resets, second_factor, sessions, totp
 from marketplace.parties import service as parties
 from marketplace.parties import sign_in as signing
 from marketplace.web import session
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import LOCALES
-from marketplace.web.views.account import remember
+from marketplace.web.views.account import external_name, inside, remember
 
 
 @web.get("/account")
@@ -28,7 +28,9 @@ def profile() -> Any:
         memberships = parties.memberships_of(db, account.id)
         left = second_factor.recovery_codes_left(db, account.id)
         live = len(sessions.list_sessions(db, account.id))
+        linked = external.identities(db, account.id)
     return render_template("web/account.html", account=account, memberships=memberships, recovery_left=left, sessions=live,
+                           linked=linked, provider=external_name(),
                            zones=sorted(zoneinfo.available_timezones()))
 
 
@@ -57,23 +59,29 @@ def password_change() -> Any:
 
 @web.get("/account/second-factor")
 def enrol_totp() -> Any:
-    who = session.own()
+    who = session.own(enrolling=True)
     with transaction() as db:
         key = second_factor.begin(db, who.account.id)
-    address = totp.address(key, who.account.email)
-    code = Markup(segno.make(address, error="m").svg_inline(scale=5, border=2, svgclass="qr", title=_("QR code for an authenticator app")))  # noqa: S704 (segno wrote it)
-    return _private(render_template("web/second_factor_add.html", code=code, groups=[key[at:at + 4] for at in range(0, len(key), 4)],
-                                    replacing=who.account.totp_sealed is not None))
+    picture = segno.make(totp.address(key, who.account.email), error="m").svg_inline(
+        scale=5, border=2, svgclass="qr", title=_("QR code for an authenticator app"))
+    return _private(render_template(
+        "web/second_factor_add.html", picture=Markup(picture),  # noqa: S704 (segno wrote it)
+        groups=[key[at:at + 4] for at in range(0, len(key), 4)], replacing=who.account.totp_sealed is not None,
+        ask_password=who.stage == "full" and who.account.password_hash is not None, next=inside(request.args.get("next")) or ""))
 
 
 @web.post("/account/second-factor")
 def enrol_totp_submit() -> Any:
-    who = session.own()
-    if who.account.password_hash:
-        signing.confirm_password(who.account, request.form.get("current", ""), session.place(who.account.email))
-    with transaction() as db:
-        codes = second_factor.confirm(db, who, request.form.get("code", ""))
-    return _private(render_template("web/recovery_codes.html", codes=codes))
+    who, code = session.own(enrolling=True), request.form.get("code", "")
+    place = session.place(who.account.email)
+    if who.stage == "enrol":
+        step, codes = signing.with_new_factor(session.token(), code, place)
+        session.begin(step.token)
+    else:
+        signing.confirm_password(who.account, request.form.get("current", ""), place)
+        with transaction() as db:
+            codes = second_factor.confirm(db, who, code)
+    return _private(render_template("web/recovery_codes.html", codes=codes, next=inside(request.form.get("next"))))
 
 
 @web.post("/account/second-factor/remove")
@@ -92,7 +100,7 @@ def recovery_codes() -> Any:
     signing.confirm_password(who.account, request.form.get("current", ""), session.place(who.account.email))
     with transaction() as db:
         codes = second_factor.new_recovery_codes(db, who.account.id)
-    return _private(render_template("web/recovery_codes.html", codes=codes))
+    return _private(render_template("web/recovery_codes.html", codes=codes, next=None))
 
 
 @web.get("/account/sessions")

@@ -9,7 +9,9 @@ from flask_babel import gettext as _
 
 from marketplace.parties import resets
 from marketplace.web.blueprint import web
+from marketplace.web.errors import say
 from marketplace.web.i18n import language
+from shuyan.problems import ProblemError
 
 
 @web.get("/reset")
@@ -27,11 +29,17 @@ def reset_submit() -> Any:
 @web.get("/reset/new")
 def reset_new() -> Any:
     # opening the link changes nothing: mail scanners open links, too
-    return render_template("web/reset_new.html", token=request.args.get("token", ""))
+    return render_template("web/reset_new.html", token=request.args.get("token", ""), problem=None)
 
 
 @web.post("/reset/new")
 def reset_new_submit() -> Any:
-    resets.use(request.form.get("token", ""), request.form.get("password", ""), request.remote_addr or "")
+    token = request.form.get("token", "")
+    try:
+        resets.use(token, request.form.get("password", ""), request.remote_addr or "")
+    except ProblemError as problem:
+        if problem.problem.status not in (410, 422):
+            raise
+        return render_template("web/reset_new.html", token=token, problem=say(problem)), problem.problem.status
     flash(_("The password is changed. Sign in with it."), "success")
     return redirect(url_for("web.sign_in"), 303)

@@ -61,6 +61,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "parties:account:second_factor_added": _l("Second factor added"),
         "parties:account:second_factor_removed": _l("Second factor removed"),
         "parties:account:identity_linked": _l("External identity linked"),
+        "parties:account:identity_unlinked": _l("External identity unlinked"),
         "parties:connection:made": _l("App connected"),
         "parties:connection:ended": _l("App disconnected"),
     },
@@ -71,5 +72,6 @@ LABELS: dict[str, dict[str, Any]] = {
         "invitation": _l("invitation"),
         "session": _l("session"),
         "connection": _l("connected app"),
+        "identity": _l("external identity"),
     },
 }
