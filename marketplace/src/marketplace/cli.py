@@ -29,7 +29,9 @@ db_app = typer.Typer(no_args_is_help=True, help=t("数据库。", "The database.
 node_app = typer.Typer(no_args_is_help=True, help=t("数源部门节点。", "The departments' nodes."))
 audit_app = typer.Typer(no_args_is_help=True, help=t("存证日志。", "The audit log."))
 credit_app = typer.Typer(no_args_is_help=True, help=t("信用名单。", "The credit lists."))
+accounts_app = typer.Typer(no_args_is_help=True, help=t("单位、成员与账户：开办、解锁与找回。", "Organisations, members and accounts: beginning, unlocking, recovering."))
 app.add_typer(db_app, name="db")
+app.add_typer(accounts_app, name="accounts")
 app.add_typer(credit_app, name="credit")
 app.add_typer(node_app, name="node")
 app.add_typer(audit_app, name="audit")
@@ -119,6 +121,106 @@ def seed(file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, reada
         for client_id, secret in report.secrets.items():
             typer.echo(f"{client_id} {secret}")
     return None
+
+
+_ORGANISATION = typer.Argument(help=t("单位编号。", "Organisation id."))
+_EMAIL = typer.Argument(help=t("账户邮箱。", "E-mail address of the account."))
+
+
+@accounts_app.command("begin", help=t("登记一个单位，并为其首位管理员开出邀请链接。", "Register an organisation and write the invitation of its first administrator."))
+def accounts_begin(
+    kind: Annotated[str, typer.Argument(help=t("单位类型，如 data_authority。", "Kind of organisation, such as data_authority."))],
+    email: Annotated[str, typer.Argument(help=t("首位管理员的邮箱。", "E-mail address of the first administrator."))],
+    name_zh: Annotated[str, typer.Option(help=t("中文名称。", "Name in Chinese."))],
+    name_en: Annotated[str, typer.Option(help=t("英文名称。", "Name in English."))],
+    credit_code: Annotated[str | None, typer.Option(help=t("统一社会信用代码。", "Unified social credit code."))] = None,
+) -> None:
+    with _told():
+        from marketplace.parties import operating
+        from marketplace.parties import service as parties
+
+        _need_database()
+        with db.transaction() as session:
+            row = parties.register_organisation(session, SYSTEM, kind=kind, name_zh=name_zh, name_en=name_en, credit_code=credit_code)
+            made = operating.invite_admin(session, SYSTEM, row.id, email, locale=language())
+        typer.echo(row.id)
+        _hand_out(made.link)
+
+
+@accounts_app.command("invite", help=t("为一个单位再邀请一名管理员。", "Invite another administrator of an organisation."))
+def accounts_invite(organisation: Annotated[str, _ORGANISATION], email: Annotated[str, _EMAIL]) -> None:
+    with _told():
+        from marketplace.parties import operating
+
+        _need_database()
+        with db.transaction() as session:
+            made = operating.invite_admin(session, SYSTEM, organisation, email, locale=language())
+        _hand_out(made.link)
+
+
+def _hand_out(link: str) -> None:
+    typer.echo(link)
+    typer.echo(t("请仅将该链接交给本人；它可使用一次。", "Give this link to that person only; it works once."), err=True)
+
+
+@accounts_app.command("list", help=t("列出一个单位的成员。", "List an organisation's members."))
+def accounts_list(organisation: Annotated[str, _ORGANISATION]) -> None:
+    with _told():
+        from marketplace.parties import memberships
+        from marketplace.parties import service as parties
+
+        _need_database()
+        with db.reading() as session:
+            parties.get_organisation(session, organisation)
+            rows = memberships.members(session, organisation, suspended=True)
+        for row, account in rows:
+            factor = t("两步验证", "second factor") if account.totp_sealed else t("仅密码", "password only")
+            typer.echo(f"{row.id}  {account.email}  {row.status}  {','.join(row.roles)}  {factor}")
+
+
+@accounts_app.command("unlock", help=t("解除因多次尝试失败造成的暂停。", "End the pause that too many failed attempts brought."))
+def accounts_unlock(email: Annotated[str, _EMAIL]) -> None:
+    with _told():
+        from marketplace.parties import operating
+
+        _need_database()
+        with db.transaction() as session:
+            operating.unlock(session, SYSTEM, email)
+        typer.echo(t("已解除。", "Done."))
+
+
+@accounts_app.command("sign-out", help=t("结束一个账户的全部登录，并断开代其操作的应用。", "End every session of an account, and the apps that act for it."))
+def accounts_sign_out(email: Annotated[str, _EMAIL]) -> None:
+    with _told():
+        from marketplace.parties import operating
+
+        _need_database()
+        with db.transaction() as session:
+            ended = operating.sign_out(session, SYSTEM, email)
+        typer.echo(t("已结束 {n} 个登录。", "Ended {n} sessions.", n=ended))
+
+
+@accounts_app.command("reset-second-factor", help=t("为丢失手机和恢复码的人停用两步验证。请先核实本人身份。",
+                                                    "Take off the second factor of who lost phone and recovery codes. Make sure who they are first."))
+def accounts_reset_second_factor(email: Annotated[str, _EMAIL]) -> None:
+    with _told():
+        from marketplace.parties import operating
+
+        _need_database()
+        with db.transaction() as session:
+            operating.reset_second_factor(session, SYSTEM, email)
+        typer.echo(t("两步验证已停用，全部登录已结束。", "The second factor is off and every session has ended."))
+
+
+@accounts_app.command("reset-password", help=t("开出重设密码的链接，用于邮件无法送达时。", "Write a link that sets a new password, for whom no mail reaches."))
+def accounts_reset_password(email: Annotated[str, _EMAIL]) -> None:
+    with _told():
+        from marketplace.parties import operating
+
+        _need_database()
+        with db.transaction() as session:
+            link = operating.reset_link(session, SYSTEM, email)
+        _hand_out(link)
 
 
 @node_app.command("invite", help=t("为一个部门的节点开出一次性注册邀请。", "Write a one-time invitation for a department's node."))

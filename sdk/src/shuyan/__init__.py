@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Unavailable,
         VerificationFailed,
     )
+    from shuyan._members import Member, MemberInvitation
     from shuyan._models import (
         App,
         Budget,
@@ -77,6 +78,8 @@ __all__ = [
     "Line",
     "LogLine",
     "Market",
+    "Member",
+    "MemberInvitation",
     "Model",
     "Node",
     "NotAllowed",
@@ -111,6 +114,7 @@ _HOMES = {
     "_authorisation": ("Change", "Demand", "Finding", "Hold", "Line", "Opinion", "Permission", "Scenario"),
     "_client": ("Job", "Market", "Product", "connect"),
     "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
+    "_members": ("Member", "MemberInvitation"),
     "_programs": ("AppSubmission",),
     "_results": ("Model", "Result"),
     "_selections": ("Application", "Selection"),

@@ -20,6 +20,7 @@ from shuyan._collection import Collection
 from shuyan._config import resolve
 from shuyan._errors import ConfigurationError, JobFailed, ShuyanError
 from shuyan._http import Api, not_understood
+from shuyan._members import Members
 from shuyan._models import (
     App,
     Budget,
@@ -372,6 +373,7 @@ class Market:
         self.orders = Orders(api)
         self.entitlements = Entitlements(api)
         self.programs = Programs(api)
+        self.members = Members(api)
         self.agreements = Agreements(api)
         self.selections = Selections(api)
         self.files = Files(api)

@@ -19,6 +19,7 @@ def register(app: OpenAPI) -> None:
         docs,
         files,
         limits,
+        members,
         metrics,
         nodes,
         oauth,
@@ -37,7 +38,7 @@ def register(app: OpenAPI) -> None:
     oauth.register(app)
     docs.register(app)
     for module in (
-        parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
+        parties, members, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
         files, computing, programs, products, delivery, commerce, product_reviews, audit,
     ):
         app.register_api(module.api)

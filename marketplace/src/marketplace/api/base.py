@@ -10,6 +10,7 @@ from marketplace.api.schemas import ProblemOut
 
 TAGS = {
     "parties": Tag(name="parties", description="Organisations and their programs."),
+    "members": Tag(name="members", description="An organisation's people, and whom it invites."),
     "nodes": Tag(name="nodes", description="The departments' nodes."),
     "catalogue": Tag(name="catalogue", description="Data resources and federated apps."),
     "agreements": Tag(name="agreements", description="Operation and development agreements."),

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from marketplace import db
 from marketplace.cli import app
+from marketplace.parties import invitations
 from marketplace.settings import settings
 from shuyan import _text
 
@@ -113,3 +114,22 @@ def test_deadlines_are_listed_with_what_failed(folder: Path) -> None:
     assert "thing_2" in everything
     assert "thing_1" in failed
     assert "thing_2" not in failed
+
+
+def test_an_organisation_is_begun_and_its_people_are_helped(folder: Path) -> None:
+    run("init")
+    begun = run("accounts", "begin", "data_authority", "chief@example.cn", "--name-zh", "市数据局", "--name-en", "Data Bureau")
+    assert begun.exit_code == 0, begun.output
+    organisation, link = begun.stdout.splitlines()[:2]
+    with db.transaction() as session:
+        invitations.accept_new(session, link.partition("token=")[2], display_name="局长", password="staple under the bridge", locale="zh")
+    listed = run("accounts", "list", organisation)
+    assert "chief@example.cn  active  admin,finance,handler,reviewer  password only" in listed.output
+    for command in ("unlock", "sign-out", "reset-second-factor"):
+        assert run("accounts", command, "chief@example.cn").exit_code == 0
+        unknown = run("accounts", command, "nobody@example.cn")
+        assert (unknown.exit_code, "account" in unknown.output.lower()) == (1, True)
+    assert "/reset/new?token=" in run("accounts", "reset-password", "chief@example.cn").output
+    assert "/invitation?token=" in run("accounts", "invite", organisation, "deputy@example.cn").output
+    assert run("accounts", "invite", "org_none", "deputy@example.cn").exit_code == 1
+    assert run("accounts", "begin", "king", "x@example.cn", "--name-zh", "x", "--name-en", "x").exit_code == 1
