@@ -66,12 +66,13 @@ AUTHORITY = Party("authority", "data_authority", "堰城市数据局", "Yancheng
 REVIEWER = Party("authority-review", "data_authority", "堰城市数据局审核处", "Yancheng Data Bureau, review",
                  "read agreements", of="authority")
 OPERATOR = Party("operator", "operator", "堰城公共数据运营有限公司", "Yancheng Public Data Operations", "read operate agreements review")
+CHECKER = Party("operator-review", "operator", "堰城公共数据运营有限公司审核部", "Yancheng Public Data Operations, review", of="operator")
 DEVELOPER = Party("developer", "developer", "明鉴数据科技有限公司", "Mingjian Data Technology", "read jobs products agreements")
 INSURER = Party("insurer", "consumer", "民泽健康保险股份有限公司", "Minze Health Insurance", "read orders deliver")
 BANK = Party("bank", "consumer", "汇川银行股份有限公司", "Huichuan Bank", "read orders deliver")
 HEALTH = Party("health", "industry_department", "堰城市卫生健康委员会", "Yancheng Health Commission", "read review")
 PARTIES = (
-    AUTHORITY, REVIEWER, OPERATOR, DEVELOPER, INSURER, BANK,
+    AUTHORITY, REVIEWER, OPERATOR, CHECKER, DEVELOPER, INSURER, BANK,
     Party("security", "security_supervisor", "堰城市信息中心", "Yancheng Information Centre"),
     Party("finance", "finance_department", "堰城市财政局", "Yancheng Finance Bureau"),
     HEALTH,
@@ -128,7 +129,8 @@ class Layout:
         return {
             "SHUYAN_DATA_DIR": str(self.market), "SHUYAN_WEB_PORT": str(self.ports.web), "SHUYAN_PUBLIC_URL": self.url,
             "SHUYAN_CITY_CODE": "YC", "SHUYAN_LINK_PORT": str(self.ports.link), "SHUYAN_ENROL_PORT": str(self.ports.enrol),
-            "SHUYAN_AGREEMENT_NOTICE_DAYS": "0",  # nobody waits a week for a demo
+            # nobody waits a week for a demo
+            "SHUYAN_AGREEMENT_NOTICE_DAYS": "0", "SHUYAN_REGISTRATION_NOTICE_DAYS": "0",
         }
 
     def authority_environment(self) -> dict[str, str]:

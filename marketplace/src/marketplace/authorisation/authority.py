@@ -90,7 +90,8 @@ class Authority:
             asked = Grant.model_validate_json(json.dumps(draft))
             term = asked.exp - asked.iat
             now = int(time.time())
-            grant = Grant(**{**dict(asked), "iat": now, "nbf": now - asking.CLOCK_SKEW_SECONDS, "exp": now + term})
+            # never later than drafted: an agreement's end, which does not move with the signing, may have shortened the term
+            grant = Grant(**{**dict(asked), "iat": now, "nbf": now - asking.CLOCK_SKEW_SECONDS, "exp": min(now + term, asked.exp)})
         except (ValidationError, TypeError) as error:
             raise ProblemError(errors.DRAFT_INVALID) from error
         if not 0 < term <= asking.MAXIMUM_TERM_DAYS * asking.DAY or grant.minimum_cohort < asking.MINIMUM_COHORT:

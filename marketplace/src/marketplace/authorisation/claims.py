@@ -31,12 +31,14 @@ def sole_values(resources: Iterable[GrantedResource], facts: Mapping[str, Resour
     return tuple(out)
 
 
-def check_within(grant: Grant, draft: Grant, facts: Mapping[str, ResourceFacts], now: float,
-                 latest: float | None = None) -> None:
+def check_within(grant: Grant, draft: Grant, facts: Mapping[str, ResourceFacts], now: float, *,
+                 term: int, latest: float | None = None) -> None:
     """Check that a signed ``grant`` is the ``draft`` of its demand or narrower.
 
     Args:
         facts: the granted resources' catalogue entries by id.
+        now: Unix seconds.
+        term: seconds that the grant may hold from its signing.
         latest: when the first of the agreements it rests on ends, Unix seconds.
 
     Raises:
@@ -61,7 +63,7 @@ def check_within(grant: Grant, draft: Grant, facts: Mapping[str, ResourceFacts],
         "privacy": _privacy_within(grant.privacy, draft.privacy),
         "own_figures": draft.own_figures or not grant.own_figures,
         "iat": grant.iat <= now + CLOCK_SKEW_SECONDS,
-        "exp": now < grant.exp <= min(grant.iat + (draft.exp - draft.iat), latest or grant.exp),
+        "exp": now < grant.exp <= min(grant.iat + term, latest or grant.exp),
     }
     for name, holds in within.items():
         if not holds:

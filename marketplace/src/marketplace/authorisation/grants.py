@@ -161,7 +161,8 @@ def accept_grant(session: Session, actor: Actor, demand_id: str, jws: str) -> Gr
     owners = shared.owners(session, [item.resource_id for item in grant.resources])
     facts = shared.resource_facts(session, owners)
     ends = frames.latest_end(session, row)
-    claims.check_within(grant, _draft(session, actor, row, lock=True), facts, time.time(), ends.timestamp() if ends else None)
+    claims.check_within(grant, _draft(session, actor, row, lock=True), facts, time.time(),
+                        term=asking.parse_body(row.body).term_days * asking.DAY, latest=ends.timestamp() if ends else None)
     record = GrantRecord(id=grant.jti, demand_id=row.id, scenario_id=row.scenario_id,
                          organisation_id=row.organisation_id, jws=jws, digest=digest, not_before=shared.moment(grant.nbf),
                          expires_at=shared.moment(grant.exp), status=rules.GRANT.initial, release=grant.release,

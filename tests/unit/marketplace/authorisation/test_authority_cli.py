@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,7 +18,7 @@ from typer.testing import CliRunner
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
 from marketplace.app import create_app
-from marketplace.authorisation import authority_cli
+from marketplace.authorisation import authority_cli, grants
 from marketplace.authorisation import service as authorisation
 from marketplace.computing.models import Node
 from marketplace.db import utc_now
@@ -108,6 +111,16 @@ def test_a_demand_becomes_a_grant_and_ends(desk: Any) -> None:
     assert latest is not None
     listed = verify_revocations(latest.jws, desk.market.authority_key.public_key())
     assert (listed.number, [item.jti for item in listed.revoked]) == (3, [grant])
+
+
+def test_a_term_that_an_agreement_shortened_is_signed_later_than_it_was_drafted(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.trust_all()
+    with desk.database.transaction() as session:  # as long as the agreement that the review led to
+        demand = review.reviewed_demand(session, city.DEVELOPER, city.body(term_days=365), months=12).id
+    ticks = itertools.count(0, 3)  # somebody reads before signing, and the market takes its time
+    monkeypatch.setattr(grants, "time", SimpleNamespace(time=lambda: time.time() + next(ticks)))
+    desk("issue", demand, "--yes")
+    assert desk.usable("grant_" + demand.partition("_")[2])
 
 
 def test_how_answers_are_released_is_shown_before_it_is_signed(desk: Any) -> None:

@@ -1,0 +1,121 @@
+"""People of a real market, each at a browser of their own, for tests that walk the whole chain."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from demo.layout import Party
+from demo.market import DemoMarket
+
+PATIENCE = 60_000  # milliseconds; real processes on a busy machine
+
+
+@dataclass
+class Person:
+    """Somebody at a page. ``troubles`` collects script errors, console errors and refused content."""
+
+    page: Any
+    market: DemoMarket
+    locale: str
+    name: str
+    shots: Path | None = None
+    troubles: list[str] = field(default_factory=list)
+
+    def say(self, zh: str, en: str) -> str:
+        """Of two texts the one this person reads."""
+        return zh if self.locale == "zh" else en
+
+    def open(self, path: str) -> None:
+        self.page.goto(self.market.layout.url + path)
+
+    def sign_in(self, email: str, password: str) -> None:
+        """At the page for it, wherever it leads then."""
+        self.page.fill("input[name=email]", email)
+        self.page.fill("input[name=password]", password)
+        self.page.click("main form button[type=submit]")
+        self.page.wait_for_url(re.compile(r"^(?!.*/sign-in)"))
+
+    def press(self, zh: str, en: str, *, within: Any = None, exact: bool = True) -> None:
+        (within or self.page).get_by_role("button", name=self.say(zh, en), exact=exact).first.click()
+
+    def confirm(self, zh: str, en: str) -> None:
+        """Press a button that asks whether one is sure, and say yes."""
+        self.press(zh, en, within=self.page.locator("main"))
+        dialog = self.page.locator(".modal.show")
+        dialog.wait_for()
+        dialog.locator("button[type=submit]").click()
+
+    def follow(self, text: str) -> None:
+        self.page.locator("main").get_by_role("link", name=text).first.click()
+
+    def from_home(self, address: str) -> None:
+        """Go to something by the list of what is to be done."""
+        self.open("/home")
+        self.shot(f"home-{self.name}")
+        self.page.locator(f"main a[href='{address}']").first.click()
+
+    def succeeds(self) -> None:
+        """Wait until the page says that what was done is done."""
+        self.page.locator("main .alert-success").first.wait_for()
+
+    def address(self) -> str:
+        """The path of the page this person is at."""
+        return str(self.page.url).removeprefix(self.market.layout.url)
+
+    def until(self, path: str, text: str) -> None:
+        """Look at a page again and again until it says something."""
+        end = time.monotonic() + PATIENCE / 1000
+        while time.monotonic() < end:
+            self.open(path)
+            if text in self.page.locator("main").inner_text():
+                return
+            self.page.wait_for_timeout(300)
+        raise AssertionError(f"{path} never said {text!r}")
+
+    def shot(self, name: str) -> None:
+        """Keep a picture of the page, where pictures are wanted."""
+        if self.shots is not None:
+            self.page.screenshot(path=self.shots / f"{self.locale}-{name}.png", full_page=True)
+
+
+class People:
+    """Opens a browser for each person who is asked for, in one language."""
+
+    def __init__(self, browser: Any, market: DemoMarket, locale: str, shots: Path | None = None) -> None:
+        self._browser, self._market, self._locale, self._shots = browser, market, locale, shots
+        self._there: dict[str, Person] = {}
+
+    def __call__(self, party: Party) -> Person:
+        """The person of this party, signed in."""
+        if party.slug not in self._there:
+            person = self.visitor(party.slug)
+            person.open("/sign-in")
+            person.sign_in(party.email, self._market.layout.accounts()[party.email])
+        return self._there[party.slug]
+
+    def visitor(self, name: str) -> Person:
+        """Somebody by that name in this test, who is not signed in at first."""
+        if name not in self._there:
+            context = self._browser.new_context(locale={"zh": "zh-CN", "en": "en-GB"}[self._locale], timezone_id="Asia/Shanghai",
+                                                viewport={"width": 1280, "height": 900})
+            context.set_default_timeout(PATIENCE)
+            page = context.new_page()
+            person = self._there[name] = Person(page, self._market, self._locale, name, self._shots)
+            page.on("console", lambda message: person.troubles.append(f"{message.text} {message.location.get('url')}") if message.type == "error" else None)
+            page.on("pageerror", lambda error: person.troubles.append(str(error)))
+        return self._there[name]
+
+    def shots(self, name: str) -> None:
+        """A picture of what everybody sees now."""
+        for person in self._there.values():
+            person.shot(f"{name}-{person.name}")
+
+    def close(self) -> dict[str, list[str]]:
+        """Close every browser; what went wrong in them, by person."""
+        for person in self._there.values():
+            person.page.context.close()
+        return {name: person.troubles for name, person in self._there.items() if person.troubles}
