@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlmodel import Session, col, select
 from tests.factories.agreements import operation_agreement, sign_by
 
-from marketplace.actor import Actor
+from marketplace.actor import SYSTEM, Actor
 from marketplace.agreements.models import Agreement
 from marketplace.authorisation import service as authorisation
 from marketplace.authorisation.models import DataDemand, GrantRecord, Opinion, Scenario
@@ -17,6 +17,8 @@ from marketplace.computing import service as computing
 from marketplace.computing.models import EgressReview
 from marketplace.computing.routing import opinions_of
 from marketplace.parties import service as parties
+from marketplace.products import service as products
+from marketplace.products.stages import CHECKLISTS
 from shuyan.trust.grants import sign_grant
 
 CONTENT: dict[str, Any] = {
@@ -104,6 +106,15 @@ def release(session: Session, review_id: str, note: str = "", override: str = ""
             actor = Actor(one.party, organisation, f"mem_reviewer_{organisation}", roles=frozenset({"reviewer"}))  # type: ignore[arg-type]
             computing.decide_review(session, actor, review_id, True, note, override)
     return review
+
+
+def pass_egress(session: Session, product_id: str, number: int = 1) -> None:
+    """Everybody who decides on the egress of a version agrees."""
+    seats = products.dossier(session, SYSTEM, product_id, number).seated
+    for organisation in seats.organisations(session):
+        party = parties.get_organisation(session, organisation).kind
+        actor = Actor(party, organisation, f"mem_reviewer_{organisation}", roles=frozenset({"reviewer"}))  # type: ignore[arg-type]
+        products.pass_stage(session, actor, product_id, number, ticked=CHECKLISTS["egress_review"], stage="egress_review")
 
 
 def granted(session: Session, applicant: Actor, authority: Actor, key: Ed25519PrivateKey, body: Mapping[str, Any], *,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from marketplace import work
 from marketplace.actor import Actor
@@ -54,6 +54,16 @@ def quality_history(session: Session, actor: Actor, resource_id: str, *, limit: 
     rows = session.exec(select(QualityReport).where(QualityReport.resource_id == resource_id)
                         .order_by(col(QualityReport.measured_at).desc()).limit(max(1, min(limit, 400)))).all()
     return list(reversed(rows))
+
+
+def latest_quality(session: Session, resource_ids: Iterable[str]) -> dict[str, int | None]:
+    """The least of each measure over the newest reports of these resources, in percent; empty if none was measured."""
+    newest = select(QualityReport.resource_id, func.max(QualityReport.measured_at).label("at")).where(
+        col(QualityReport.resource_id).in_(set(resource_ids))).group_by(col(QualityReport.resource_id)).subquery()
+    rows = session.exec(select(QualityReport).join(newest, (col(QualityReport.resource_id) == newest.c.resource_id)
+                                                   & (col(QualityReport.measured_at) == newest.c.at))).all()
+    names = ("completeness", "validity", "uniqueness", "timeliness")
+    return {name: min((value for row in rows if (value := getattr(row, name)) is not None), default=None) for name in names} if rows else {}
 
 
 @work.source

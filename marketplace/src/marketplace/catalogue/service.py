@@ -35,7 +35,7 @@ from marketplace.catalogue.objections import (
     open_objections,
     raise_objection,
 )
-from marketplace.catalogue.quality import quality_history, thresholds
+from marketplace.catalogue.quality import latest_quality, quality_history, thresholds
 from marketplace.catalogue.rules import Hit
 from marketplace.catalogue.search import Facets, Filters, Sort, facets, list_resources
 from marketplace.catalogue.sync import LinkedNode, sync_resources
@@ -43,7 +43,7 @@ from shuyan.problems import ProblemError
 
 __all__ = [
     "ElementPage", "Facets", "Filters", "Hit", "LinkedNode", "ObjectionPage", "Sort", "Standing", "act", "changes", "enter", "facets", "get_element",
-    "get_negative", "get_objection", "get_resource", "grants_hit", "grants_in_force", "history", "list_elements", "list_negative", "list_objections", "list_resources",
+    "get_negative", "get_objection", "get_resource", "grants_hit", "grants_in_force", "history", "latest_quality", "list_elements", "list_negative", "list_objections", "list_resources",
     "negative_hits", "newest", "open_objections", "quality_history", "raise_objection", "resources_by_id", "resources_of_node", "revise", "settle_element", "standings",
     "sync_resources", "thresholds", "withdraw",
 ]

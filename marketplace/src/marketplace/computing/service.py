@@ -9,6 +9,7 @@ from __future__ import annotations
 from marketplace.computing.budgets import Budget, grant_budgets, list_budgets
 from marketplace.computing.cards import markdown as card_markdown
 from marketplace.computing.cards import model_card, published_card
+from marketplace.computing.costs import of_rejection as cost_of_rejection
 from marketplace.computing.explain import Cost, Explanation, explain
 from marketplace.computing.gallery import AppCard, get_app, list_apps
 from marketplace.computing.jobs import (
@@ -65,6 +66,7 @@ __all__ = [
     "cancel_job",
     "card_markdown",
     "check_job",
+    "cost_of_rejection",
     "decide_review",
     "decided_by",
     "dispose_output",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from marketplace import work
 from marketplace.actor import Actor
+from marketplace.authorisation import service as authorisation
 from marketplace.computing import service as computing
 from marketplace.paging import Page, clamp, decode_cursor, make_page
 from marketplace.parties import service as parties
@@ -17,7 +19,7 @@ from marketplace.products import rules, stages
 from marketplace.products.checking import automatic_checks
 from marketplace.products.models import Product, ProductVersion, VersionReview
 from marketplace.products.reading import versions_of
-from marketplace.products.reviewing import may_decide, may_review, reviews_of, unchanged_parts
+from marketplace.products.reviewing import may_decide, may_review, reviews_of, seats_of, unchanged_parts
 from marketplace.work import WorkItem
 from shuyan.problems import ProblemError
 
@@ -32,6 +34,8 @@ class Dossier:
         report: the automatic findings of the job's own egress review.
         actions: what this actor may do with the version now.
         seated: parties and organisations that decide on the egress.
+        unchanged: parts in which it is as the last registered version.
+        cost: what it would cost to lose the result, see :func:`computing.costs.of_rejection`; empty once it was deleted.
     """
 
     product: Product
@@ -44,6 +48,7 @@ class Dossier:
     actions: list[str]
     seated: computing.Seats
     unchanged: list[str] = field(default_factory=list)
+    cost: dict[str, Any] = field(default_factory=dict)
 
     @property
     def checklist(self) -> tuple[str, ...]:
@@ -65,16 +70,20 @@ def dossier(session: Session, actor: Actor, product_id: str, number: int) -> Dos
     if version is None or job is None:
         raise ProblemError("not_found", what="version")
     seats = computing.reviewers_of(session, job)
+    owner = actor.organisation_id == product.organisation_id
+    if actor.party in ("industry_department", "source_department") and not owner and not seats.seated(actor):
+        raise ProblemError("not_found", what="version")
     review = computing.review_of_job(session, job.id)
-    sees = seats.seated(actor) or actor.party == "security_supervisor" or actor.organisation_id == product.organisation_id
-    try:
-        content = computing.approved_output(session, job.id).content if sees else {}
-    except ProblemError:
-        content = {}
+    sees = seats.seated(actor) or actor.party == "security_supervisor" or owner
+    content: dict[str, Any] = {}
+    cost: dict[str, Any] = {}
+    with contextlib.suppress(ProblemError):  # deleted by now
+        output = computing.approved_output(session, job.id)
+        content, cost = output.content if sees else {}, computing.cost_of_rejection(session, job, output)
     return Dossier(product, version, automatic_checks(session, product, version),
                    reviews_of(session, [version.id]).get(version.id, []), _lineage(session, product, version), content,
                    (review.report or {}) if review and sees else {}, version_actions(session, actor, product, version), seats,
-                   sorted(unchanged_parts(session, version)))
+                   sorted(unchanged_parts(session, version)), cost)
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,8 @@ class Waiting:
 
 def waiting_versions(session: Session, actor: Actor, *, stage: str | None = None, cursor: str | None = None, limit: int = 20
                      ) -> Page[Waiting]:
-    """Versions under review or cleared, longest waiting first, for those who review or oversee.
+    """Versions under review or cleared, longest waiting first, for those who review or oversee; for departments those on
+    whose egress they decide, and a page of these may be shorter than ``limit``.
 
     Raises:
         ProblemError: ``not_allowed``.
@@ -98,10 +108,15 @@ def waiting_versions(session: Session, actor: Actor, *, stage: str | None = None
     limit = clamp(limit)
     query = select(ProductVersion, Product).join(Product, col(Product.id) == col(ProductVersion.product_id)).where(
         col(ProductVersion.status).in_([stage] if stage else [*rules.IN_REVIEW, "cleared"])).order_by(col(ProductVersion.id))
+    department = actor.party in ("industry_department", "source_department")
+    if department:
+        query = query.where(ProductVersion.status == "egress_review", col(ProductVersion.grant_id).in_(
+            authorisation.grants_authorised_by(session, actor.organisation_id or "")))
     if cursor:
         query = query.where(col(ProductVersion.id) > decode_cursor(cursor, 1, str)[0])
     page = make_page(list(session.exec(query.limit(limit + 1))), limit, lambda row: (row[0].id,))
-    return Page([Waiting(product, version, version_actions(session, actor, product, version)) for version, product in page.items], page.next)
+    return Page([Waiting(product, version, version_actions(session, actor, product, version)) for version, product in page.items
+                 if not department or seats_of(session, version).seated(actor)], page.next)
 
 
 @work.source

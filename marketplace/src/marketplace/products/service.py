@@ -26,7 +26,7 @@ from marketplace.products.listing import (
     resume_product,
     suspend_product,
 )
-from marketplace.products.models import ProductVersion
+from marketplace.products.models import ProductChange, ProductVersion
 from marketplace.products.reading import (
     OVERSEERS,
     get_product,
@@ -59,14 +59,15 @@ from marketplace.products.storefront import (
     storefront,
 )
 from marketplace.products.testing import run_tests, test_runs
+from marketplace.products.texts import reason_of
 from marketplace.products.watching import changes, unwatch, watch, watched, watches
 from marketplace.trust import records
 
 __all__ = [
-    "FACETS", "OVERSEERS", "SORTS", "TEXTS", "Disposal", "Dossier", "Facets", "ProductPage", "StorefrontItem", "add_calls",
+    "FACETS", "OVERSEERS", "SORTS", "TEXTS", "Disposal", "Dossier", "Facets", "ProductChange", "ProductPage", "StorefrontItem", "add_calls",
     "altered_records", "automatic_checks", "changes", "create_version", "disposal", "dossier", "draft_product", "edit_product",
     "facets", "get_product", "hold_on_sale", "keep_product", "list_product", "made_from", "newest_versions", "on_sale", "own_products",
-    "owned_product", "pass_stage", "price_changed", "product_card", "product_page", "products_by_id", "register_version", "render_report",
+    "owned_product", "pass_stage", "price_changed", "product_card", "product_page", "products_by_id", "reason_of", "register_version", "render_report",
     "resume_product", "retire_product", "return_version", "reviews_of", "run_tests", "storefront", "submit_version",
     "suspend_product", "test_runs", "unwatch", "version_actions", "version_place", "versions_by_id", "waiting_versions", "watch", "watched", "watches",
     "withdraw_version",

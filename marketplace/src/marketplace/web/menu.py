@@ -46,7 +46,7 @@ _CHAIN: Final = "data_authority source_department developer operator industry_de
 
 ENTRIES: Final = (
     _entry("home", _l("To do"), "", _EVERYBODY - {"public"}),
-    _entry("store", _l("Products"), "", _EVERYBODY, "product"),
+    _entry("store", _l("Products"), "", _EVERYBODY, "product", "sector_products", "product_changes", "disposal"),
     _entry("resources", _l("Data resources"), "data", _EVERYBODY, "resource"),
     _entry("elements", _l("Authoritative sources"), "data", "data_authority source_department security_supervisor", "element"),
     _entry("negative_list", _l("Negative list"), "data", "data_authority source_department operator developer industry_department "
@@ -70,9 +70,12 @@ ENTRIES: Final = (
     _entry("sql", _l("SQL"), "build", "developer operator", "run_sql", "explain_sql"),
     _entry("app_gallery", _l("Apps"), "build", "data_authority source_department operator developer industry_department "
            "security_supervisor finance_department", "app"),
-    _entry("my_products", _l("My products"), "build", "developer operator", "my_product", "new_product"),
-    _entry("desk_products", _l("Registration"), "trade", "operator"),
+    _entry("my_products", _l("My products"), "build", "developer operator", "my_product", "new_product", "edit_product"),
+    _entry("version_desk", _l("Product reviews"), "authorise", "operator data_authority industry_department source_department "
+           "security_supervisor", "review_version", "version"),
+    _entry("desk_products", _l("Everybody's products"), "trade", "operator data_authority security_supervisor"),
     _entry("desk_orders", _l("Payments"), "trade", "operator"),
+    _entry("watched_products", _l("Followed products"), "trade", _EVERYBODY - {"public"}),
     _entry("orders", _l("My orders"), "trade", "consumer developer", "order"),
     _entry("registrations", _l("Registrations"), "oversee", "developer consumer operator data_authority security_supervisor", "registration"),
     _entry("credit", _l("Credit lists"), "oversee", "operator data_authority security_supervisor"),

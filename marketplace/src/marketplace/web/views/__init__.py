@@ -34,6 +34,7 @@ from marketplace.web.views import (
     sources,
     sql,
     store,
+    versions,
 )
 
 __all__ = [
@@ -68,4 +69,5 @@ __all__ = [
     "sources",
     "sql",
     "store",
+    "versions",
 ]

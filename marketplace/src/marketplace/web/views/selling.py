@@ -1,7 +1,8 @@
-"""Products from draft to sale: the seller's pages, and the operator's registration desk."""
+"""Products from draft to retirement: the seller's pages, and everybody's products for those who oversee the market."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
@@ -11,16 +12,17 @@ from marketplace.computing import service as computing
 from marketplace.db import reading, transaction
 from marketplace.pricing import service as pricing
 from marketplace.products import service as products
-from marketplace.products.rules import version_life
+from marketplace.products.rules import PRODUCT
 from marketplace.web import labels
 from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.i18n import both
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views._common import PAGE, cursor, integer, yuan_to_fen
+from marketplace.web.views.store import told_reason
 from shuyan.problems import ProblemError
 
-_TEXTS = ("title_zh", "title_en", "summary_zh", "summary_en", "description_zh", "description_en")
+_TEXTS = tuple(products.TEXTS)
 
 
 @web.get("/my/products")
@@ -29,28 +31,27 @@ def my_products() -> Any:
     actor = current_actor()
     with reading() as db:
         page = products.own_products(db, actor, cursor=cursor(), limit=PAGE)
-        items = [_row(db, actor, item) for item in page.items if item.product.organisation_id == actor.organisation_id]
+        items = _rows(db, [item for item in page.items if item.product.organisation_id == actor.organisation_id])
     return render_template("web/my_products.html", items=items, next=page.next, first_page=cursor() is None,
                            heading=_("My products"), selling=True)
 
 
-def _row(db: Any, actor: Any, item: Any) -> dict[str, Any]:
-    versions = products.product_page(db, actor, item.product.id).versions
-    return {"product": item.product, "price": item.plan, "newest": versions[0] if versions else None,
-            "organisation": both(item.organisation, "name")}
+def _rows(db: Any, items: Any) -> list[dict[str, Any]]:
+    newest = products.newest_versions(db, [item.product.id for item in items])
+    return [{"product": item.product, "price": item.plan, "newest": newest.get(item.product.id),
+             "organisation": both(item.organisation, "name")} for item in items]
 
 
 @web.get("/desk/products")
-@signed_in("operator")
+@signed_in(*sorted(products.OVERSEERS))
 def desk_products() -> Any:
-    """Everybody's products; those with a version waiting for its registration code first."""
-    actor = current_actor()
+    """Everybody's products, newest first; what waits for a decision is on the desk of versions."""
+    status = request.args.get("status", "")
     with reading() as db:
-        page = products.own_products(db, actor, cursor=cursor(), limit=PAGE)
-        items = [_row(db, actor, item) for item in page.items]
-    items.sort(key=lambda item: not (item["newest"] and item["newest"].status == "draft"))
+        page = products.own_products(db, current_actor(), status=status if status in PRODUCT.states else None, cursor=cursor(), limit=PAGE)
+        items = _rows(db, page.items)
     return render_template("web/my_products.html", items=items, next=page.next, first_page=cursor() is None,
-                           heading=_("Registration"), selling=False)
+                           heading=_("Everybody's products"), selling=False)
 
 
 @web.get("/my/products/new")
@@ -104,27 +105,33 @@ def create_product() -> Any:
 @web.get("/my/products/<product_id>")
 @signed_in()
 def my_product(product_id: str) -> Any:
-    """One product for its seller, and for the operator who registers it."""
+    """One product for its seller, and for those who oversee the market."""
+    return _product_page(product_id)
+
+
+def _product_page(product_id: str, problem: ProblemError | None = None) -> str:
     actor = current_actor()
     with reading() as db:
         page = products.product_page(db, actor, product_id)
         owner = page.product.organisation_id
-        versions = [{"row": row, "actions": version_life(page.product.tier).possible(row.status, actor, owner=owner)} for row in page.versions]
-        if not versions and owner != actor.organisation_id and actor.party not in ("operator", "data_authority"):
+        mine = owner == actor.organisation_id
+        if not mine and actor.party not in products.OVERSEERS:
             raise ProblemError("not_found", what="product")
-        used = {row.job_id for row in page.versions}
-        jobs = [row for row in _finished_jobs(db, actor) if row.id not in used] if owner == actor.organisation_id else []
+        used = {row.job_id for row in page.versions if row.status != "withdrawn"}
+        jobs = [row for row in _finished_jobs(db, actor) if row.id not in used] if mine else []
+        changed = products.changes(db, product_id=product_id, limit=8).items if page.product.listed_at else []
     registered = any(row.status == "registered" for row in page.versions)
-    return render_template("web/my_product.html", page=page, product=page.product, price=page.plan, versions=versions,
-                           jobs=jobs, mine=owner == actor.organisation_id, seller=both(page.organisation, "name"),
-                           registered=registered, steps=_steps(page))
+    return render_template("web/my_product.html", page=page, product=page.product, price=page.plan, versions=page.versions,
+                           jobs=jobs, mine=mine, seller=both(page.organisation, "name"), registered=registered, steps=_steps(page),
+                           changes=[change for change, _product in changed], reason=told_reason(page.product),
+                           problem=say(problem) if problem else None, typed=request.form)
 
 
 def _steps(page: Any) -> list[tuple[str, str]]:
     """The way to sale as (text, state) with state ``done``, ``now`` or nothing."""
     listed = page.product.status == "listed"
     done = [bool(page.versions), page.plan is not None, any(row.registration_code for row in page.versions), listed]
-    texts = [_("Result bound"), _("Price set"), _("Registered by the operator"), _("On sale")]
+    texts = [_("Result bound"), _("Price set"), _("Reviewed and registered"), _("On sale")]
     first = done.index(False) if False in done else len(done)
     return [(text, "done" if ok else ("now" if place == first else ""))
             for place, (text, ok) in enumerate(zip(texts, done, strict=True))]
@@ -139,8 +146,8 @@ def _back(product_id: str) -> Any:
 def add_version(product_id: str) -> Any:
     with transaction() as db:
         row = products.create_version(db, current_actor(), product_id, job_id=request.form.get("job", ""))
-    flash(_("Version %(number)d is bound to the result.", number=row.number), "success")
-    return _back(product_id)
+    flash(_("Version %(number)d is bound to the result. Test it next.", number=row.number), "success")
+    return redirect(url_for("web.version", product_id=product_id, number=row.number), 303)
 
 
 @web.post("/my/products/<product_id>/price")
@@ -156,28 +163,74 @@ def set_price(product_id: str) -> Any:
     return _back(product_id)
 
 
-@web.post("/my/products/<product_id>/versions/<int:number>/register")
-@signed_in()
-def register_version(product_id: str, number: int) -> Any:
-    with transaction() as db:
-        row = products.register_version(db, current_actor(), product_id, number)
-    flash(_("Registered as %(code)s.", code=row.registration_code), "success")
-    return _back(product_id)
-
-
 @web.post("/my/products/<product_id>/list")
 @signed_in()
 def list_product(product_id: str) -> Any:
-    with transaction() as db:
-        products.list_product(db, current_actor(), product_id)
-    flash(_("The product is on sale."), "success")
-    return _back(product_id)
+    return _act(product_id, lambda db: products.list_product(db, current_actor(), product_id), _("The product is on sale."))
 
 
 @web.post("/my/products/<product_id>/suspend")
 @signed_in()
 def suspend_product(product_id: str) -> Any:
-    with transaction() as db:
-        products.suspend_product(db, current_actor(), product_id)
-    flash(_("The product is suspended."), "success")
+    return _act(product_id, lambda db: products.suspend_product(db, current_actor(), product_id, request.form.get("reason", "")),
+                _("The product is suspended."))
+
+
+@web.post("/my/products/<product_id>/resume")
+@signed_in()
+def resume_product(product_id: str) -> Any:
+    return _act(product_id, lambda db: products.resume_product(db, current_actor(), product_id), _("The product is on sale again."))
+
+
+@web.post("/my/products/<product_id>/retire")
+@signed_in()
+def retire_product(product_id: str) -> Any:
+    return _act(product_id, lambda db: products.retire_product(db, current_actor(), product_id, request.form.get("reason", "")),
+                _("The retirement is announced; everybody who bought or follows the product is told."))
+
+
+@web.post("/my/products/<product_id>/keep")
+@signed_in()
+def keep_product(product_id: str) -> Any:
+    return _act(product_id, lambda db: products.keep_product(db, current_actor(), product_id),
+                _("The retirement is called off; put the product on sale again when it is ready."))
+
+
+def _act(product_id: str, act: Callable[[Any], Any], done: str) -> Any:
+    try:
+        with transaction() as db:
+            act(db)
+    except ProblemError as problem:
+        if problem.problem.status not in (409, 422):
+            raise
+        return _product_page(product_id, problem), problem.problem.status
+    flash(done, "success")
+    return _back(product_id)
+
+
+@web.get("/my/products/<product_id>/edit")
+@signed_in()
+def edit_product(product_id: str) -> Any:
+    with reading() as db:
+        page = products.product_page(db, current_actor(), product_id)
+    if "edit" not in page.actions:
+        raise ProblemError("not_allowed")
+    return render_template("web/product_edit.html", product=page.product, problem=None,
+                           values={name: getattr(page.product, name) for name in _TEXTS})
+
+
+@web.post("/my/products/<product_id>/edit")
+@signed_in()
+def save_product(product_id: str) -> Any:
+    texts = {name: request.form[name] for name in _TEXTS if name in request.form}
+    try:
+        with transaction() as db:
+            products.edit_product(db, current_actor(), product_id, **texts)
+    except ProblemError as problem:
+        if problem.problem.status not in (409, 422):
+            raise
+        with reading() as db:
+            page = products.product_page(db, current_actor(), product_id)
+        return render_template("web/product_edit.html", product=page.product, values=request.form, problem=say(problem)), problem.problem.status
+    flash(_("The texts are saved."), "success")
     return _back(product_id)
