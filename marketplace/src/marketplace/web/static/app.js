@@ -2,7 +2,18 @@
 (function () {
   "use strict";
 
+  // The time zone the reader has chosen; the browser's own without one, or where the browser does not know it.
+  function chosenZone() {
+    var zone = document.body.dataset.timeZone;
+    try {
+      return zone && new Intl.DateTimeFormat("en", { timeZone: zone }).resolvedOptions().timeZone;
+    } catch (unknown) {
+      return undefined;
+    }
+  }
+
   function localTimes(root) {
+    var zone = chosenZone() || undefined;
     var language = document.documentElement.lang;
     root.querySelectorAll("time[datetime]").forEach(function (element) {
       if (element.dataset.shown) return;
@@ -10,8 +21,8 @@
       if (isNaN(date)) return;
       var clock = element.closest(".joblog") !== null;
       element.textContent = clock
-        ? date.toLocaleTimeString(language, { hour12: false })
-        : date.toLocaleString(language, { dateStyle: "medium", timeStyle: "short", hour12: false });
+        ? date.toLocaleTimeString(language, { hour12: false, timeZone: zone })
+        : date.toLocaleString(language, { dateStyle: "medium", timeStyle: "short", hour12: false, timeZone: zone });
       element.title = element.getAttribute("datetime");
       element.dataset.shown = "1";
     });

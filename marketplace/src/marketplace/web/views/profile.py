@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import Any
+from typing import Any, Final
 
 import segno
 from flask import flash, make_response, redirect, render_template, request, url_for
@@ -108,7 +108,17 @@ def own_sessions() -> Any:
     who = session.own()
     with reading() as db:
         rows = sessions.list_sessions(db, who.account.id)
-    return render_template("web/sessions.html", rows=rows, current=who.session_id)
+    return render_template("web/sessions.html", rows=rows, current=who.session_id, device=_device)
+
+
+_BROWSERS: Final = (("Edg", "Edge"), ("MicroMessenger", "WeChat"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS: Final = (("HarmonyOS", "HarmonyOS"), ("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iPadOS"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux"))
+
+
+def _device(user_agent: str) -> str:
+    """Browser and system as their person would name them; they say so of themselves, which proves nothing."""
+    browser, system = (next((name for mark, name in known if mark in user_agent), "") for known in (_BROWSERS, _SYSTEMS))
+    return " · ".join(filter(None, (browser, system))) or user_agent[:60] or "–"
 
 
 @web.post("/account/sessions/<session_id>/end")
