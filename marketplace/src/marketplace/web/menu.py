@@ -78,6 +78,7 @@ ENTRIES: Final = (
     _entry("watched_products", _l("Followed products"), "trade", _EVERYBODY - {"public"}),
     _entry("orders", _l("My orders"), "trade", "consumer developer", "order"),
     _entry("registrations", _l("Registrations"), "oversee", "developer consumer operator data_authority security_supervisor", "registration"),
+    _entry("partner_filings", _l("Partners"), "oversee", "operator data_authority security_supervisor", "partner", "new_partner", "edit_partner"),
     _entry("credit", _l("Credit lists"), "oversee", "operator data_authority security_supervisor"),
     _entry("ownership", _l("Ownership"), "oversee", "developer consumer operator data_authority security_supervisor"),
     _entry("notices_list", _l("Public notices"), "", _EVERYBODY, "notice"),

@@ -98,3 +98,23 @@ def test_lists_ownership_and_measures_on_pages(pages: Any) -> None:
     pages.post(authority, "/ownership", f"/organisations/{owner}/standing", action="suspend", reason="misuse")
     assert "misuse" in developer.get("/standing").text
     assert developer.get("/orders").status_code in (302, 303, 403)
+
+
+def test_a_partner_is_filed_and_decided_by_forms(pages: Any) -> None:
+    operator, authority = pages.member("operator"), pages.member("data_authority")
+    values = {"name": "城投大数据", "credit_code": "91330100MA27XXXX0X", "cooperation": "联合运维", "qualifications": "等保三级", "duties": "各负其责",
+              "starts_on": "2027-01-01", "ends_on": "2028-01-01"}
+    assert pages.post(operator, "/partners/new", "/partners/new", **values).status_code == 422
+    values["credit_code"] = "91350100M000100Y43"
+    assert pages.post(operator, "/partners/new", "/partners/new", **{**values, "ends_on": "soon"}).status_code == 422
+    answer = pages.post(operator, "/partners/new", "/partners/new", **values)
+    assert answer.status_code == 303, answer.text[:500]
+    place = answer.headers["Location"]
+    assert authority.get(place).status_code == 404  # a draft is the operator's
+    assert pages.post(operator, place, place, action="submit").status_code == 422  # no evidence yet
+    assert pages.post(operator, place, f"{place}/files", file=(io.BytesIO(b"%PDF-1.7\n%"), "evidence.pdf")).status_code == 303
+    assert pages.post(operator, place, place, action="submit").status_code == 303
+    assert "城投大数据" in authority.get("/partners").text
+    assert pages.post(authority, place, place, action="return", reason="补充资质").status_code == 303
+    assert "补充资质" in operator.get(place).text
+    assert pages.member("consumer").get("/partners").status_code == 403

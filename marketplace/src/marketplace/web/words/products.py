@@ -47,7 +47,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "2": _l("Second tier"),
     },
     "decision": {
-        "passed": _l("Passed"),
+        "passed": _l("Review passed"),
         "returned": _l("Returned for changes"),
         "skipped": _l("Not needed again"),
     },
