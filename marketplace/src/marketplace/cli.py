@@ -69,12 +69,14 @@ def _fail(sentence: str, code: int) -> None:
 def init() -> None:
     with _told():
         from marketplace import migrations
+        from marketplace.parties.sealing import ensure_key
 
         configuration = settings()
         configuration.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         configuration.keys_dir.mkdir(mode=0o700, exist_ok=True)
         _new_file(configuration.secret_key_file or configuration.keys_dir / "web.key", secrets.token_bytes(32))
         _new_log_key()
+        ensure_key()
         revision = migrations.upgrade(configuration.resolved_database_url)
         typer.echo(t("已就绪：{folder}，数据库版本 {revision}。", "Ready: {folder}, database at {revision}.",
                      folder=configuration.data_dir, revision=revision))

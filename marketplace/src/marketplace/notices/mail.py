@@ -42,10 +42,12 @@ def write(session: Session, message: Message) -> None:
                                  body=f"{said}\n\n{settings().public_url.rstrip('/')}/messages/{message.id}\n"))
 
 
-def write_secret(session: Session, recipient: str, locale: str, *, zh: tuple[str, str], en: tuple[str, str], **params: object) -> None:
-    """Write a mail with a secret in it, such as a link that lets its bearer in, whatever mail they else want.
+def letter(session: Session, recipient: str, locale: str, *, zh: tuple[str, str], en: tuple[str, str], secret: bool = False,
+           **params: object) -> None:
+    """Write a mail to one person about their own account, whatever mail they else want.
 
-    Until it is handed over the body is encrypted, and then it is gone: who reads the database cannot use it.
+    One with a ``secret`` in it, such as a link that lets its bearer in, is encrypted until it is handed over, and then it is gone:
+    who reads the database cannot use it.
 
     Args:
         zh, en: title and body in each language, with ``{names}`` of ``params``.
@@ -54,7 +56,7 @@ def write_secret(session: Session, recipient: str, locale: str, *, zh: tuple[str
     title, body = (text.format(**params) for text in (en if language == "en" else zh))
     head = "【数堰】" if language == "zh" else "[Shuyan] "
     session.add(OutgoingMail(id=new_id("mail"), recipient=recipient, locale=language, title=(head + " ".join(title.split()))[:200],
-                             body=sealing.seal(body), sealed=True))
+                             body=sealing.seal(body) if secret else body, sealed=secret))
 
 
 def _refusing(session: Session) -> set[str]:

@@ -15,7 +15,7 @@ from marketplace import db
 from marketplace.actor import PUBLIC, Actor
 from marketplace.events import Tag
 from marketplace.ids import new_id
-from marketplace.parties import accounts, guessing, sign_in
+from marketplace.parties import accounts, alerts, guessing, sign_in
 from marketplace.parties.errors import EXTERNAL_UNKNOWN
 from marketplace.parties.models import Account, ExternalIdentity
 from marketplace.parties.organisations import insert
@@ -68,6 +68,7 @@ def _link(session: Session, actor: Actor, account_id: str, identity: Vouched) ->
     row = ExternalIdentity(id=new_id("ext"), account_id=account_id, issuer=identity.issuer, subject=identity.subject)
     insert(session, row, "identity", identity.email or identity.subject)
     trust.append(session, Tag.IDENTITY_LINKED, actor, account_id, related=[row.id])
+    alerts.tell(session, session.get_one(Account, account_id), "identity")
     return row
 
 

@@ -81,8 +81,8 @@ def make(session: Session, actor: Actor, organisation_id: str, *, email: str, ro
     session.flush()
     trust.append(session, Tag.MEMBER_INVITED, actor, row.id, related=[organisation_id], data={"roles": roles})
     known = accounts.account_by_email(session, email)
-    mail.write_secret(session, email, (known.locale if known else None) or locale, zh=_MAIL_ZH, en=_MAIL_EN,
-                      name_zh=organisation.name_zh, name_en=organisation.name_en, days=LASTS.days, link=_link(mailed))
+    mail.letter(session, email, (known.locale if known else None) or locale, zh=_MAIL_ZH, en=_MAIL_EN, secret=True,
+                name_zh=organisation.name_zh, name_en=organisation.name_en, days=LASTS.days, link=_link(mailed))
     return Invited(row, _link(mailed if vouched else shown))
 
 

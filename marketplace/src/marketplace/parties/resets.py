@@ -13,7 +13,7 @@ from marketplace.actor import PUBLIC
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.notices import mail
-from marketplace.parties import accounts, connections, guessing, rules, second_factor, sessions
+from marketplace.parties import accounts, alerts, connections, guessing, rules, second_factor, sessions
 from marketplace.parties.errors import LINK_VOID
 from marketplace.parties.models import Account, ExternalIdentity, ResetLink
 from marketplace.parties.sessions import SignedIn
@@ -44,6 +44,7 @@ def change_password(session: Session, who: SignedIn, password: str) -> None:
     sessions.end_all(session, account.id, but=who.session_id)
     session.execute(delete(ResetLink).where(col(ResetLink.account_id) == account.id))
     trust.append(session, Tag.PASSWORD_CHANGED, sessions.as_actor(session, who), account.id)
+    alerts.tell(session, account, "password")
 
 
 def ask(email: str, address: str, locale: str) -> None:
@@ -61,8 +62,8 @@ def ask(email: str, address: str, locale: str) -> None:
         account = accounts.account_by_email(session, email)
         if account is None:
             return
-        mail.write_secret(session, account.email, account.locale or locale, zh=_MAIL_ZH, en=_MAIL_EN, name=account.display_name,
-                          minutes=int(LASTS.total_seconds() // 60), link=link(session, account))
+        mail.letter(session, account.email, account.locale or locale, zh=_MAIL_ZH, en=_MAIL_EN, secret=True, name=account.display_name,
+                    minutes=int(LASTS.total_seconds() // 60), link=link(session, account))
 
 
 def link(session: Session, account: Account) -> str:
@@ -99,3 +100,4 @@ def use(token: str, password: str, address: str) -> None:
         connections.revoke_all(session, account.id)
         guessing.forgive(session, [("account", account.email), ("reset", account.email)])
         trust.append(session, Tag.PASSWORD_RESET, PUBLIC, account.id)
+        alerts.tell(session, account, "password")

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, func, select
 from marketplace.actor import Actor
 from marketplace.db import utc_now
 from marketplace.events import Tag
-from marketplace.parties import rules, sealing, totp
+from marketplace.parties import alerts, rules, sealing, totp
 from marketplace.parties.errors import FACTOR_REQUIRED, NO_ENROLMENT, WRONG_CODE
 from marketplace.parties.memberships import memberships_of
 from marketplace.parties.models import Account, RecoveryCode
@@ -78,6 +78,7 @@ def drop(session: Session, actor: Actor, account_id: str) -> None:
     session.add(account)
     session.execute(delete(RecoveryCode).where(col(RecoveryCode.account_id) == account.id))
     trust.append(session, Tag.SECOND_FACTOR_REMOVED, actor, account.id)
+    alerts.tell(session, account, "second_factor")
 
 
 def new_recovery_codes(session: Session, account_id: str) -> list[str]:

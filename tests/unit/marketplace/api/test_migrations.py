@@ -70,6 +70,7 @@ def _fill_first(url: str) -> None:
                 "request_digest": "r"},
         "member": {"id": "mem_1", "organisation_id": "org_1", "email": "a@example.org", "display_name": "A", "roles": ["admin"],
                    "password_hash": "h", "session_epoch": 3},
+        "api_client": {"client_id": "client_1", "organisation_id": "org_1", "name": "app", "secret_hash": "s", "scope": "read"},
         "run": {"id": "run_1", "job_id": "job_1", "attempt": 1, "participants": [], "status": "running"},
     }
     found = MetaData()
@@ -93,6 +94,9 @@ def _check_with_rows(url: str) -> None:
         assert connection.execute(text("SELECT claims_version FROM grant_record")).all() == [(1,)]
         assert connection.execute(text("SELECT id, question_digest, reused_from FROM job")).all() == [("job_1", "", None)]
         assert connection.execute(text("SELECT job_id FROM run")).all() == [("job_1",)]
+        assert connection.execute(text("SELECT client_id, grants, redirect_uris FROM api_client")).all() in (
+            [("client_1", '["client_credentials"]', "[]")], [("client_1", ["client_credentials"], [])])
+        assert connection.execute(text("SELECT count(*) FROM account WHERE email_verified_at = created_at")).scalar() == 1
         assert connection.execute(text("SELECT member.id, account.id, email, status, password_hash FROM member "
                                        "JOIN account ON account.id = account_id")).all() == [
             ("mem_1", "acct_1", "a@example.org", "active", "h")]

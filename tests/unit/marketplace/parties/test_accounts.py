@@ -418,6 +418,17 @@ def test_tokens_are_kept_as_hashes_and_mail_with_one_is_sealed_until_sent(people
         assert session.get_one(OutgoingMail, first.id).body == ""
 
 
+def test_a_person_is_told_of_changes_to_how_one_signs_in(people: People) -> None:
+    who = signed_in()
+    enrolled(who)
+    within(second_factor.remove, who)
+    within(resets.change_password, who, ANOTHER)
+    within(external.link, who, Vouched("https://id.example", "42"))
+    assert [title for _to, title, _body in mails()] == [
+        "【数堰】账户安全提醒：两步验证已停用", "【数堰】账户安全提醒：密码已修改", "【数堰】账户安全提醒：已关联统一身份认证账号"]
+    assert all(to == "admin@example.cn" and "/reset" in body for to, _title, body in mails())
+
+
 # --- members and invitations ---
 
 
