@@ -70,14 +70,14 @@ def agree(market: DemoMarket, opinions: Callable[[], list[shuyan.Opinion]]) -> N
             market.connect(parties[opinion.organisation_id]).opinions.approve(opinion.id, "符合要求，同意。")
 
 
-def release(market: DemoMarket, job_id: str) -> None:
+def release(market: DemoMarket, job_id: str, override: str = "") -> None:
     """Everybody who is asked lets a job's result leave the domain."""
     parties = {party.organisation_id: party for party in reversed(market.layout.parties)}
     for review in market.connect(AUTHORITY).reviews.list(status="pending"):
         if review.job_id == job_id:
             for one in market.connect(AUTHORITY).reviews.get(review.id).opinions:
                 reviewer = market.connect(parties[one["organisation_id"]] if one["organisation_id"] else AUTHORITY)
-                reviewer.reviews.approve(review.id, "自动检查全部通过，符合授权用途。")
+                reviewer.reviews.approve(review.id, "自动检查全部通过，符合授权用途。", override=override)
 
 
 def review_version(market: DemoMarket, product: str, number: int) -> None:

@@ -10,13 +10,6 @@ from urllib.parse import quote
 
 from shuyan._http import Api
 
-CHECKLISTS: Mapping[str, tuple[str, ...]] = {
-    "security_test": ("no_reverse", "inputs_limited", "access_controlled", "emergency_plan"),
-    "compliance_review": ("purpose_kept", "personal_protected", "description_true", "terms_lawful"),
-    "egress_review": ("within_grant", "not_reversible", "form_granted"),
-}
-"""What the reviewer confirms at each stage; see ``docs/products.md``."""
-
 _PATH = "/products"
 
 
@@ -73,8 +66,12 @@ class ProductLives:
         return _dict(self._api.get(f"{_PATH}/{quote(id, safe='')}/versions/{number}"))
 
     def approve(self, id: str, number: int, stage: str, *, ticked: Sequence[str] | None = None, note: str = "") -> dict[str, Any]:
-        """Pass a stage of :data:`CHECKLISTS`, confirming ``ticked`` of its checklist (all of it by default)."""
-        confirmed = list(CHECKLISTS[stage] if ticked is None else ticked)
+        """Pass a stage (``security_test``, ``compliance_review`` or ``egress_review``).
+
+        Args:
+            ticked: codes of the stage's checklist that are confirmed; by default all of what :meth:`dossier` says is asked.
+        """
+        confirmed = list(self.dossier(id, number)["checklist"] if ticked is None else ticked)
         return self._version(id, number, "pass", {"ticked": confirmed, "note": note, "stage": stage})
 
     def send_back(self, id: str, number: int, note: str, *, stage: str | None = None) -> dict[str, Any]:
