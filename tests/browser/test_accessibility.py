@@ -40,7 +40,8 @@ def test_pages_have_no_violations(visitor: Visitor, role: str | None) -> None:
     else:
         visitor.open("/")
     page, base = visitor.page, visitor.site.url
-    waiting, seen, violations = [page.url, f"{base}/sign-in", f"{base}/no-such-page"], set[str](), []
+    begin = ["/sign-in", "/reset", "/reset/new", "/no-such-page", "/account", "/account/second-factor", "/account/sessions", "/members"]
+    waiting, seen, violations = [page.url, *(base + path for path in begin)], set[str](), []
     while waiting and len(seen) < MOST_PAGES:
         url = waiting.pop(0)
         pattern = _pattern(url)
