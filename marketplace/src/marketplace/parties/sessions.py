@@ -41,8 +41,11 @@ class SignedIn:
 
 def begin(session: Session, account_id: str, *, address: str, device: str, stage: str = "full",
           member_id: str | None = None) -> tuple[AccountSession, str]:
-    """A new session and its token, which only the browser keeps; as ``member_id``, else the person's first membership."""
+    """A new session and its token, which only the browser keeps; as ``member_id``, else as the person acted last."""
     now = utc_now()
+    if member_id is None:
+        member_id = session.exec(select(AccountSession.member_id).where(AccountSession.account_id == account_id)
+                                 .order_by(col(AccountSession.created_at).desc(), col(AccountSession.id).desc()).limit(1)).first()
     session.execute(delete(AccountSession).where(col(AccountSession.account_id) == account_id,
                                                  col(AccountSession.expires_at) < now - _KEPT))
     known = [member.id for member, _organisation in memberships_of(session, account_id)]

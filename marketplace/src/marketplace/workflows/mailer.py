@@ -11,6 +11,7 @@ from marketplace.db import reading, transaction
 from marketplace.logging import get_logger
 from marketplace.notices import mail
 from marketplace.settings import Settings
+from shuyan.problems import ProblemError
 
 log = get_logger("mail")
 
@@ -91,7 +92,7 @@ def hand_over(server: smtplib.SMTP, row: mail.Outgoing) -> bool:
     try:
         data = mail.compose(row).as_bytes()
         sender = mail.compose(row)["From"].addresses[0].addr_spec
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, ProblemError) as error:  # no address, or sealed by a key that is gone
         _mark(row, "failed", type(error).__name__)
         return True
     under_way = False

@@ -463,6 +463,9 @@ def test_only_who_is_invited_can_accept(people: People) -> None:
         both = service.memberships_of(session, who.account.id)
     assert {row.organisation_id for row, _organisation in both} == {people.organisation, other}
     assert within(sessions.switch, who, member.id).organisation_id == people.organisation
+    again = signed_in("guest@example.cn").member
+    assert again is not None
+    assert again.id == member.id  # one goes on as one acted last
     handler = signed_in("handler@example.cn")
     assert code_of(lambda: within(sessions.switch, handler, member.id)) == "not_found"
 

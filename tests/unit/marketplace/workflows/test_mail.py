@@ -109,3 +109,23 @@ def test_whoever_wants_none_gets_none(sink: Sink) -> None:
         notices.tell(session, owner, texts.RESUMED, owner)
         assert not mail.wants(session, member.account_id)
     assert states() == []
+
+
+def test_mail_with_a_link_in_it_is_opened_when_sent_and_kept_no_longer(sink: Sink) -> None:
+    with db.transaction() as session:
+        for number in (1, 2):
+            mail.letter(session, f"guest{number}@example.org", "en", secret=True, zh=("", ""), en=("A link", "{link}\n"), link=f"token={number}")
+    mailer = Mailer(settings())
+    key = settings().keys_dir / "accounts.key"
+    kept = key.read_bytes()
+    with db.reading() as session:
+        assert not any("token=" in row.body for row in session.exec(select(OutgoingMail)))
+        first = session.exec(select(OutgoingMail).order_by(OutgoingMail.id)).first()
+    assert first is not None
+    with db.transaction() as session:
+        session.get_one(OutgoingMail, first.id).body = "sealed by a key that is gone"
+    mailer.look()
+    assert ["token=2" in text for text in sink.arrived] == [True]  # one that cannot be opened keeps no other back
+    with db.reading() as session:
+        assert sorted((row.status, row.body) for row in session.exec(select(OutgoingMail))) == [("failed", ""), ("sent", "")]
+    assert key.read_bytes() == kept
