@@ -25,7 +25,7 @@ from demo.commands import BIN
 from demo.data import DISTRICTS
 from demo.layout import DEVELOPER, INSURER, OPERATOR
 from demo.processes import Service, http_ready, process_environment
-from tests.bench import engine, inputs
+from tests.bench import engine, finding, inputs
 from tests.bench.report import Line, median, percentile, show
 from tests.factories.town import Town, town
 
@@ -255,11 +255,11 @@ def told(what: str) -> Iterator[None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, *engine.SECTIONS, []], help="what to measure (default: everything)")
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, *engine.SECTIONS, *finding.SECTIONS, []], help="what to measure (default: everything)")
     parser.add_argument("--quick", action="store_true", help="smaller data, fewer rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
     options = parser.parse_args()
-    wanted = options.sections or [*SECTIONS, *engine.SECTIONS]
+    wanted = options.sections or [*SECTIONS, *engine.SECTIONS, *finding.SECTIONS]
     lines: list[Line] = []
     if of_market := [section for section in wanted if section in SECTIONS]:
         with town() as market:
@@ -274,7 +274,12 @@ def main() -> None:
         if section in engine.SECTIONS:
             with told(section):
                 getattr(own, section)()
-    show([*lines, *own.lines], options.json)
+    pages = finding.Finding(quick=options.quick)
+    for section in wanted:
+        if section in finding.SECTIONS:
+            with told(section):
+                getattr(pages, section)()
+    show([*lines, *own.lines, *pages.lines], options.json)
 
 
 if __name__ == "__main__":

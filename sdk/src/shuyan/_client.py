@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr
 from shuyan._agreements import Agreements, Files
 from shuyan._audit import Audit
 from shuyan._authorisation import Demands, Grants, Opinions, Permission, Scenarios, Sectors
+from shuyan._catalogue import Elements, NegativeList, QualityObjections, Resources
 from shuyan._collection import Collection
 from shuyan._config import resolve
 from shuyan._errors import ConfigurationError, JobFailed, ShuyanError
@@ -30,7 +31,6 @@ from shuyan._models import (
     Node,
     Order,
     Record,
-    Resource,
     Review,
 )
 from shuyan._products import ProductLives
@@ -222,12 +222,6 @@ def _id(grant: str | Permission) -> str:
     return grant if isinstance(grant, str) else grant.id
 
 
-class Resources(Collection[Resource]):
-    """What the departments' nodes have registered."""
-
-    _path, _kind = "/resources", Resource
-
-
 class Apps(Collection[App]):
     """The federated apps that this market runs; :meth:`get` takes a name."""
 
@@ -360,6 +354,9 @@ class Market:
     def __init__(self, api: Api) -> None:
         self._api = api
         self.resources = Resources(api)
+        self.elements = Elements(api)
+        self.negative_list = NegativeList(api)
+        self.quality_objections = QualityObjections(api)
         self.apps = Apps(api)
         self.nodes = Nodes(api)
         self.scenarios = Scenarios(api)

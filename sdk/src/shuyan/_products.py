@@ -96,6 +96,10 @@ class ProductLives:
         """New versions, prices, suspensions and retirements, newest first; of one product or all."""
         return self._api.pages("/product-changes" if id is None else f"{_PATH}/{quote(id, safe='')}/changes", limit=limit)
 
+    def watched(self, *, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """The products that the caller's organisation follows."""
+        return self._api.pages("/watched-products", limit=limit)
+
     def watch(self, id: str) -> dict[str, Any]:
         """Be told of a product's changes."""
         return self._product(id, "watch")

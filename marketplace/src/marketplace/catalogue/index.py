@@ -56,6 +56,25 @@ def facet_values(entry: Any) -> Iterator[tuple[str, str]]:
             yield "quality", str(band)
 
 
+def counted(rows: Sequence[Any]) -> dict[str, Counter[str]]:
+    """How many of ``rows`` count for which value of each facet, as :func:`facet_values` says of one; column by column, which is
+    many times faster. Rows are ``(sector, grade, organisation_id, frequency, standard, quality, tags)``."""
+    out: dict[str, Counter[str]] = {name: Counter() for name in FACETS}
+    if not rows:
+        return out
+    *plain, quality, tags = (Counter(column) for column in zip(*rows, strict=True))
+    for name, found in zip(FACETS, plain, strict=False):
+        out[name].update({str(value): count for value, count in found.items() if value != ""})
+    for text_, count in tags.items():
+        for tag in text_.splitlines():
+            out["tag"][tag] += count
+    for value, count in quality.items():
+        for band in tokens.BANDS:
+            if value >= band:
+                out["quality"][str(band)] += count
+    return out
+
+
 class Indexing:
     """The index brought up to date within one transaction that has appended to the audit log, which lines such up.
 

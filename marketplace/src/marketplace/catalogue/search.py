@@ -123,10 +123,7 @@ def facets(session: Session, actor: Actor, *, q: str = "", filters: Filters | No
                 ResourceIndex.sector, ResourceIndex.grade, ResourceIndex.organisation_id, ResourceIndex.frequency,  # type: ignore[call-overload]
                 ResourceIndex.standard, ResourceIndex.quality, ResourceIndex.tags))
                 .order_by(index.number(session).desc()).limit(COUNTED + 1)).all()
-    counts: dict[str, Counter[str]] = {name: Counter() for name in index.FACETS}
-    for row in rows[:COUNTED]:
-        for name, value in index.facet_values(row):
-            counts[name][value] += 1
+    counts = index.counted(rows[:COUNTED])
     return Facets(min(len(rows), COUNTED), len(rows) <= COUNTED, {name: _most(counted) for name, counted in counts.items()})
 
 

@@ -8,7 +8,7 @@ their words, ordered by ``(key, seq)``, and counted by combination. Counts under
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -181,37 +181,56 @@ def facets(session: Session, *, q: str | None = None, sector: str | None = None,
 
 
 def _by_counts(session: Session, filters: Mapping[str, Any]) -> Facets:
-    counts: dict[str, list[tuple[str, int]]] = {}
-    for name, column in FACETS.items():
-        key, total = getattr(ListingCount, column), func.sum(ListingCount.count)
-        query = select(key, total).where(*(getattr(ListingCount, FACETS[other]) == value for other, value in filters.items()
-                                           if other != name and value not in (None, ""))).group_by(key)
-        query = query.having(total > 0).order_by(total.desc(), key)
-        rows = session.exec(query.limit(PROVIDERS) if name == "provider" else query).all()
-        counts[name] = [(str(value), int(count)) for value, count in rows]
-    everything = select(func.coalesce(func.sum(ListingCount.count), 0)).where(
-        *(getattr(ListingCount, FACETS[name]) == value for name, value in filters.items() if value not in (None, "")))
-    return Facets(counts, int(session.exec(everything).one()))
+    """From the table of combinations, in two scans: one of everything but the provider, of which there are a few hundred
+    combinations at most, and one of the providers."""
+    names = [name for name in FACETS if name != "provider"]
+    total = func.sum(ListingCount.count)
+    keys = [getattr(ListingCount, FACETS[name]) for name in names]
+    query: Any = select(total, *keys).group_by(*keys).having(total > 0)
+    if filters.get("provider"):
+        query = query.where(col(ListingCount.organisation_id) == filters["provider"])
+    rows = [(tuple(row[1:]), int(row[0])) for row in session.execute(query)]
+    tally, found = _tallied(names, rows, filters)
+    owner = col(ListingCount.organisation_id)
+    providers: Any = select(owner, total).where(*(
+        getattr(ListingCount, FACETS[name]) == value for name in names if (value := filters.get(name)) not in (None, "")))
+    tally["provider"] = [(str(value), int(count)) for value, count in session.execute(
+        providers.group_by(owner).having(total > 0).order_by(total.desc(), owner).limit(PROVIDERS))]
+    return Facets({name: tally[name] for name in FACETS}, found)
+
+
+def _tallied(names: Sequence[str], rows: Iterable[tuple[tuple[Any, ...], int]], filters: Mapping[str, Any]
+             ) -> tuple[dict[str, list[tuple[str, int]]], int]:
+    """Counts by facet, most frequent first, and how many match every filter; ``rows`` are values in the order of ``names``, and a count."""
+    wanted = [(place, value if name == "tier" else str(value)) for place, name in enumerate(names)
+              if (value := filters.get(name)) not in (None, "")]
+    tally: list[Counter[Any]] = [Counter() for _name in names]
+    total = 0
+    for values, count in rows:
+        wrong = [place for place, value in wanted if values[place] != value]
+        if not wrong:
+            total += count
+            for place, counter in enumerate(tally):
+                counter[values[place]] += count
+        elif len(wrong) == 1:  # it would be found, were only this filter another
+            tally[wrong[0]][values[wrong[0]]] += count
+    return {name: sorted(((str(value), count) for value, count in counter.items()), key=lambda item: (-item[1], item[0]))
+            for name, counter in zip(names, tally, strict=True)}, total
 
 
 def _by_words(session: Session, words: Sequence[str], filters: Mapping[str, Any]) -> Facets:
-    query: Any = select(Listing)
+    names = list(FACETS)
+    query: Any = select(*(getattr(Listing, column) for column in FACETS.values()))  # columns alone: objects would take most of the time
     rare = _rarest(session, words)
     first = rare[0] if rare else words[0]
     query = query.join(ListingWord, (col(ListingWord.seq) == col(Listing.seq)) & (col(ListingWord.word) == first))
     for word in words:
         if word != first:
             query = query.where(_has(word))
-    rows = session.exec(query.order_by(col(ListingWord.seq).desc()).limit(COUNTED + 1)).all()
-    wanted = {name: str(value) for name, value in filters.items() if value not in (None, "")}
-    records = [{name: str(getattr(row, column)) for name, column in FACETS.items()} for row in rows[:COUNTED]]
-    counts = {}
-    for name in FACETS:
-        others = {key: value for key, value in wanted.items() if key != name}
-        tally = Counter(record[name] for record in records if others.items() <= record.items())
-        ordered = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
-        counts[name] = ordered[:PROVIDERS] if name == "provider" else ordered
-    return Facets(counts, sum(wanted.items() <= record.items() for record in records), len(rows) > COUNTED)
+    rows = session.execute(query.order_by(col(ListingWord.seq).desc()).limit(COUNTED + 1)).all()
+    counts, total = _tallied(names, ((row, 1) for row in rows[:COUNTED]), filters)
+    counts["provider"] = counts["provider"][:PROVIDERS]
+    return Facets(counts, total, len(rows) > COUNTED)
 
 
 def _listed(session: Session, rows: Sequence[Listing]) -> list[StorefrontItem]:

@@ -32,10 +32,17 @@ def list_products(
     query: Annotated[str | None, typer.Option("--query", "-q", help=t("按文字查找。", "Search for this text."))] = None,
     sector: Annotated[str | None, typer.Option(help=t("按领域筛选。", "Of this sector only."))] = None,
     form: Annotated[str | None, typer.Option(help=t("按交付形式筛选：api、model、report。", "Of this delivery form only: api, model, report."))] = None,
+    band: Annotated[str | None, typer.Option(help=t("按接入费档次筛选：free、low、middle、high、top。",
+                                                    "By access fee: free, low, middle, high, top."))] = None,
+    sort: Annotated[str, typer.Option(help=t("排序：newest、title、price、popular。", "Order: newest, title, price, popular."))] = "newest",
+    watched: Annotated[bool, typer.Option("--watched", help=t("只看本单位关注的产品。", "Only those that your organisation follows."))] = False,
     limit: Limit = 50, as_json: AsJson = False,
 ) -> None:
     with market(context) as entered:
-        found = [*entered.products.list(q=query, sector=sector, form=form, limit=limit)]
+        if watched:
+            found = [entered.products.get(one["id"]) for one in entered.products.watched(limit=limit)]
+        else:
+            found = [*entered.products.list(q=query, sector=sector, form=form, band=band, sort=sort, limit=limit)]
     if as_json:
         return print_json(found)
     return print_table([t("编号", "id"), t("名称", "title"), t("领域", "sector"), t("形式", "form"), t("状态", "status")],
@@ -90,3 +97,49 @@ def call(
     with market(context) as entered:
         print_json(entered.products.call(id, features=None if features is None else read_json(features, "--features"),
                                          group=chosen or None, key=key))
+
+
+@app.command(help=t("按领域、形式、价格等统计在售产品。", "Count the products on sale by sector, form, price and more."))
+def facets(
+    context: typer.Context,
+    query: Annotated[str | None, typer.Option("--query", "-q", help=t("按文字查找。", "Search for this text."))] = None,
+    sector: Annotated[str | None, typer.Option(help=t("按领域筛选。", "Of this sector only."))] = None,
+    as_json: AsJson = False,
+) -> None:
+    with market(context) as entered:
+        found = entered.products.facets(q=query, sector=sector)
+    if as_json:
+        return print_json(found)
+    kinds = {"sector": "sector", "form": "form"}
+    return print_table(
+        [t("筛选项", "filter"), t("取值", "value"), t("数量", "count")],
+        [(name, word(kinds[name], one["value"]) if name in kinds else one.get(f"name_{language()}") or one["value"], one["count"])
+         for name, values in found["facets"].items() for one in values], numeric=(2,))
+
+
+@app.command(help=t("查看产品变更：新版本、价格、暂停、退市。", "What changed: new versions, prices, suspensions, retirements."))
+def changes(
+    context: typer.Context,
+    id: Annotated[str | None, typer.Argument(help=t("产品编号；不填则为全部产品。", "Product id; all products without one."), metavar="ID")] = None,
+    limit: Limit = 50, as_json: AsJson = False,
+) -> None:
+    with market(context) as entered:
+        found = [*entered.products.changes(id, limit=limit)]
+    if as_json:
+        return print_json(found)
+    return print_table([t("时间", "when"), t("编号", "id"), t("名称", "title"), t("变更", "change")],
+                       [(one["at"], one["product_id"], one[f"title_{language()}"], one["kind"]) for one in found])
+
+
+@app.command(help=t("关注一个产品的变更。", "Follow a product's changes."))
+def watch(context: typer.Context, id: ProductId) -> None:
+    with market(context) as entered:
+        entered.products.watch(id)
+    console.print(t("已关注 {id}。", "Following {id}.", id=id))
+
+
+@app.command(help=t("不再关注一个产品。", "Do not follow a product any more."))
+def unwatch(context: typer.Context, id: ProductId) -> None:
+    with market(context) as entered:
+        entered.products.unwatch(id)
+    console.print(t("已取消关注 {id}。", "Not following {id} any more.", id=id))
