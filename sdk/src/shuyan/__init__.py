@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     )
     from shuyan._programs import AppSubmission
     from shuyan._results import Model, Result
+    from shuyan._sandbox import Sandbox, Trial, sandbox
+    from shuyan._sandboxes import Marginals, SandboxInfo, SandboxRun
     from shuyan._selections import Application, Selection
     from shuyan.trust.bundle import Verified
 
@@ -77,6 +79,7 @@ __all__ = [
     "JobFailed",
     "Line",
     "LogLine",
+    "Marginals",
     "Market",
     "Member",
     "MemberInvitation",
@@ -96,14 +99,19 @@ __all__ = [
     "Resource",
     "Result",
     "Review",
+    "Sandbox",
+    "SandboxInfo",
+    "SandboxRun",
     "Scenario",
     "Selection",
     "ShuyanError",
     "StoredFile",
+    "Trial",
     "Unavailable",
     "VerificationFailed",
     "Verified",
     "connect",
+    "sandbox",
     "verify_evidence",
 ]
 
@@ -117,6 +125,8 @@ _HOMES = {
     "_members": ("Member", "MemberInvitation"),
     "_programs": ("AppSubmission",),
     "_results": ("Model", "Result"),
+    "_sandbox": ("Sandbox", "Trial", "sandbox"),
+    "_sandboxes": ("Marginals", "SandboxInfo", "SandboxRun"),
     "_selections": ("Application", "Selection"),
     "_models": ("App", "Budget", "Column", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Record", "Resource", "Review"),
     "trust.bundle": ("Verified",),

@@ -6,8 +6,9 @@ import builtins
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 import httpx
@@ -36,8 +37,12 @@ from shuyan._models import (
 from shuyan._products import ProductLives
 from shuyan._programs import Programs
 from shuyan._results import Model, Result
+from shuyan._sandboxes import MarginalsOf, Sandboxes
 from shuyan._selections import Selections
 from shuyan._text import t
+
+if TYPE_CHECKING:
+    from shuyan._sandbox import Sandbox
 
 DONE = "completed"
 ENDED = frozenset({DONE, "failed", "cancelled", "rejected"})
@@ -252,15 +257,19 @@ class Jobs(Collection[Job]):
     _path, _kind = "/jobs", Job
 
     def submit(self, grant_id: str, app: str, params: Mapping[str, Any], *, title: str = "", key: str | None = None,
-               fresh: bool = False) -> Job:
+               fresh: bool = False, sandbox_run: str = "") -> Job:
         """Submit a job under a grant; the same ``key`` (idempotency key) gives the same job.
 
         A question that was answered and released before is not computed again: the job is completed at once
         (:attr:`Job.reused_from`), unless it is to be ``fresh``.
-        """
-        body = {"grant_id": grant_id, "app": app, "params": dict(params), "title": title}
-        return self._record(self._api.post(self._path, body | ({"fresh": True} if fresh else {}), key=key, once=True))
 
+        Args:
+            sandbox_run: the run in the scenario's sandbox that this job is, unchanged. Where the market asks for one and none
+                is named, any run of the same job that succeeded will do.
+        """
+        body = {"grant_id": grant_id, "app": app, "params": dict(params), "title": title,
+                **({"fresh": True} if fresh else {}), **({"sandbox_run": sandbox_run} if sandbox_run else {})}
+        return self._record(self._api.post(self._path, body, key=key, once=True))
 
     def explain(self, grant_id: str, app: str, params: Mapping[str, Any]) -> Explanation:
         """What a job would do; nothing is asked of a department and nothing spent."""
@@ -374,11 +383,19 @@ class Market:
         self.agreements = Agreements(api)
         self.selections = Selections(api)
         self.files = Files(api)
+        self.sandboxes = Sandboxes(api)
+        self.marginals = MarginalsOf(api)
         self.audit = Audit(api)
 
     @property
     def url(self) -> str:
         return self._api.profile.url
+
+    def sandbox(self, scenario: str, *, rows: int | None = None, directory: str | Path | None = None) -> Sandbox:
+        """A scenario's sandbox; see :func:`shuyan.sandbox`."""
+        from shuyan._sandbox import open_sandbox
+
+        return open_sandbox(scenario, self, rows=rows, directory=None if directory is None else Path(directory))
 
     # --- computing in one call ---
 

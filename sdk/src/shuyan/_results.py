@@ -17,27 +17,14 @@ if TYPE_CHECKING:
     import pyarrow
 
     from shuyan._client import Job
+    from shuyan._sandbox import Trial
 
 
-class Result:
-    """The released result of a job.
+class Table:
+    """Rows under named columns, to be had as Python, Arrow or pandas."""
 
-    Attributes:
-        job: the job it is of.
-        content: what its app gave, as the market keeps it.
-        kind: ``table``, ``statistics`` or ``model``.
-    """
-
-    def __init__(self, job: Job, answer: dict[str, Any]) -> None:
-        self.job = job
-        self.content: dict[str, Any] = answer["content"]
-        self.digest = str(answer["digest"])
-        self.participants: list[str] = list(answer["participants"])
-        self.kind = str(self.content.get("kind", answer.get("form", "")))
-        self._columns, self._values = _tabular(self.content)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.job.id}: {self.kind}, {len(self._values)} rows>"
+    def __init__(self, columns: list[tuple[str, str]], values: list[list[Any]]) -> None:
+        self._columns, self._values = columns, values
 
     def __len__(self) -> int:
         return len(self._values)
@@ -87,6 +74,27 @@ class Result:
         _extra("pyarrow.parquet", "arrow").write_table(self.to_arrow(), str(path))
 
 
+class Result(Table):
+    """The result of a job: the released one, or what it gave on mock data.
+
+    Attributes:
+        job: the job it is of, or the trial.
+        content: what its app gave, as the market keeps it.
+        kind: ``table``, ``statistics`` or ``model``.
+    """
+
+    def __init__(self, job: Job | Trial, answer: dict[str, Any]) -> None:
+        self.job = job
+        self.content: dict[str, Any] = answer["content"]
+        self.digest = str(answer["digest"])
+        self.participants: list[str] = list(answer["participants"])
+        self.kind = str(self.content.get("kind", answer.get("form", "")))
+        super().__init__(*_tabular(self.content))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.job.id or 'a trial'}: {self.kind}, {len(self._values)} rows>"
+
+
 class Model(Result):
     """A released model: what it was trained on, how well it does, and scoring with it on this machine."""
 
@@ -127,7 +135,7 @@ def _tabular(content: dict[str, Any]) -> tuple[list[tuple[str, str]], list[list[
         columns = [(str(column["name"]), str(column["type"]).upper()) for column in content["columns"]]
         read = [_READ.get(type_) for _, type_ in columns]
         return columns, [[_read(value, how) for value, how in zip(row, read, strict=True)] for row in content["rows"]]
-    if kind == "statistics":
+    if kind == "statistics" and isinstance(content.get("tables"), list):  # a developer's app may mean something else by it
         return _of_statistics(content)
     if kind == "model" and isinstance(content.get("terms"), list) and isinstance(content.get("coefficients"), list):
         rows = [[term, value] for term, value in zip(content["terms"], content["coefficients"], strict=False)]

@@ -60,7 +60,12 @@ def is_resident_id(text: str) -> bool:
         return False
     if not 1850 <= born.year <= 2200:
         return False
-    return text[17].upper() == _CHECKS[sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, text, strict=False)) % 11]
+    return text[17].upper() == check_digit(text[:17])
+
+
+def check_digit(body: str) -> str:
+    """The last character of a resident number of 17 digits: ISO 7064 MOD 11-2."""
+    return _CHECKS[sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, body, strict=True)) % 11]
 
 
 def is_credit_code(text: str) -> bool:
@@ -68,8 +73,12 @@ def is_credit_code(text: str) -> bool:
     text = text.upper()
     if not _CREDIT.fullmatch(text) or not text[2:8].isdigit():
         return False
-    total = sum(weight * _CREDIT_ALPHABET.index(sign) for weight, sign in zip(_CREDIT_WEIGHTS, text, strict=False))
-    return text[17] == _CREDIT_ALPHABET[-total % 31]
+    return text[17] == check_character(text[:17])
+
+
+def check_character(body: str) -> str:
+    """The last character of a unified social credit code of 17 characters."""
+    return _CREDIT_ALPHABET[-sum(weight * _CREDIT_ALPHABET.index(sign) for weight, sign in zip(_CREDIT_WEIGHTS, body, strict=True)) % 31]
 
 
 def is_mobile(text: str) -> bool:
