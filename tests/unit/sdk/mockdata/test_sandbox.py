@@ -43,7 +43,8 @@ def test_a_query_gives_what_the_pooled_mock_rows_give(box):
     assert [(row["sector"], row["n"]) for row in trial.result.rows] == sorted(counts.items())
     for row in trial.result.rows:
         assert row["total"] == pytest.approx(sums[row["sector"]], rel=1e-9)
-    assert trial.digest == digest_of(trial.parts) and trial.parts["resources"] == {"enterprises": ["sector", "tax"]}
+    assert trial.digest == digest_of(trial.parts)
+    assert trial.parts["resources"] == {"enterprises": ["sector", "tax"]}
     assert trial.id == ""  # nobody was told
 
 
@@ -105,7 +106,8 @@ def test_ones_own_app_runs_from_its_project_and_its_package(box, tmp_path):
     package = build(read, report)
     (tmp_path / package.file_name).write_bytes(package.data)
     trial = box.run(tmp_path / package.file_name, given_params)
-    assert trial.parts["app"] == "box_totals" and trial.parts["app_digest"] == package.digest
+    assert trial.parts["app"] == "box_totals"
+    assert trial.parts["app_digest"] == package.digest
 
 
 def test_rows_have_a_limit_and_files_too(box, tmp_path):
@@ -113,12 +115,14 @@ def test_rows_have_a_limit_and_files_too(box, tmp_path):
         Sandbox(description(), tmp_path, rows=5_001)
     assert refused.value.code == "sandbox_rows_exceeded"
     file = box.save("enterprises")
-    assert file.parent == box.directory and len(file.read_text("utf-8").splitlines()) == 3 * box.rows + 1
+    assert file.parent == box.directory
+    assert len(file.read_text("utf-8").splitlines()) == 3 * box.rows + 1
     tight = box.description.model_copy(update={"quota": box.description.quota.model_copy(update={"storage_mb": 0})})
     with pytest.raises(ProblemError) as refused:
         Sandbox(tight, tmp_path).save("enterprises")
     assert refused.value.code == "sandbox_storage_full"
-    assert "department" in box.frame("enterprises").columns and "code" not in box.frame("enterprises").columns
+    assert "department" in box.frame("enterprises").columns
+    assert "code" not in box.frame("enterprises").columns
     assert len(box.frame("enterprises", department="node_1")) == box.rows
     with pytest.raises(shuyan.ShuyanError, match="others"):
         box.frame("others")
@@ -206,7 +210,8 @@ class Told:
 
 def test_what_is_fetched_is_kept_for_its_owner_alone_and_must_fit_its_digest(tmp_path):
     box = open_sandbox(SCENARIO, Told(description()), directory=tmp_path / "new")
-    assert box.connected and box.description == description()
+    assert box.connected
+    assert box.description == description()
     assert stat.S_IMODE(box.directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((box.directory / "description.json").stat().st_mode) == 0o600
     with pytest.raises(shuyan.VerificationFailed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 
 import pytest
@@ -42,7 +43,7 @@ def test_numbers_lie_within_declared_bounds_and_on_the_declared_step(type_, one,
     marginal = None
     if lower is not None and upper is not None and any(weights):
         edges = [lower + (upper - lower) * place / len(weights) for place in range(len(weights))] + [upper]
-        if all(a < b for a, b in zip(edges, edges[1:], strict=False)):
+        if all(a < b for a, b in itertools.pairwise(edges)):
             marginal = Marginal(edges=tuple(edges), weights=tuple(weights))
     column = MadeColumn(name="x", type=type_, lower=lower, upper=upper, resolution=step, missing=missing, marginal=marginal)
     for value in made(column, stream=(seed, "node")):
@@ -84,11 +85,15 @@ def test_dates_missing_shares_and_types():
 def test_numbers_have_valid_check_digits_and_name_nobody(number):
     resident, credit, card = KINDS["resident_id"](number), KINDS["credit_code"](number), KINDS["bank_card"](number)
     assert detect.check_digit(resident[:17]) == resident[17]
-    assert resident[:2] == "99" and not detect.is_resident_id(resident)  # no province: nobody's
+    assert resident[:2] == "99"
+    assert not detect.is_resident_id(resident)
     assert dt.date(int(resident[6:10]), int(resident[10:12]), int(resident[12:14])).year > 1900
-    assert uscc.calc_check_digit(credit) == credit[17] and detect.is_credit_code(credit) and credit[2:8] == "990000"
+    assert uscc.calc_check_digit(credit) == credit[17]
+    assert detect.is_credit_code(credit)
+    assert credit[2:8] == "990000"
     assert sum(int(d) if place % 2 == 0 else sum(divmod(2 * int(d), 10)) for place, d in enumerate(reversed(card))) % 10 == 0
-    assert not detect.is_bank_card(card) and not detect.is_mobile(KINDS["mobile"](number))
+    assert not detect.is_bank_card(card)
+    assert not detect.is_mobile(KINDS["mobile"](number))
     assert not detect.is_person_name(KINDS["person_name"](number))
 
 
@@ -122,7 +127,7 @@ def test_marginals_that_do_not_fit_are_refused():
         {"marginal": {"edges": [0, 1], "weights": [1]}},
         {"marginal": {"labels": ["commerce", "commerce"], "weights": [1, 1]}},
     ):
-        with pytest.raises(ValueError, match="sector|marginal|weight|labels|validation"):
+        with pytest.raises(ValueError, match="validation"):
             description(sector=wrong)
     for wrong in ({"edges": [0, 600], "weights": [1]}, {"edges": [3, 2], "weights": [1]}, {"edges": [0, 1, 2], "weights": [1]}):
         with pytest.raises(ValueError, match="validation"):
