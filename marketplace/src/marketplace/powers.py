@@ -19,6 +19,7 @@ from marketplace.parties import rules as parties
 from marketplace.products import rules as products
 from marketplace.programs import rules as programs
 from marketplace.registration import rules as registration
+from marketplace.sandboxes import rules as sandboxes
 from marketplace.selection import rules as selection
 
 _DOMAINS: Final = (
@@ -31,6 +32,7 @@ _DOMAINS: Final = (
     parties,
     products,
     programs,
+    sandboxes,
     selection,
     registration,
 )

@@ -17,6 +17,7 @@ import marketplace.pricing.models
 import marketplace.products.models
 import marketplace.programs.models
 import marketplace.registration.models
+import marketplace.sandboxes.models
 import marketplace.selection.models
 import marketplace.settlement.models
 import marketplace.trust.models  # noqa: F401

@@ -27,6 +27,7 @@ def register(app: OpenAPI) -> None:
         product_reviews,
         products,
         programs,
+        sandboxes,
         scenarios,
         selection,
         sources,
@@ -40,5 +41,7 @@ def register(app: OpenAPI) -> None:
     for module in (
         parties, members, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
         files, computing, programs, products, delivery, commerce, product_reviews, audit,
+        parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
+        files, computing, programs, products, delivery, commerce, product_reviews, audit, sandboxes,
     ):
         app.register_api(module.api)

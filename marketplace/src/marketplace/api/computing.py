@@ -24,6 +24,7 @@ class JobIn(In):
     params: dict[str, Any]
     title: str = Field("", max_length=200)
     fresh: bool = Field(False, description="Compute again what was answered and released before. Never buys noise twice.")
+    sandbox_run: str = Field("", max_length=64, description="The run in the scenario's sandbox that it is, unchanged.")
 
 
 class ExplainIn(In):
@@ -108,6 +109,7 @@ class JobOut(Out):
     app_digest: str
     params: dict[str, Any]
     resources: list[str] = Field(description="Names of the resources it reads.")
+    sandbox_run_id: str | None = Field(description="The run in its scenario's sandbox that it is.")
     reused_from: str | None = Field(description="The job whose released result this one has; nothing was computed for it.")
     status: str
     round: int
@@ -215,7 +217,7 @@ def submit(body: JobIn) -> tuple[dict[str, Any], int]:
                                       idempotency_key=key)
     with db.transaction() as session:
         return _job(computing.submit_job(session, actor(), grant_id=body.grant_id, app=body.app, params=body.params,
-                                         title=body.title, idempotency_key=key, fresh=body.fresh, checked=checked)), 201
+                                         title=body.title, idempotency_key=key, fresh=body.fresh, sandbox_run=body.sandbox_run, checked=checked)), 201
 
 
 def _explained(grant_id: str, app: str, params: dict[str, Any]) -> dict[str, Any]:

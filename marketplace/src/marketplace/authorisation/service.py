@@ -7,6 +7,7 @@ withdrawal (:mod:`.withdrawals`), the revocation list (:mod:`.revocations`) and 
 from __future__ import annotations
 
 from marketplace.authorisation.answering import Authorised, authorised_by, grants_authorised_by
+from marketplace.authorisation.approved import Approved, approved, scenario_of, scenario_of_grant
 from marketplace.authorisation.demands import (
     changes,
     demand_actions,
@@ -72,12 +73,14 @@ from marketplace.authorisation.withdrawals import holds as grant_holds
 from marketplace.authorisation.withdrawals import release as release_grant
 
 __all__ = [
+    "Approved",
     "Authorised",
     "Content",
     "Decision",
     "Volume",
     "accept_grant",
     "accept_revocations",
+    "approved",
     "ask_withdrawal",
     "assign_sector",
     "authorised_by",
@@ -123,6 +126,8 @@ __all__ = [
     "revise_demand",
     "revise_scenario",
     "scenario_actions",
+    "scenario_of",
+    "scenario_of_grant",
     "scenario_versions",
     "sector_department",
     "sector_departments",

@@ -17,12 +17,14 @@ from marketplace.computing.models import EgressReview, Job, JobLog, JobOutput, R
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
+from marketplace.sandboxes import service as sandboxes
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
 
 def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, params: dict[str, Any], title: str = "",
-               idempotency_key: str, fresh: bool = False, checked: submission.Checked | None = None) -> Job:
+               idempotency_key: str, fresh: bool = False, sandbox_run: str = "",
+               checked: submission.Checked | None = None) -> Job:
     """Queue a job under a grant. The same key with the same body is the same job; nothing is queued twice.
 
     ``params`` are checked by the app's own model and against grant and catalogue; the declared values of every
@@ -33,18 +35,19 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
 
     Args:
         fresh: compute it again all the same. Answers with noise are never bought twice, whatever is asked.
+        sandbox_run: the run in the scenario's sandbox that it is said to be.
         checked: what :func:`check_job` found of the same job a moment before, so that no writer waits for it.
 
     Raises:
         ProblemError: ``not_allowed``; ``idempotency_mismatch``; ``not_found`` or ``grant_…`` if the grant cannot be
             used by this organisation now; ``app_…``, ``param_…``, ``unknown_column``, ``wrong_type`` and their like,
-            with ``field`` naming the field at fault.
+            with ``field`` naming the field at fault; ``not_tried_in_sandbox``, ``changed_since_sandbox``.
     """
     grantee = rules.SUBMIT.acting(actor)
     if not 1 <= len(idempotency_key) <= 128:
         raise ProblemError(KEY_INVALID, field="idempotency_key")
     digest = submission.request_digest(grant_id=grant_id, app=app, params=params, title=title,
-                                       **({"fresh": True} if fresh else {}))
+                                       **({"fresh": True} if fresh else {}), **({"sandbox_run": sandbox_run} if sandbox_run else {}))
     if earlier := _same_key(session, grantee, idempotency_key):
         return _same_or_mismatch(earlier, digest)
     authorisation.hold_agreement(session, grant_id, utc_now())
@@ -52,10 +55,11 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
         checked = submission.check(session, grantee, grant_id=grant_id, app=app, params=params)
     else:
         authorisation.usable_grant(session, grant_id, utc_now())
+    run = sandboxes.tried(session, grantee, grant_id, checked.parts, sandbox_run)
     job = Job(id=new_id("job"), organisation_id=grantee, submitted_by=actor.label, grant_id=grant_id,
               title=rules.clean_text(title.strip(), 200), app_name=app, app_digest=checked.app_digest, params=checked.params,
               resources=checked.resources, idempotency_key=idempotency_key, request_digest=digest,
-              question_digest=checked.question_digest)
+              question_digest=checked.question_digest, sandbox_run_id=run)
     try:
         with session.begin_nested():
             session.add(job)
@@ -76,8 +80,8 @@ def submit_job(session: Session, actor: Actor, *, grant_id: str, app: str, param
         session.add(job)
         add_log(session, job.id, "job_reused", job=earlier.id)
         data["reused_from"] = earlier.id
-    trust.append(session, Tag.JOB_SUBMITTED, actor, job.id, related=[grant_id, job.organisation_id,
-                                                                     *([earlier.id] if earlier else [])], data=data)
+    trust.append(session, Tag.JOB_SUBMITTED, actor, job.id, data=data, related=[
+        grant_id, job.organisation_id, *([earlier.id] if earlier else []), *([run] if run else [])])
     return job
 
 
@@ -246,6 +250,14 @@ def output_digest(session: Session, job_id: str) -> str | None:
 def resources_of(job: Job) -> list[str]:
     """Names of the resources that a job reads."""
     return job.resources or [str(job.params.get("resource", ""))]  # jobs of the first version read one
+
+
+def jobs_of_runs(session: Session, run_ids: Iterable[str]) -> dict[str, list[str]]:
+    """By id of a run in a sandbox, the jobs that were submitted as it."""
+    found: dict[str, list[str]] = {}
+    for job in session.exec(select(Job).where(col(Job.sandbox_run_id).in_(set(run_ids))).order_by(col(Job.id))):
+        found.setdefault(job.sandbox_run_id or "", []).append(job.id)
+    return found
 
 
 def find_job(session: Session, job_id: str) -> Job | None:

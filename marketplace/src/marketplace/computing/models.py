@@ -65,6 +65,7 @@ class Job(SQLModel, table=True):
     request_digest: str
     # sha256:<hex> of what is asked of what, see computing.submission; "": from before this was written down
     question_digest: str = Field(default="", index=True)
+    sandbox_run_id: str | None = None  # the run in its scenario's sandbox that it is, unchanged
     reused_from: str | None = None  # the job whose stored result this one has
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     started_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
