@@ -36,8 +36,8 @@ from shuyan.mockdata import Description
 from shuyan.problems import ProblemError
 
 __all__ = [
-    "Use", "actions", "begin_run", "close_sandbox", "decide_marginals", "describe", "finish_run", "get_marginals", "get_sandbox", "list_marginals",
-    "list_runs", "list_sandboxes", "marginals_actions", "may_open", "open_sandbox", "reopen_sandbox", "sandbox_of", "take_marginals", "tried", "use_of",
+    "Use", "actions", "begin_run", "close_sandbox", "decide_marginals", "describe", "finish_run", "get_marginals", "get_run", "get_sandbox", "list_marginals",
+    "list_runs", "list_sandboxes", "marginals_actions", "may_open", "open_sandbox", "reopen_sandbox", "sandbox_of", "take_marginals", "tried", "use_of", "visible",
 ]
 
 _MAX_MS: Final = 2**31 - 1
@@ -87,6 +87,12 @@ def may_open(actor: Actor, owner: str) -> bool:
 def sandbox_of(session: Session, scenario_id: str) -> Sandbox | None:
     """A scenario's sandbox; who may see it is the caller's to ask (:func:`get_sandbox`)."""
     return session.exec(select(Sandbox).where(Sandbox.scenario_id == scenario_id)).first()
+
+
+def visible(session: Session, actor: Actor, scenario_id: str) -> str | None:
+    """The id of a scenario's sandbox, if there is one that the actor may see."""
+    row = sandbox_of(session, scenario_id)
+    return row.id if row is not None and rules.may_see(actor, row.organisation_id) else None
 
 
 def get_sandbox(session: Session, actor: Actor, sandbox_id: str) -> Sandbox:
@@ -234,6 +240,14 @@ def finish_run(session: Session, actor: Actor, sandbox_id: str, run_id: str, *, 
     if step.event is not None:
         trust.append(session, step.event, actor, run.id, related=[sandbox_id, run.organisation_id],
                      data={"digest": run.digest, "outcome": run.status})
+    return run
+
+
+def get_run(session: Session, actor: Actor, sandbox_id: str, run_id: str) -> SandboxRun:
+    """One run of a sandbox. Raises ``not_found``."""
+    row, run = get_sandbox(session, actor, sandbox_id), session.get(SandboxRun, run_id)
+    if run is None or run.sandbox_id != row.id:
+        raise ProblemError("not_found", what="sandbox_run")
     return run
 
 

@@ -15,6 +15,7 @@ from marketplace.web.words import (
     notices,
     products,
     registration,
+    sandboxes,
     selection,
     work,
 )
@@ -30,6 +31,7 @@ _WORDS: tuple[ModuleType, ...] = (
     selection,
     registration,
     products,
+    sandboxes,
     work,
 )
 

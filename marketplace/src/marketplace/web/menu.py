@@ -68,6 +68,8 @@ ENTRIES: Final = (
            "developer operator source_department data_authority security_supervisor", "submission"),
     _entry("jobs", _l("Jobs"), "build", "developer operator", "job", "new_job", "submit_job", "explain_job"),
     _entry("sql", _l("SQL"), "build", "developer operator", "run_sql", "explain_sql"),
+    _entry("sandboxes_list", _l("Sandboxes"), "build", "developer operator data_authority security_supervisor", "sandbox"),
+    _entry("marginals_list", _l("Distributions for sandboxes"), "data", "source_department data_authority security_supervisor", "marginals"),
     _entry("app_gallery", _l("Apps"), "build", "data_authority source_department operator developer industry_department "
            "security_supervisor finance_department", "app"),
     _entry("my_products", _l("My products"), "build", "developer operator", "my_product", "new_product", "edit_product"),

@@ -18,6 +18,7 @@ from tests.unit.marketplace.powers import (
     of_parties,
     of_products,
     of_registration,
+    of_sandboxes,
     of_selection,
 )
 from tests.unit.marketplace.powers.adapters import Adapter
@@ -36,6 +37,7 @@ MODULES = (
     of_parties,
     of_products,
     of_registration,
+    of_sandboxes,
     of_selection,
 )
 ADAPTERS: dict[str, Adapter] = {name: adapter for module in MODULES for name, adapter in module.ADAPTERS.items()}

@@ -10,6 +10,7 @@ from flask_babel import gettext as _
 from marketplace.authorisation import service as authorisation
 from marketplace.db import reading, transaction
 from marketplace.parties import service as parties
+from marketplace.sandboxes import service as sandboxes
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import both
 from marketplace.web.labels import choices
@@ -57,8 +58,10 @@ def scenario(scenario_id: str) -> Any:
         demands = authorisation.list_demands(db, actor, scenario_id=row.id, limit=50).items
         asked = table(db, actor, row)
         versions = authorisation.scenario_versions(db, actor, row.id)
+        box = sandboxes.visible(db, actor, row.id)
+        may_open = sandboxes.may_open(actor, row.organisation_id) and any(one.status in ("approved", "agreed", "granted") for one in demands)
     return render_template("web/scenario.html", row=row, organisation=names.get(row.organisation_id, "–"), demands=demands,
-                           opinions=asked, versions=versions, actions=authorisation.scenario_actions(actor, row),
+                           opinions=asked, versions=versions, sandbox=box, may_open=may_open, actions=authorisation.scenario_actions(actor, row),
                            may_ask=row.organisation_id == actor.organisation_id and row.status in ("accepted", "authorised"))
 
 
