@@ -27,6 +27,7 @@ from marketplace.parties.seed import seed
 from marketplace.pricing import service as pricing
 from marketplace.products import service as products
 from marketplace.products.stages import CHECKLISTS
+from marketplace.sandboxes import service as sandboxes
 from marketplace.settings import settings
 from marketplace.trust import service as trust
 from shuyan.federation import apps
@@ -78,6 +79,7 @@ class Scene:
     resources: list[str] = field(default_factory=list)
     grant: str = ""
     noisy_grant: str = ""
+    sandbox: str = ""
     open_demand: str = ""
     draft_demand: str = ""
     scenarios: dict[str, str] = field(default_factory=dict)
@@ -105,6 +107,8 @@ def build() -> Scene:
         _jobs(session, scene)
     with transaction() as session:
         _products(session, scene)
+    with transaction() as session:
+        _sandbox(session, scene)
     with transaction() as session:
         trust.make_checkpoint(session)
     return scene
@@ -356,6 +360,30 @@ def _products(session: Session, scene: Scene) -> None:
         scene.orders[name] = order.id
     commerce.record_payment(session, operator, scene.orders["model"], bank_reference="ICBC-20261120-0042",
                             amount_fen=1_280_000)
+
+
+def _sandbox(session: Session, scene: Scene) -> None:
+    """The developer's sandbox with a run in it, and a distribution approved and one that waits."""
+    from shuyan.jobs import digest_of
+
+    developer, (waits, approved) = scene.actors["developer"], scene.resources[:2]
+    spread = {"method": "measured", "epsilon": 1.0, "measured_at_ms": 1_795_000_000_000, "columns": [
+        {"name": "district", "labels": DISTRICTS[:3], "weights": [520, 310, 170]},
+        {"name": "age", "edges": [0.0, 18.0, 45.0, 65.0, 100.0], "weights": [90, 260, 350, 300]}]}
+    for resource in (waits, approved):
+        sandboxes.take_marginals(session, {RESOURCE["name"]: resource}, {RESOURCE["name"]: spread})
+    owner = scene.actors[HOSPITALS[1][0]]
+    sandboxes.decide_marginals(session, owner, approved, "approve", digest=sandboxes.get_marginals(session, owner, approved).digest)
+    grant = authorisation.get_grant(session, developer, scene.grant)
+    box = sandboxes.open_sandbox(session, developer, grant.scenario_id)
+    scene.sandbox, app = box.id, apps.installed()["statistics"]
+    parts = {"app": app.name, "app_digest": app.digest, "params": {"resource": RESOURCE["name"], "columns": ["cost"], "group_by": [["district"]]},
+             "resources": {RESOURCE["name"]: ["cost", "district"]}}
+    for error in (None, "cohort_too_small"):
+        run = sandboxes.begin_run(session, developer, box.id, parts=parts, digest=digest_of(parts), rows=2_000,
+                                  description_digest=sandboxes.describe(session, developer, box.id).digest)
+        sandboxes.finish_run(session, developer, box.id, run.id, duration_ms=640, error_code=error,
+                             result_digest=None if error else digest_of({}))
 
 
 def reviewed(session: Session, scene: Scene, product_id: str, number: int = 1) -> None:

@@ -41,7 +41,6 @@ def register(app: OpenAPI) -> None:
     for module in (
         parties, members, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
         files, computing, programs, products, delivery, commerce, product_reviews, audit,
-        parties, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
-        files, computing, programs, products, delivery, commerce, product_reviews, audit, sandboxes,
+        sandboxes,
     ):
         app.register_api(module.api)

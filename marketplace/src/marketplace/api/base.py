@@ -20,6 +20,7 @@ TAGS = {
     "demands": Tag(name="demands", description="Lists of data that a scenario asks for."),
     "authorisation": Tag(name="authorisation", description="Grants, withdrawal, revocation, total volume."),
     "computing": Tag(name="computing", description="Jobs and egress reviews."),
+    "sandboxes": Tag(name="sandboxes", description="Sandboxes of scenarios, and distributions approved for them."),
     "programs": Tag(name="programs", description="Developers' apps: submission, review, packages."),
     "products": Tag(name="products", description="Products, versions, prices, delivery."),
     "commerce": Tag(name="commerce", description="Orders, entitlements, invoices."),

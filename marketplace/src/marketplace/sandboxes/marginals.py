@@ -59,7 +59,7 @@ def take(session: Session, ids: Mapping[str, str], offered: Mapping[str, Mapping
         if row is None:
             row = ResourceMarginals(resource_id=resource_id, organisation_id=resource.organisation_id, digest="", method="",
                                     columns=[], measured_at=utc_now())
-        step = rules.MARGINALS.check("offer", row.status, SYSTEM)
+        step = rules.MARGINALS.check("send", row.status, SYSTEM)
         row.status, row.digest, row.method, row.epsilon = step.target, digest, method, epsilon
         row.columns, row.note, row.decided_at, row.decided_by = columns, "", None, None
         row.measured_at = min(dt.datetime.fromtimestamp(min(max(int(told["measured_at_ms"]), 0), 1 << 42) / 1000, dt.UTC), utc_now())

@@ -11,13 +11,13 @@ from marketplace.lifecycle import Lifecycle, power, transition
 APPLICANTS: Final = ("developer", "operator")
 
 SANDBOX: Final = Lifecycle("sandbox", "open", (
-    transition("close", "open", "closed", APPLICANTS, Tag.SANDBOX_CLOSED, own=True, scope="jobs", roles="handler"),
-    transition("reopen", "closed", "open", APPLICANTS, Tag.SANDBOX_OPENED, own=True, scope="jobs", roles="handler"),
+    transition("shut", "open", "closed", APPLICANTS, Tag.SANDBOX_CLOSED, own=True, scope="jobs", roles="handler"),
+    transition("open_again", "closed", "open", APPLICANTS, Tag.SANDBOX_OPENED, own=True, scope="jobs", roles="handler"),
 ))
 
 RUN: Final = Lifecycle("sandbox_run", "running", (
-    transition("succeed", "running", "succeeded", APPLICANTS, Tag.SANDBOX_RUN_ENDED, own=True, scope="jobs", roles="handler"),
-    transition("fail", "running", "failed", APPLICANTS, Tag.SANDBOX_RUN_ENDED, own=True, scope="jobs", roles="handler"),
+    transition("record_success", "running", "succeeded", APPLICANTS, Tag.SANDBOX_RUN_ENDED, own=True, scope="jobs", roles="handler"),
+    transition("record_failure", "running", "failed", APPLICANTS, Tag.SANDBOX_RUN_ENDED, own=True, scope="jobs", roles="handler"),
 ), final=frozenset({"succeeded", "failed"}))
 
 _OFFERED: Final = ("offered", "approved", "refused", "withdrawn")
@@ -28,7 +28,7 @@ MARGINALS: Final = Lifecycle("marginals", "offered", (
     transition("withdraw", "approved", "withdrawn", "source_department", Tag.MARGINALS_WITHDRAWN, own=True, scope="review",
                roles="reviewer"),
     # the node sends others, or takes back what it sent
-    transition("offer", _OFFERED, "offered", "system", Tag.MARGINALS_OFFERED),
+    transition("send", _OFFERED, "offered", "system", Tag.MARGINALS_OFFERED),
     transition("retract", ("offered", "approved"), "withdrawn", "system", Tag.MARGINALS_WITHDRAWN),
 ))
 

@@ -150,12 +150,12 @@ def actions(actor: Actor, row: Sandbox) -> list[str]:
 
 def close_sandbox(session: Session, actor: Actor, sandbox_id: str) -> Sandbox:
     """Stop using a sandbox; its runs stay on record. Raises ``not_found``, ``not_allowed``, ``wrong_state``."""
-    return _take(session, actor, sandbox_id, "close")
+    return _take(session, actor, sandbox_id, "shut")
 
 
 def reopen_sandbox(session: Session, actor: Actor, sandbox_id: str) -> Sandbox:
     """Use a closed sandbox again. Raises as :func:`close_sandbox`."""
-    return _take(session, actor, sandbox_id, "reopen")
+    return _take(session, actor, sandbox_id, "open_again")
 
 
 def _take(session: Session, actor: Actor, sandbox_id: str, action: str) -> Sandbox:
@@ -233,7 +233,7 @@ def finish_run(session: Session, actor: Actor, sandbox_id: str, run_id: str, *, 
     if run.status in rules.RUN.final and (run.error_code, run.result_digest) == (error_code, result_digest) \
             and actor.organisation_id == run.organisation_id:
         return run
-    step = rules.RUN.check("fail" if error_code else "succeed", run.status, actor, owner=run.organisation_id)
+    step = rules.RUN.check("record_failure" if error_code else "record_success", run.status, actor, owner=run.organisation_id)
     run.status, run.error_code, run.result_digest = step.target, error_code, result_digest
     run.duration_ms, run.finished_at = max(0, min(duration_ms, _MAX_MS)), utc_now()
     session.add(run)

@@ -55,7 +55,6 @@ ENTRIES: Final = (
            "industry_department security_supervisor", "quality_objection"),
     _entry("nodes", _l("Nodes"), "data", "data_authority source_department operator security_supervisor", "node"),
     _entry("budgets", _l("Privacy budgets"), "data", "source_department developer data_authority security_supervisor"),
-    _entry("demands", _l("Data demands"), "authorise", "data_authority source_department developer operator", "demand"),
     _entry("selections_list", _l("Operator selection"), "authorise", _EVERYBODY, "selection", "new_selection", "selection_notice"),
     _entry("agreements_list", _l("Agreements"), "authorise", _EVERYBODY, "agreement", "new_agreement", "agreement_terms"),
     _entry("scenarios", _l("Scenarios"), "authorise", _CHAIN, "scenario", "new_scenario", "edit_scenario"),

@@ -49,11 +49,11 @@ def _marginals(session: Session, city: City) -> ResourceMarginals:
 
 
 ADAPTERS = {
-    "sandbox": Adapter(_sandbox, {"close": plain(sandboxes.close_sandbox), "reopen": plain(sandboxes.reopen_sandbox)}),
+    "sandbox": Adapter(_sandbox, {"shut": plain(sandboxes.close_sandbox), "open_again": plain(sandboxes.reopen_sandbox)}),
     "sandbox_run": Adapter(_run, {
-        "succeed": lambda session, actor, row: sandboxes.finish_run(
+        "record_success": lambda session, actor, row: sandboxes.finish_run(
             session, actor, row.sandbox_id, row.id, duration_ms=1, result_digest=_DIGEST),
-        "fail": lambda session, actor, row: sandboxes.finish_run(session, actor, row.sandbox_id, row.id, duration_ms=1, error_code="x")}),
+        "record_failure": lambda session, actor, row: sandboxes.finish_run(session, actor, row.sandbox_id, row.id, duration_ms=1, error_code="x")}),
     "marginals": Adapter(_marginals, {
         "approve": lambda session, actor, row: sandboxes.decide_marginals(session, actor, row.resource_id, "approve", digest=_DIGEST),
         "refuse": lambda session, actor, row: sandboxes.decide_marginals(session, actor, row.resource_id, "refuse", note="说明"),

@@ -7,17 +7,18 @@ from typing import Any
 from flask_babel import lazy_gettext as _l
 
 LABELS: dict[str, dict[str, Any]] = {
-    "sandbox_state": {"open": _l("Open"), "closed": _l("Closed")},
+    "sandbox_state": {"open": _l("In use"), "closed": _l("Sandbox closed")},
     "state": {"succeeded": _l("Succeeded"), "offered": _l("Waits for the department")},
     "action": {
-        "close": _l("Close"),
-        "reopen": _l("Open again"),
-        "succeed": _l("Succeed"),
-        "fail": _l("Fail"),
-        "offer": _l("Send"),
+        "shut": _l("Close the sandbox"),
+        "open_again": _l("Open again"),
+        "record_success": _l("Record success"),
+        "record_failure": _l("Record failure"),
+        "send": _l("Send"),
         "retract": _l("Take back"),
     },
     "marginals_method": {"measured": _l("Measured at the node, with noise, small cells left out"), "declared": _l("Written by hand")},
+    "what": {"sandbox": _l("sandbox"), "sandbox_run": _l("run in a sandbox"), "marginals": _l("distribution")},
     "work": {"marginals.decide": _l("Decide on a distribution")},
     "event": {
         "sandboxes:sandbox:opened": _l("Sandbox opened"),
