@@ -65,7 +65,8 @@ def _page(sandbox_id: str, problem: ProblemError | None = None) -> str:
         for name in told.names:
             found = told.find(name)
             tables.append({"name": name, "title": found[0].title, "columns": [column for column in found[0].columns if column.granted],
-                           "departments": [departments[one.node_id] for one in found], "shown": departments[found[0].node_id],
+                           "departments": [departments[one.node_id] for one in found], "spread": {column.name for one in found for column in one.columns if column.marginal is not None},
+                           "shown": departments[found[0].node_id],
                            "rows": preview(told, found[0], ROWS)})
     return render_template(
         "web/sandbox.html", row=row, organisation=names.get(row.organisation_id, "–"), told=told, why=why, tables=tables, used=used,

@@ -7,7 +7,7 @@ from typing import Any
 from flask_babel import lazy_gettext as _l
 
 LABELS: dict[str, dict[str, Any]] = {
-    "sandbox_state": {"open": _l("In use"), "closed": _l("Sandbox closed")},
+    "sandbox_state": {"open": _l("Sandbox open"), "closed": _l("Sandbox closed")},
     "state": {"succeeded": _l("Succeeded"), "offered": _l("Waits for the department")},
     "action": {
         "shut": _l("Close the sandbox"),
