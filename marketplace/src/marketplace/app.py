@@ -57,8 +57,10 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
                   description="Authorised operation of public data: grants, federated jobs, products, orders, delivery."),
         validation_error_model=ProblemOut,
         validation_error_callback=validation_response,
-        security_schemes={"oauth2": {"type": "oauth2", "flows": {"clientCredentials": {
-            "tokenUrl": "/oauth/token", "scopes": _scope_descriptions()}}}},
+        security_schemes={"oauth2": {"type": "oauth2", "flows": {
+            "clientCredentials": {"tokenUrl": "/oauth/token", "scopes": _scope_descriptions()},
+            "authorizationCode": {"authorizationUrl": "/oauth/authorize", "tokenUrl": "/oauth/token", "refreshUrl": "/oauth/token",
+                                  "scopes": _scope_descriptions()}}}},
         doc_ui=False,
         static_folder=None,
     )

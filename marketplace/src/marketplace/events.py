@@ -11,6 +11,7 @@ class Tag(StrEnum):
     ORGANISATION_REGISTERED = "parties:organisation:registered"
     CLIENT_CREATED = "parties:client:created"
     CLIENT_REVOKED = "parties:client:revoked"
+    CLIENT_SECRET_REPLACED = "parties:client:secret_replaced"  # noqa: S105 (an event's name)
     MEMBER_INVITED = "parties:member:invited"
     MEMBER_JOINED = "parties:member:joined"
     ROLES_CHANGED = "parties:member:roles_changed"

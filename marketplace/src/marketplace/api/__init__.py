@@ -12,6 +12,7 @@ def register(app: OpenAPI) -> None:
         audit,
         authorisation,
         catalogue,
+        clients,
         commerce,
         computing,
         delivery,
@@ -40,6 +41,7 @@ def register(app: OpenAPI) -> None:
     docs.register(app)
     for module in (
         parties, members, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
+        parties, clients, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
         files, computing, programs, products, delivery, commerce, product_reviews, audit,
         sandboxes,
     ):

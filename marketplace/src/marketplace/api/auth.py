@@ -11,7 +11,7 @@ from flask_openapi3.blueprint import APIBlueprint
 
 from marketplace.actor import PUBLIC, Actor
 from marketplace.api.oauth import authenticate
-from marketplace.errors import KEY_REQUIRED
+from marketplace.errors import KEY_REQUIRED, NO_STANDING
 from shuyan.problems import ProblemError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,8 +35,14 @@ def public(view: F) -> F:
     return view
 
 
+BEFORE_ACTIVE = frozenset({"clients", "files", "notices", "parties", "people", "registration"})
+"""Modules of views for programs and apps of an organisation that does not take part, as on the pages
+(:data:`marketplace.web.session.BEFORE_ACTIVE`): its registration with the evidence for it, what it is told, its own people and programs."""
+
+
 def guard(blueprint: APIBlueprint) -> None:
-    """Authenticate every request of ``blueprint``; a view that says nothing about itself needs a token."""
+    """Authenticate every request of ``blueprint``; a view that says nothing about itself needs a token of an organisation that
+    takes part. What may be done with it is decided by the services."""
 
     @blueprint.before_request
     def _authenticate() -> None:
@@ -44,8 +50,10 @@ def guard(blueprint: APIBlueprint) -> None:
         if getattr(view, "is_public", False) and "Authorization" not in request.headers:
             g.actor = PUBLIC
             return
-        needed = "read" if getattr(view, "is_public", False) else getattr(view, "needs_scope", None)
-        g.actor = authenticate(request, needed)
+        open_to_all = getattr(view, "is_public", False)
+        g.actor = authenticate(request, "read" if open_to_all else getattr(view, "needs_scope", None))
+        if not g.actor.standing and not open_to_all and view.__module__.rpartition(".")[2] not in BEFORE_ACTIVE:
+            raise ProblemError(NO_STANDING)
 
 
 def actor() -> Actor:

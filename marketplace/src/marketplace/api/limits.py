@@ -9,6 +9,7 @@ limiter = Limiter(key_func=get_remote_address, storage_uri="memory://", headers_
 
 TOKEN_LIMIT = "600 per minute"  # noqa: S105  (a rate, no secret)
 FAILED_TOKEN_LIMIT = "30 per minute"  # noqa: S105  (a rate, no secret)
+DEVICE_LIMIT = "30 per minute"
 
 HEADERS = {
     "RATELIMIT_HEADER_LIMIT": "RateLimit-Limit",

@@ -274,7 +274,7 @@ def get_objection(path: IdPath) -> dict[str, Any]:
 
 
 @api.post("/quality-objections", summary="Object to the quality of a resource", responses={201: ObjectionOut})
-@scope("jobs")
+@scope("objections")
 def raise_objection(body: ObjectionIn) -> tuple[dict[str, Any], int]:
     with db.transaction() as session:
         return ObjectionOut.of(catalogue.raise_objection(session, actor(), body.resource_id, measure=body.measure, text=body.text,

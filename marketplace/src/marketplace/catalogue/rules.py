@@ -52,7 +52,7 @@ IMPROVE: Final = power("resource.improve", "source_department", own=True, scope=
 """To be asked to look into data whose quality is below what the market asks for; the work itself is done at the node."""
 
 _OBJECTORS: Final = ("developer", "consumer", "operator", "industry_department")
-RAISE: Final = power("quality_objection.raise", _OBJECTORS, scope="jobs", roles=("handler", "reviewer"))
+RAISE: Final = power("quality_objection.raise", _OBJECTORS, scope="objections", roles=("handler", "reviewer"))
 
 QUALITY_OBJECTION: Final = Lifecycle("quality_objection", "open", (
     # the department that is responsible
@@ -62,11 +62,11 @@ QUALITY_OBJECTION: Final = Lifecycle("quality_objection", "open", (
     transition("fix", ("accepted", "escalated", "ordered"), "fixed", "source_department", Tag.QUALITY_OBJECTION_FIXED, own=True,
                scope="egress"),
     # who objected
-    transition("confirm", ("fixed", "declined"), "closed", _OBJECTORS, Tag.QUALITY_OBJECTION_CLOSED, own=True, scope="jobs"),
-    transition("reopen", "fixed", "open", _OBJECTORS, Tag.QUALITY_OBJECTION_REOPENED, own=True, scope="jobs"),
-    transition("dispute", "declined", "escalated", _OBJECTORS, Tag.QUALITY_OBJECTION_ESCALATED, own=True, scope="jobs"),
+    transition("confirm", ("fixed", "declined"), "closed", _OBJECTORS, Tag.QUALITY_OBJECTION_CLOSED, own=True, scope="objections"),
+    transition("reopen", "fixed", "open", _OBJECTORS, Tag.QUALITY_OBJECTION_REOPENED, own=True, scope="objections"),
+    transition("dispute", "declined", "escalated", _OBJECTORS, Tag.QUALITY_OBJECTION_ESCALATED, own=True, scope="objections"),
     transition("withdraw", ("open", "accepted", "declined", "escalated"), "withdrawn", _OBJECTORS, Tag.QUALITY_OBJECTION_CLOSED,
-               own=True, scope="jobs"),
+               own=True, scope="objections"),
     # time, and whom it goes to then
     transition("escalate", ("open", "accepted", "ordered"), "escalated", "system", Tag.QUALITY_OBJECTION_ESCALATED),
     transition("order", "escalated", "ordered", "data_authority", Tag.QUALITY_OBJECTION_DECIDED, scope="grants", roles="reviewer"),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor, Party
@@ -15,7 +15,7 @@ from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.parties import rules
-from marketplace.parties.errors import BAD_GRANTS, WRONG_CREDENTIALS
+from marketplace.parties.errors import BAD_GRANTS, NO_SECRET, WRONG_CREDENTIALS
 from marketplace.parties.memberships import actor_for_member
 from marketplace.parties.models import AccessToken, ApiClient, AppConnection, Member
 from marketplace.parties.organisations import get_organisation, insert
@@ -62,16 +62,45 @@ def create_client(session: Session, actor: Actor, *, name: str, scope: str | Ite
 
 def revoke_client(session: Session, actor: Actor, client_id: str) -> ApiClient:
     """Revoke a program at once, with every token it holds. Doing it twice changes nothing."""
-    row = session.exec(select(ApiClient).where(ApiClient.client_id == client_id).with_for_update()).first()
+    row = _own(session, actor, client_id)
+    if row.revoked_at is None:
+        row.revoked_at = utc_now()
+        session.add(row)
+        trust.append(session, Tag.CLIENT_REVOKED, actor, client_id, related=[row.organisation_id or ""])
+    return row
+
+
+def replace_secret(session: Session, actor: Actor, client_id: str) -> tuple[ApiClient, str]:
+    """Give a program a new secret, shown this once only. The old one, and every token got with it, stop working at once.
+
+    What people allowed an app stays: their tokens are renewed with the new secret.
+
+    Raises:
+        ProblemError: ``not_found`` (also for a revoked program), ``not_allowed``, ``scope_not_allowed``, ``no_secret`` for a public app.
+    """
+    row = _own(session, actor, client_id)
+    if row.revoked_at is not None:
+        raise ProblemError("not_found", what="client")
+    if row.secret_hash is None:
+        raise ProblemError(NO_SECRET)
+    secret = rules.new_secret()
+    row.secret_hash = rules.hash_secret(secret)
+    session.add(row)
+    session.execute(update(AccessToken).where(col(AccessToken.client_id) == client_id, col(AccessToken.revoked_at).is_(None))
+                    .values(revoked_at=utc_now()))
+    trust.append(session, Tag.CLIENT_SECRET_REPLACED, actor, client_id, related=[row.organisation_id or ""])
+    return row, secret
+
+
+def _own(session: Session, actor: Actor, client_id: str) -> ApiClient:
+    """A program of the actor's organisation, its row locked, that the actor may manage."""
+    row = session.exec(select(ApiClient).where(ApiClient.client_id == client_id).with_for_update()
+                       .execution_options(populate_existing=True)).first()
     if row is None or row.organisation_id is None or (actor.party != "system" and actor.organisation_id != row.organisation_id):
         raise ProblemError("not_found", what="client")
     if actor.party != "system":
         rules.MANAGE_CLIENTS.require(actor, owner=row.organisation_id)
     rules.check_delegation(actor, row.scope)
-    if row.revoked_at is None:
-        row.revoked_at = utc_now()
-        session.add(row)
-        trust.append(session, Tag.CLIENT_REVOKED, actor, client_id, related=[row.organisation_id])
     return row
 
 
@@ -132,9 +161,26 @@ def bearer(session: Session, token: str) -> Bearer | None:
     if row.connection_id is None:
         return Bearer(actor_for_client(session, client, row.scope), row.scope, row.issued_at, row.expires_at)
     connection = session.get_one(AppConnection, row.connection_id)
-    member = session.get_one(Member, connection.member_id)
-    if connection.revoked_at is not None or member.status != "active":
+    person = holder(session, connection, row.scope) if connection.revoked_at is None else None
+    if person is None:
+        return None
+    return Bearer(person, " ".join(sorted(person.scopes or ())), row.issued_at, row.expires_at)
+
+
+def holder(session: Session, connection: AppConnection, scope: str | None = None) -> Actor | None:
+    """The person for whom a connected app acts, limited to ``scope`` (default the connection's); ``None`` once the
+    membership has ended, the app is revoked, or the organisation whose app it is no longer takes part.
+
+    The scopes and the membership's roles of this moment limit what may be done, both of them.
+    """
+    client, member = find_client(session, connection.client_id), session.get_one(Member, connection.member_id)
+    if client is None or member.status != "active" or not app_stands(session, client):
         return None
     person = actor_for_member(session, member)
-    scopes = frozenset(row.scope.split()) & rules.person_scopes(person.party)
-    return Bearer(replace(person, client_id=client.client_id, scopes=scopes), row.scope, row.issued_at, row.expires_at)
+    scopes = frozenset((connection.scope if scope is None else scope).split()) & rules.person_scopes(person.party)
+    return replace(person, client_id=client.client_id, scopes=scopes)
+
+
+def app_stands(session: Session, client: ApiClient) -> bool:
+    """Whether the organisation whose app it is takes part; an app that comes with the product always does."""
+    return client.organisation_id is None or get_organisation(session, client.organisation_id).status == "active"

@@ -8,6 +8,7 @@ several redemptions at once exactly one succeeds.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import secrets
 from collections.abc import Sequence
@@ -22,17 +23,9 @@ from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.parties import rules
-from marketplace.parties.clients import COMMAND_LINE, find_client
-from marketplace.parties.errors import BAD_SCOPE, CODE_UNKNOWN
-from marketplace.parties.models import (
-    AccessToken,
-    ApiClient,
-    AppConnection,
-    AuthorisationCode,
-    DeviceCode,
-    Member,
-    RefreshToken,
-)
+from marketplace.parties.clients import COMMAND_LINE, Bearer, app_stands, find_client, holder
+from marketplace.parties.errors import APP_BLOCKED, BAD_SCOPE, CODE_UNKNOWN
+from marketplace.parties.models import AccessToken, ApiClient, AppConnection, AuthorisationCode, DeviceCode, Member, RefreshToken
 from marketplace.parties.organisations import get_organisation, insert
 from marketplace.parties.sessions import SignedIn, as_actor
 from marketplace.trust import service as trust
@@ -50,14 +43,17 @@ def allowed_scope(session: Session, member: Member, client: ApiClient, asked: st
     """What of ``asked`` (nothing: everything) an app may be given by this member: what both may, sorted.
 
     Raises:
-        ProblemError: ``scope_not_allowed`` if nothing is left, or something was asked for that the app may not have.
+        ProblemError: ``scope_not_allowed`` if nothing is left, or something was asked for that the app may not have;
+            ``app_blocked`` while the organisation whose app it is does not take part.
     """
+    if not app_stands(session, client):
+        raise ProblemError(APP_BLOCKED, name=client.name)
     theirs = set(client.scope.split())
     wanted = set(asked.split()) or theirs
     kind = get_organisation(session, member.organisation_id).kind
     left = wanted & rules.person_scopes(kind)
     if wanted - theirs or not left:
-        raise ProblemError(BAD_SCOPE, field="scope", scope=" ".join(sorted(wanted - theirs or wanted)))
+        raise ProblemError(BAD_SCOPE, field="scope", scope=" ".join(sorted(wanted - theirs or wanted))[:100])
     return " ".join(sorted(left))
 
 
@@ -94,9 +90,18 @@ class Given:
     connection_id: str
     client_id: str
     scope: str
-    expires_at: dt.datetime
     redirect_uri: str = ""
     code_challenge: str = ""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What an app is about to be given; only hashes of it are kept. ``seconds`` is how long the access token lasts."""
+
+    access_token: str
+    scope: str
+    seconds: int
+    refresh_token: str
 
 
 def peek_code(session: Session, code: str) -> Given | None:
@@ -105,7 +110,7 @@ def peek_code(session: Session, code: str) -> Given | None:
     if row is None:
         return None
     connection = session.get_one(AppConnection, row.connection_id)
-    return Given(row.code_hash, row.connection_id, row.client_id, connection.scope, row.expires_at, row.redirect_uri, row.code_challenge)
+    return Given(row.code_hash, row.connection_id, row.client_id, connection.scope, row.redirect_uri, row.code_challenge)
 
 
 def peek_refresh(session: Session, token: str) -> Given | None:
@@ -114,29 +119,38 @@ def peek_refresh(session: Session, token: str) -> Given | None:
     if row is None:
         return None
     connection = session.get_one(AppConnection, row.connection_id)
-    return Given(row.token_hash, row.connection_id, connection.client_id, row.scope, row.expires_at)
+    return Given(row.token_hash, row.connection_id, connection.client_id, row.scope)
 
 
-def use_code(session: Session, given: Given) -> bool:
-    """Use a code up; whether this was its first use in time. A second use ends the whole connection."""
+def redeem_code(session: Session, given: Given, tokens: Tokens) -> bool:
+    """Use a code up and remember the tokens for it; whether this was its first use, in time. A second one ends the connection.
+
+    The transaction is to be committed either way.
+    """
     won = session.execute(update(AuthorisationCode).where(
         col(AuthorisationCode.code_hash) == given.key, col(AuthorisationCode.used_at).is_(None),
         col(AuthorisationCode.expires_at) > utc_now()).values(used_at=utc_now()).returning(col(AuthorisationCode.code_hash))).first()
-    return _or_end(session, won, given)
+    if won is not None:
+        return _issue(session, given.connection_id, tokens)
+    _end_if_reused(session, session.get(AuthorisationCode, given.key, populate_existing=True))
+    return False
 
 
-def use_refresh(session: Session, given: Given) -> bool:
-    """Use a refresh token up; whether this was its first use in time. A second use ends the whole connection."""
+def redeem_refresh(session: Session, given: Given, tokens: Tokens) -> bool:
+    """The same for a refresh token, which its successor in ``tokens`` replaces."""
     won = session.execute(update(RefreshToken).where(
         col(RefreshToken.token_hash) == given.key, col(RefreshToken.used_at).is_(None),
         col(RefreshToken.expires_at) > utc_now()).values(used_at=utc_now()).returning(col(RefreshToken.token_hash))).first()
-    return _or_end(session, won, given)
+    if won is not None:
+        return _issue(session, given.connection_id, tokens)
+    _end_if_reused(session, session.get(RefreshToken, given.key, populate_existing=True))
+    return False
 
 
-def _or_end(session: Session, won: Any, given: Given) -> bool:
-    if won is None and given.expires_at > utc_now():
-        _revoke(session, given.connection_id, SYSTEM, reused=True)
-    return won is not None
+def _end_if_reused(session: Session, row: AuthorisationCode | RefreshToken | None) -> None:
+    """Two have the same code or token, and nobody can tell which of them is the thief (RFC 9700, section 4.14.2)."""
+    if row is not None and row.used_at is not None:
+        _revoke(session, row.connection_id, SYSTEM, reused=True)
 
 
 # --- device flow (RFC 8628) ---
@@ -146,24 +160,33 @@ def new_device_code(session: Session, client_id: str, device_code: str, scope: s
     """Remember a device's code; returns the short one that its person types, as ``BCDF-GHJK``."""
     session.execute(delete(DeviceCode).where(col(DeviceCode.expires_at) < utc_now() - DEVICE_LASTS))
     user_code = "".join(secrets.choice(_LETTERS) for _ in range(8))
-    row = DeviceCode(device_hash=rules.hash_secret(device_code), user_code=user_code, client_id=client_id, scope=scope,
-                     interval=POLL_SECONDS, expires_at=utc_now() + DEVICE_LASTS)
-    insert(session, row, "user_code", user_code)
+    insert(session, DeviceCode(device_hash=rules.hash_secret(device_code), user_code=user_code, client_id=client_id, scope=scope,
+                               interval=POLL_SECONDS, expires_at=utc_now() + DEVICE_LASTS), "user_code", user_code)
     return f"{user_code[:4]}-{user_code[4:]}"
 
 
-def pending_device(session: Session, user_code: str) -> DeviceCode:
-    """The device that waits under this code. Raises ``code_unknown``."""
+@dataclass(frozen=True)
+class Waiting:
+    """A device that waits for its person; ``shown`` is the code as the device shows it."""
+
+    device_hash: str
+    shown: str
+    client_id: str
+    scope: str
+
+
+def pending_device(session: Session, user_code: str) -> Waiting:
+    """The device that waits under this code, however it was typed. Raises ``code_unknown``."""
     found = "".join(letter for letter in user_code.upper() if letter.isalpha())
     row = session.exec(select(DeviceCode).where(DeviceCode.user_code == found, DeviceCode.status == "pending",
                                                 DeviceCode.expires_at > utc_now())).first()
     if row is None:
         raise ProblemError(CODE_UNKNOWN, field="code")
-    return row
+    return Waiting(row.device_hash, f"{row.user_code[:4]}-{row.user_code[4:]}", row.client_id, row.scope)
 
 
 def decide_device(session: Session, who: SignedIn, user_code: str, *, approve: bool) -> None:
-    """Let a waiting device in, or not. Raises ``code_unknown``, ``no_membership``, ``scope_not_allowed``."""
+    """Let a waiting device in, or not. Raises ``code_unknown``, ``no_membership``, ``scope_not_allowed``, ``app_blocked``."""
     waiting = pending_device(session, user_code)
     client = find_client(session, waiting.client_id)
     if client is None:
@@ -180,47 +203,67 @@ Polled = Literal["unknown", "expired", "pending", "slow_down", "denied", "approv
 
 
 def poll_device(session: Session, device_code: str, client_id: str) -> tuple[Polled, Given | None]:
-    """What a device is told that asks; an approved code is used up by asking, so that one of several gets it."""
+    """What a device is told that asks. A code that was approved is used up by asking, so that one of several gets it;
+    to be followed by :func:`redeem_device` in the same transaction, which is to be committed whatever it says."""
     key, now = rules.hash_secret(device_code), utc_now()
     row = session.get(DeviceCode, key, with_for_update=True, populate_existing=True)
-    if row is None or row.client_id != client_id or row.status == "used":
+    if row is None or row.client_id != client_id:
+        return "unknown", None
+    if row.status == "used":
+        if row.connection_id:
+            _revoke(session, row.connection_id, SYSTEM, reused=True)
         return "unknown", None
     if row.expires_at <= now:
         return "expired", None
     if row.status == "denied":
         return "denied", None
     if row.status == "pending":
+        # one second of grace: the network does not keep a device's time
         early = row.polled_at is not None and row.polled_at + dt.timedelta(seconds=row.interval - 1) > now
         row.polled_at = now
         row.interval += POLL_SECONDS if early else 0
         session.add(row)
         return ("slow_down" if early else "pending"), None
-    won = session.execute(update(DeviceCode).where(col(DeviceCode.device_hash) == key, col(DeviceCode.status) == "approved")
-                          .values(status="used").returning(col(DeviceCode.connection_id))).first()
-    if won is None:
-        return "unknown", None
-    connection = session.get_one(AppConnection, won[0])
-    return "approved", Given(key, connection.id, client_id, connection.scope, row.expires_at)
+    row.status = "used"
+    session.add(row)
+    connection = session.get_one(AppConnection, row.connection_id)
+    return "approved", Given(key, connection.id, client_id, connection.scope)
+
+
+def redeem_device(session: Session, given: Given, tokens: Tokens) -> bool:
+    """Remember the tokens of a device that was approved; whether its connection still holds."""
+    return _issue(session, given.connection_id, tokens)
 
 
 # --- tokens, and the end of a connection ---
 
 
-def issue(session: Session, connection_id: str, *, access_token: str, scope: str, seconds: int, refresh_token: str | None) -> bool:
-    """Remember the tokens of a live connection by their hashes; whether it still was one."""
+def _issue(session: Session, connection_id: str, tokens: Tokens) -> bool:
+    """Remember the tokens of a live connection; whether it still is one."""
     connection = session.get(AppConnection, connection_id, with_for_update=True, populate_existing=True)
-    if connection is None or connection.revoked_at is not None or find_client(session, connection.client_id) is None:
+    if connection is None or connection.revoked_at is not None or holder(session, connection) is None:
         return False
     now = utc_now()
     connection.issued_at = now
     session.add(connection)
-    session.execute(delete(AccessToken).where(col(AccessToken.connection_id) == connection_id, col(AccessToken.expires_at) < now))
-    session.add(AccessToken(token_hash=rules.hash_secret(access_token), client_id=connection.client_id, connection_id=connection_id,
-                            scope=scope, issued_at=now, expires_at=now + dt.timedelta(seconds=seconds)))
-    if refresh_token:
-        session.add(RefreshToken(token_hash=rules.hash_secret(refresh_token), connection_id=connection_id, scope=connection.scope,
-                                 expires_at=now + REFRESH_LASTS))
+    for model in (AccessToken, RefreshToken):
+        session.execute(delete(model).where(col(model.connection_id) == connection_id, col(model.expires_at) < now))
+    session.add(AccessToken(token_hash=rules.hash_secret(tokens.access_token), client_id=connection.client_id,
+                            connection_id=connection_id, scope=tokens.scope, issued_at=now,
+                            expires_at=now + dt.timedelta(seconds=tokens.seconds)))
+    session.add(RefreshToken(token_hash=rules.hash_secret(tokens.refresh_token), connection_id=connection_id, scope=connection.scope,
+                             expires_at=now + REFRESH_LASTS))
     return True
+
+
+def refresh_bearer(session: Session, token: str) -> Bearer | None:
+    """For whom a refresh token would give access; ``None`` if it would not, any more."""
+    row = session.get(RefreshToken, rules.hash_secret(token))
+    if row is None or row.used_at is not None or row.expires_at <= utc_now():
+        return None
+    connection = session.get_one(AppConnection, row.connection_id)
+    person = holder(session, connection) if connection.revoked_at is None else None
+    return None if person is None else Bearer(person, row.scope, connection.issued_at or connection.created_at, row.expires_at)
 
 
 def revoke_token(session: Session, token: str, client_id: str) -> None:
@@ -269,23 +312,14 @@ def _revoke(session: Session, connection_id: str, actor: Any, *, reused: bool = 
         trust.append(session, Tag.APP_DISCONNECTED, actor, connection_id, data={"reused": reused})
 
 
-def member_of(session: Session, connection_id: str) -> Member | None:
-    """The membership a live connection acts for; ``None`` once either has ended."""
-    connection = session.get(AppConnection, connection_id)
-    if connection is None or connection.revoked_at is not None:
-        return None
-    member = session.get(Member, connection.member_id)
-    return member if member is not None and member.status == "active" else None
-
-
 def ensure_command_line(session: Session) -> None:
     """The program that comes with the product: ``shuyan login`` (a public client with the device flow alone)."""
-    if session.get(ApiClient, COMMAND_LINE) is None:
-        row = ApiClient(client_id=COMMAND_LINE, name="shuyan", scope=" ".join(sorted(rules.SCOPES)),
-                        grants=[rules.DEVICE, "refresh_token"])
-        try:
-            insert(session, row, "client_id", COMMAND_LINE)
-        except ProblemError:
-            session.expire_all()  # another request was first
-
-
+    scope = " ".join(sorted(rules.SCOPES))
+    row = session.get(ApiClient, COMMAND_LINE)
+    if row is not None and row.scope != scope:  # an earlier version of the product knew fewer
+        row.scope = scope
+        session.add(row)
+    if row is None:
+        with contextlib.suppress(ProblemError):  # another request was first
+            insert(session, ApiClient(client_id=COMMAND_LINE, name="shuyan", scope=scope, grants=[rules.DEVICE, "refresh_token"]),
+                   "client_id", COMMAND_LINE)

@@ -66,3 +66,11 @@ EXTERNAL_UNKNOWN = define(
     en="The external identity is not linked with an account here yet. Sign in with your password and link it under My account.")
 NOTHING_TO_LINK = define(
     "nothing_to_link", 409, zh="没有待关联的统一身份认证账号，请重新关联。", en="No external identity waits to be linked; start again.")
+APP_BLOCKED = define(
+    "app_blocked", 403, zh="应用“{name}”所属单位已被暂停或终止，暂不能使用。",
+    en="The organisation whose app “{name}” is does not take part at the moment; the app cannot be used.")
+APP_REQUEST = define(
+    "app_request_invalid", 400, zh="该应用的授权请求有误，未作任何授权。请联系应用的提供者（{reason}）。",
+    en="The app's request is not valid, and nothing was allowed. Tell whoever made the app ({reason}).")
+NO_SECRET = define(
+    "no_secret", 409, zh="装在用户设备上的应用没有密钥。", en="An app on people's own machines has no secret.")

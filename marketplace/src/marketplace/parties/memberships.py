@@ -56,6 +56,11 @@ def get_member(session: Session, member_id: str) -> Member | None:
     return session.get(Member, member_id)
 
 
+def name_of(session: Session, member_id: str) -> str | None:
+    """What the person of a membership is called; ``None`` for an unknown one. For that person's own eyes."""
+    return session.exec(select(Account.display_name).join(Member, col(Member.account_id) == Account.id).where(Member.id == member_id)).first()
+
+
 def memberships_of(session: Session, account_id: str) -> list[tuple[Member, Organisation]]:
     """A person's active memberships with their organisations, oldest first."""
     rows = session.exec(select(Member, Organisation).join(Organisation, col(Organisation.id) == Member.organisation_id)

@@ -15,6 +15,7 @@ from stdnum.exceptions import ValidationError
 
 from marketplace.actor import ROLES, Actor, Party
 from marketplace.db import storable
+from marketplace.errors import SCOPE_MISSING
 from marketplace.events import Tag
 from marketplace.lifecycle import Lifecycle, Transition, power, transition
 from marketplace.parties.errors import (
@@ -43,9 +44,10 @@ SCOPES: dict[str, str] = {
     "review": "Review scenarios and data demands, withdraw grants, limit the use of resources.",
     "people": "See the organisation's members, invite people and change roles; only for apps that act for a person.",
     "register": "Complete and submit the organisation's own registration.",
+    "objections": "Object to the quality of data, and pursue one's objections.",
 }
 
-_COMMON = frozenset({"read", "orders", "deliver", "register"})
+_COMMON = frozenset({"read", "orders", "deliver", "register", "objections"})
 _BY_KIND: dict[str, frozenset[str]] = {
     "operator": _COMMON | {"operate", "products", "jobs", "agreements", "review"},
     "developer": _COMMON | {"jobs", "products", "agreements"},
@@ -86,6 +88,10 @@ INVITATION: Final = Lifecycle("invitation", "open", (
 
 DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """RFC 8628."""
+
+_REDIRECT = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(/[!$-;=?-\[\]_a-z~]*)?")
+"""Printable ASCII but what no URI has unescaped; no user, no fragment, a plain host: it also stands in a header (CSP)."""
+_LOOPBACK = re.compile(r"http://(?P<host>127\.0\.0\.1|\[::1\])(:(?P<port>[0-9]{1,5}))?(?P<rest>(/.*)?)")
 
 _EMAIL = re.compile(r"[^\s@<>\"(),:;\\[\]]{1,64}@[^\s@<>\"(),:;\\[\]]+(\.[^\s@<>\"(),:;\\[\]]+)*")
 
@@ -158,12 +164,29 @@ def check_redirect(uri: str) -> str:
     Raises:
         ProblemError: ``invalid_redirect``.
     """
-    parts = urlsplit(uri)
-    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if (len(uri) > 500 or not uri.isprintable() or " " in uri or "#" in uri or "\\" in uri or not parts.hostname or parts.username
-            or parts.password or not (parts.scheme == "https" or local)):
+    try:
+        parts = urlsplit(uri)
+        local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+        good = (len(uri) <= 500 and _REDIRECT.fullmatch(uri) is not None and parts.port != 0
+                and (local or parts.scheme == "https"))
+    except ValueError:  # a port above 65535, half an IPv6 address
+        good = False
+    if not good:
         raise ProblemError(BAD_REDIRECT, field="redirect_uris", value=uri[:100])
     return uri
+
+
+def redirect_matches(registered: str, asked: str) -> bool:
+    """Whether an app that registered one address may have codes sent to the other: character for character the same.
+
+    The one exception is RFC 8252, section 7.3: an app on a person's own machine listens on whatever port is free, so at a
+    loopback address (not at a name) the port is its own to choose.
+    """
+    ours, theirs = _LOOPBACK.fullmatch(registered), _LOOPBACK.fullmatch(asked)
+    if ours is None or theirs is None:
+        return registered == asked
+    port = int(theirs["port"] or 80)
+    return (ours["host"], ours["rest"]) == (theirs["host"], theirs["rest"]) and 0 < port < 65536
 
 
 def check_scope(kind: str, scope: str | Iterable[str], *, for_people: bool = False) -> str:
@@ -195,11 +218,16 @@ def secret_matches(secret: str, stored_hash: str) -> bool:
 
 
 def check_delegation(actor: Actor, scope: str) -> None:
-    """A program may make and revoke others, but none that can do more than itself.
+    """A program may make and revoke others, but none that can do more than itself; an app that acts for a person may only
+    if it was allowed to manage people, for what it makes outlives its own connection.
 
     Raises:
-        ProblemError: ``scope_not_allowed``.
+        ProblemError: ``scope_not_allowed``, ``scope_missing``.
     """
+    if actor.scopes is None:
+        return
+    if actor.member_id is not None and "people" not in actor.scopes:
+        raise ProblemError(SCOPE_MISSING, scope="people")
     for name in scope.split():
-        if actor.scopes is not None and name not in actor.scopes:
+        if name not in actor.scopes:
             raise ProblemError(BAD_SCOPE, field="scope", scope=name)

@@ -16,6 +16,7 @@ from marketplace.parties.clients import (
     find_client,
     issue_token,
     list_clients,
+    replace_secret,
     revoke_client,
 )
 from marketplace.parties.memberships import (
@@ -24,6 +25,7 @@ from marketplace.parties.memberships import (
     add_member,
     get_member,
     memberships_of,
+    name_of,
     recipients,
     same_person,
 )
@@ -45,8 +47,8 @@ if TYPE_CHECKING:
 __all__ = [
     "TOKEN_SECONDS", "Bearer", "Recipient", "account_by_email", "actor_for_client", "actor_for_member", "add_member", "authenticate",
     "bearer", "create_client", "find_client", "get_account", "get_member", "get_organisation", "issue_token", "list_clients",
-    "list_organisations", "lock_organisation", "memberships_of", "of_kinds", "organisations_by_id", "organisations_of_kind", "recipients",
-    "register_organisation", "revoke_client", "same_person", "seed", "set_credit_code", "set_status",
+    "list_organisations", "lock_organisation", "memberships_of", "name_of", "of_kinds", "organisations_by_id", "organisations_of_kind",
+    "recipients", "register_organisation", "replace_secret", "revoke_client", "same_person", "seed", "set_credit_code", "set_status",
 ]
 
 
