@@ -40,8 +40,7 @@ def register(app: OpenAPI) -> None:
     oauth.register(app)
     docs.register(app)
     for module in (
-        parties, members, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
-        parties, clients, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
+        parties, members, clients, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
         files, computing, programs, products, delivery, commerce, product_reviews, audit,
         sandboxes,
     ):

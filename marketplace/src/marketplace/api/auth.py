@@ -35,7 +35,7 @@ def public(view: F) -> F:
     return view
 
 
-BEFORE_ACTIVE = frozenset({"clients", "files", "notices", "parties", "people", "registration"})
+BEFORE_ACTIVE = frozenset({"clients", "files", "members", "notices", "parties", "registration"})
 """Modules of views for programs and apps of an organisation that does not take part, as on the pages
 (:data:`marketplace.web.session.BEFORE_ACTIVE`): its registration with the evidence for it, what it is told, its own people and programs."""
 

@@ -25,7 +25,15 @@ from marketplace.ids import new_id
 from marketplace.parties import rules
 from marketplace.parties.clients import COMMAND_LINE, Bearer, app_stands, find_client, holder
 from marketplace.parties.errors import APP_BLOCKED, BAD_SCOPE, CODE_UNKNOWN
-from marketplace.parties.models import AccessToken, ApiClient, AppConnection, AuthorisationCode, DeviceCode, Member, RefreshToken
+from marketplace.parties.models import (
+    AccessToken,
+    ApiClient,
+    AppConnection,
+    AuthorisationCode,
+    DeviceCode,
+    Member,
+    RefreshToken,
+)
 from marketplace.parties.organisations import get_organisation, insert
 from marketplace.parties.sessions import SignedIn, as_actor
 from marketplace.trust import service as trust

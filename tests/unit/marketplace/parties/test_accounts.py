@@ -623,7 +623,7 @@ def test_ending_a_membership_and_resetting_a_password_end_what_apps_may_do(peopl
         with db.transaction() as session:
             given = connections.peek_code(session, f"code {email}")
             assert given is not None
-            assert connections.issue(session, given.connection_id, access_token=f"at {email}", scope="read", seconds=60, refresh_token=None)
+            assert connections.redeem_code(session, given, connections.Tokens(f"at {email}", "read", 60, f"rt {email}"))
         with db.reading() as session:
             assert service.bearer(session, f"at {email}") is not None
         end()

@@ -18,7 +18,6 @@ from marketplace.clock import shifted
 from marketplace.parties import connections, rules
 from marketplace.parties.models import AppConnection
 
-
 FORM_TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 

@@ -201,7 +201,7 @@ def metadata() -> dict[str, Any]:
 
 def redirected(error: OAuth2Error) -> Response:
     """An error told to the app, at the address it registered; with ``iss``, as everything that is told there."""
-    response = server().handle_error_response(None, error)
+    response: Response = server().handle_error_response(None, error)
     Issuer().add_issuer_parameter(server(), response)
     return response
 

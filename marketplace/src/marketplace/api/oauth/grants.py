@@ -30,6 +30,7 @@ from sqlmodel import Session
 from marketplace import db
 from marketplace.parties import connections, rules
 from marketplace.parties import service as parties
+from marketplace.parties.clients import COMMAND_LINE
 
 SECRETS: Final = ("client_secret_basic", "client_secret_post")
 ANY: Final = (*SECRETS, "none")
@@ -74,7 +75,7 @@ class Client(ClientMixin):  # type: ignore[misc]
 
 def query_client(client_id: str) -> Client | None:
     """An active program."""
-    if client_id == connections.COMMAND_LINE:
+    if client_id == COMMAND_LINE:
         with db.transaction() as session:
             connections.ensure_command_line(session)
     with db.reading() as session:

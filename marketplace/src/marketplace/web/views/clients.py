@@ -40,9 +40,21 @@ def client_create() -> Any:
             public=request.form.get("use") == "public",
             # the form's key becomes the id: sending the form twice makes one program
             client_id=f"client_{key[4:]}" if _KEY.fullmatch(key) else None)
-    response = make_response(render_template("web/client_created.html", row=row, secret=secret))
+    return _shown_once(row, secret, replaced=False)
+
+
+def _shown_once(row: Any, secret: str, *, replaced: bool) -> Any:
+    response = make_response(render_template("web/client_created.html", row=row, secret=secret, replaced=replaced))
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@web.post("/clients/<client_id>/secret")
+@signed_in()
+def client_secret(client_id: str) -> Any:
+    with transaction() as db:
+        row, secret = parties.replace_secret(db, current_actor(), client_id)
+    return _shown_once(row, secret, replaced=True)
 
 
 @web.post("/clients/<client_id>/revoke")
