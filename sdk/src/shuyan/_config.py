@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,14 +19,16 @@ DEFAULT_PROFILE = "default"
 
 @dataclass(frozen=True)
 class Profile:
-    """An address and the client credentials to use there; both may be empty for public reading."""
+    """An address, and who asks there: a program by its client credentials, a person by the tokens of their sign-in
+    (:mod:`shuyan._login`, by its name), or nobody, for public reading."""
 
     url: str
     client_id: str = ""
     client_secret: str = ""
+    login: str = ""
 
     def __repr__(self) -> str:
-        return f"Profile(url={self.url!r}, client_id={self.client_id!r}, client_secret=…)"
+        return f"Profile(url={self.url!r}, client_id={self.client_id!r}, login={self.login!r}, client_secret=…)"
 
 
 def profiles_path() -> Path:
@@ -59,12 +62,23 @@ def save_profile(name: str, profile: Profile | None) -> None:
         profiles.pop(name, None)
     else:
         profiles[name] = profile
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    write_private(path, json.dumps({"v": 1, "profiles": {key: asdict(value) for key, value in sorted(profiles.items())}},
+                                   ensure_ascii=False, indent=2))
+
+
+def private_folder(folder: Path) -> None:
+    """Make a folder of ours that nobody but its owner can look into; ``mkdir`` gives its mode to the last one only."""
+    for one in dict.fromkeys((profiles_path().parent, folder)):
+        one.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file as a whole; nobody but its owner can read it, at any moment."""
+    private_folder(path.parent)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"v": 1, "profiles": {key: asdict(value) for key, value in sorted(profiles.items())}}, file,
-                  ensure_ascii=False, indent=2)
+        file.write(text)
     partial.replace(path)
 
 

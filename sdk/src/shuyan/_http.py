@@ -14,6 +14,7 @@ import httpx
 
 from shuyan._config import Profile
 from shuyan._errors import ConnectionFailed, NotSignedIn, ProblemResponse, ShuyanError, problem_response
+from shuyan._login import Person
 from shuyan._text import language, t
 
 PREFIX = "/api/v1"
@@ -40,6 +41,7 @@ class Api:
             base_url=profile.url, timeout=httpx.Timeout(timeout, connect=min(timeout, 5.0)), transport=transport,
             headers={"Accept-Language": "zh-CN" if language() == "zh" else "en", "User-Agent": "shuyan-sdk/0.1.0"},
         )
+        self._person = Person(profile.login, self._client, profile.url) if profile.login else None
 
     def __enter__(self) -> Self:
         return self
@@ -49,6 +51,11 @@ class Api:
 
     def close(self) -> None:
         self._client.close()
+
+    @property
+    def http(self) -> httpx.Client:
+        """The client beneath, for what is no part of the REST interface."""
+        return self._client
 
     def get(self, path: str, **params: Any) -> Any:
         """The decoded JSON at ``path``. ``None`` parameters are left out."""
@@ -139,6 +146,8 @@ class Api:
                                   url=url), url=url)
 
     def _authorisation(self) -> dict[str, str]:
+        if self._person is not None:
+            return self._person.authorisation()
         if not self.profile.client_id:
             return {}
         with self._lock:
@@ -147,6 +156,9 @@ class Api:
             return {"Authorization": f"Bearer {self._token}"}
 
     def _forget_token(self, authorization: str) -> None:
+        if self._person is not None:
+            self._person.forget(authorization)
+            return
         with self._lock:
             if authorization == f"Bearer {self._token}":
                 self._token_until = 0.0

@@ -59,6 +59,8 @@ def told() -> Iterator[None]:
     except NotSignedIn as error:
         if error.code == "token_missing":  # nobody on a command line can send a header
             _fail(t("此操作需要登录，请先运行 shuyan login。", "This needs an account: run shuyan login first."), NOT_SIGNED_IN)
+        if error.code.startswith("login_"):
+            _fail(error.detail, NOT_SIGNED_IN)
         _fail(t("{detail}请核对后运行 shuyan login。", "{detail} Check them, then run shuyan login.", detail=error.detail),
               NOT_SIGNED_IN)
     except ProblemResponse as error:
