@@ -34,8 +34,10 @@ from shuyan._models import (
     Record,
     Review,
 )
+from shuyan._notices import Messages, PublicNotices, WorkItem, waiting
 from shuyan._products import ProductLives
 from shuyan._programs import Programs
+from shuyan._registration import Credit, Ownership, Partners, Registrations
 from shuyan._results import Model, Result
 from shuyan._sandboxes import MarginalsOf, Sandboxes
 from shuyan._selections import Selections
@@ -380,6 +382,12 @@ class Market:
         self.entitlements = Entitlements(api)
         self.programs = Programs(api)
         self.members = Members(api)
+        self.registrations = Registrations(api)
+        self.credit = Credit(api)
+        self.ownership = Ownership(api)
+        self.partners = Partners(api)
+        self.notices = PublicNotices(api)
+        self.messages = Messages(api)
         self.agreements = Agreements(api)
         self.selections = Selections(api)
         self.files = Files(api)
@@ -396,6 +404,10 @@ class Market:
         from shuyan._sandbox import open_sandbox
 
         return open_sandbox(scenario, self, rows=rows, directory=None if directory is None else Path(directory))
+
+    def waiting(self, kind: str | None = None) -> list[WorkItem]:
+        """What waits for the caller: overdue first, then by deadline, then oldest first."""
+        return waiting(self._api, kind)
 
     # --- computing in one call ---
 

@@ -23,12 +23,14 @@ def register(app: OpenAPI) -> None:
         members,
         metrics,
         nodes,
+        notices,
         oauth,
         parties,
         product_reviews,
         products,
         programs,
         sandboxes,
+        registration,
         scenarios,
         selection,
         sources,
@@ -41,6 +43,7 @@ def register(app: OpenAPI) -> None:
     docs.register(app)
     for module in (
         parties, members, clients, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
+        parties, members, registration, notices, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
         files, computing, programs, products, delivery, commerce, product_reviews, audit,
         sandboxes,
     ):

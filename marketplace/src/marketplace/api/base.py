@@ -11,6 +11,8 @@ from marketplace.api.schemas import ProblemOut
 TAGS = {
     "parties": Tag(name="parties", description="Organisations and their programs."),
     "members": Tag(name="members", description="An organisation's people, and whom it invites."),
+    "registration": Tag(name="registration", description="Registering organisations: check, credit lists, ownership, partners, measures."),
+    "notices": Tag(name="notices", description="Public notices and objections, messages, and what waits for the caller."),
     "nodes": Tag(name="nodes", description="The departments' nodes."),
     "catalogue": Tag(name="catalogue", description="Data resources and federated apps."),
     "agreements": Tag(name="agreements", description="Operation and development agreements."),

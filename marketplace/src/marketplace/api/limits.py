@@ -11,6 +11,9 @@ TOKEN_LIMIT = "600 per minute"  # noqa: S105  (a rate, no secret)
 FAILED_TOKEN_LIMIT = "30 per minute"  # noqa: S105  (a rate, no secret)
 DEVICE_LIMIT = "30 per minute"
 
+REGISTER_LIMIT = "20 per hour"
+OBJECTION_LIMIT = "10 per hour"
+
 HEADERS = {
     "RATELIMIT_HEADER_LIMIT": "RateLimit-Limit",
     "RATELIMIT_HEADER_REMAINING": "RateLimit-Remaining",

@@ -37,7 +37,7 @@ SCOPES: dict[str, str] = {
     "products": "Draft, price, version, list and suspend own products.",
     "orders": "Place and cancel orders.",
     "deliver": "Call bought products; calls are metered.",
-    "operate": "The operator's own work: nodes, registration codes, payments.",
+    "operate": "Run the market: nodes, registrations, credit lists, registration codes, payments, objections.",
     "grants": "The data authority's own work: demands, grants, revocations.",
     "egress": "Decide what leaves the domain.",
     "agreements": "Negotiate, approve and sign agreements for the organisation.",
@@ -51,7 +51,7 @@ _COMMON = frozenset({"read", "orders", "deliver", "register", "objections"})
 _BY_KIND: dict[str, frozenset[str]] = {
     "operator": _COMMON | {"operate", "products", "jobs", "agreements", "review"},
     "developer": _COMMON | {"jobs", "products", "agreements"},
-    "data_authority": _COMMON | {"grants", "egress", "agreements", "review"},
+    "data_authority": _COMMON | {"operate", "grants", "egress", "agreements", "review"},
     "security_supervisor": _COMMON | {"egress"},
     "source_department": _COMMON | {"egress", "review"},
     "industry_department": _COMMON | {"egress", "review"},

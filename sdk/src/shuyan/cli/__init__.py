@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from shuyan._text import t
-from shuyan.cli import account, apps, authorisation, catalogue, computing, jobs, orders, products, verify
+from shuyan.cli import (
+    account,
+    apps,
+    authorisation,
+    catalogue,
+    computing,
+    jobs,
+    orders,
+    products,
+    taking_part,
+    verify,
+)
 from shuyan.cli._common import Connection, told
 
 app = typer.Typer(
@@ -29,6 +40,7 @@ def _common(
 
 
 account.add_to(app)
+taking_part.add_to(app)
 catalogue.add_to(app)
 authorisation.add_to(app)
 computing.add_to(app)

@@ -8,7 +8,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from sqlmodel import Session
 
-from marketplace.api.limits import limiter
+from marketplace.api.limits import OBJECTION_LIMIT, limiter
 from marketplace.db import reading, transaction, utc_now
 from marketplace.notices import inbox, mail, rules
 from marketplace.notices import service as notices
@@ -19,8 +19,6 @@ from marketplace.web.labels import choices, label
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views._common import PAGE, cursor, organisation_names
 from shuyan.problems import ProblemError
-
-OBJECTION_LIMIT = "10 per hour"
 
 
 @web.get("/notices")

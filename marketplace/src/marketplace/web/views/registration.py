@@ -8,7 +8,7 @@ from typing import Any
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
-from marketplace.api.limits import limiter
+from marketplace.api.limits import REGISTER_LIMIT, limiter
 from marketplace.clock import today
 from marketplace.db import reading, transaction
 from marketplace.parties import service as parties
@@ -26,7 +26,6 @@ from marketplace.web.views.uploads import download
 from shuyan.problems import ProblemError
 
 _BEGIN = ("party", "name_zh", "name_en", "credit_code", "display_name", "email")
-BEGIN_LIMIT = "20 per hour"
 
 
 @web.get("/register")
@@ -38,7 +37,7 @@ def register() -> Any:
 
 
 @web.post("/register")
-@limiter.limit(BEGIN_LIMIT)  # type: ignore[untyped-decorator]
+@limiter.limit(REGISTER_LIMIT)  # type: ignore[untyped-decorator]
 def register_begin() -> Any:
     values = {name: request.form.get(name, "") for name in _BEGIN}
     try:
