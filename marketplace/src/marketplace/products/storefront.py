@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, exists
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, or_, select
 
@@ -120,19 +120,17 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
 
 
 def _has(word: str) -> ColumnElement[bool]:
+    """Looked up row by row in the index: with the offset PostgreSQL makes no join of it, which would read every row with the word."""
     other = aliased(ListingWord)
-    return exists().where(col(other.word) == word, col(other.seq) == col(Listing.seq))
+    return select(other.seq).where(col(other.word) == word, col(other.seq) == col(Listing.seq)).offset(0).exists()
 
 
 def _rarest(session: Session, words: Sequence[str]) -> list[str]:
     """The word with the fewest matches, if they are few enough to be sorted; empty if every word is common."""
-    best: tuple[int, str] | None = None
-    for word in words:
-        some = select(ListingWord.seq).where(ListingWord.word == word).limit(COUNTED + 1).subquery()
-        count = session.exec(select(func.count()).select_from(some)).one()
-        if count <= COUNTED and (best is None or count < best[0]):
-            best = (count, word)
-    return [best[1]] if best else []
+    few = [select(ListingWord.seq).where(ListingWord.word == word).limit(COUNTED + 1).subquery() for word in words]
+    query: Any = select(*(select(func.count()).select_from(some).scalar_subquery() for some in few))
+    counts = zip(session.execute(query).one(), words, strict=True)
+    return [word for count, word in sorted(pair for pair in counts if pair[0] <= COUNTED)[:1]]
 
 
 _KEYS: Final[dict[str, Callable[[Listing], tuple[str | int, ...]]]] = {
