@@ -138,7 +138,7 @@ def test_a_queued_job_can_be_cancelled_after_being_asked(visitor: Visitor) -> No
 
 
 PAGES: dict[str | None, list[str]] = {
-    None: ["/", "/?q=nothing", "/sign-in", "/products/{table}", "/products/{model}", "/products/{model}/card", "/resources", "/resources/{resource}",
+    None: ["/", "/?q=nothing", "/sectors/health/products", "/product-changes", "/sign-in", "/products/{table}", "/products/{model}", "/products/{model}/card", "/resources", "/resources/{resource}",
            "/audit", "/audit/{model}"],
     "consumer": ["/orders", "/orders/{order_open}", "/orders/{order_paid}"],
     "developer": ["/jobs", "/jobs/{job_table}", "/jobs/{job_model}", "/jobs/{job_model}/card", "/jobs/{job_running}", "/jobs/{job_failed}", "/jobs/new",
@@ -147,10 +147,11 @@ PAGES: dict[str | None, list[str]] = {
                   "/sql?grant={grant}", "/sql?grant={noisy}", "/sql?job={job_query}", "/jobs/{job_query}", "/jobs/{job_noisy}",
                   "/jobs/{job_trees}", "/jobs/{job_network}", "/jobs/{job_clusters}", "/jobs/{job_components}", "/jobs/{job_survival}",
                   "/budgets", "/apps", "/apps/boosting", "/apps/query", "/grants/{noisy}", "/my/products",
-                  "/my/products/new", "/my/products/{draft}", "/demands/{demand}", "/grants/{grant}"],
-    "authority": ["/reviews", "/reviews/{review}", "/reviews/{review_query}", "/reviews/{review_trees}", "/reviews/{review_trees}/card", "/budgets", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
+                  "/my/products/new", "/my/products/{draft}", "/my/products/{draft}/versions/1", "/my/products/{draft}/edit",
+                  "/my/products/{table}/versions/1", "/my/watched", "/demands/{demand}", "/grants/{grant}"],
+    "authority": ["/desk/versions", "/my/products/{table}/versions/1", "/my/products/{table}", "/desk/products", "/partners", "/reviews", "/reviews/{review}", "/reviews/{review_query}", "/reviews/{review_trees}", "/reviews/{review_trees}/card", "/budgets", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
     "operator": ["/desk/orders?status=", "/desk/products", "/my/products/{draft}", "/nodes", "/nodes/{node}"],
-    "first": ["/nodes", "/resources", "/budgets", "/apps"],
+    "first": ["/reviews", "/reviews/{review}", "/desk/versions", "/my/products/{table}/versions/1", "/nodes", "/resources", "/budgets", "/apps"],
 }
 
 

@@ -42,9 +42,8 @@ def register(app: OpenAPI) -> None:
     oauth.register(app)
     docs.register(app)
     for module in (
-        parties, members, clients, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
-        parties, members, registration, notices, nodes, catalogue, sources, scenarios, demands, authorisation, agreements, selection,
-        files, computing, programs, products, delivery, commerce, product_reviews, audit,
+        parties, members, clients, registration, notices, nodes, catalogue, sources, scenarios, demands, authorisation, agreements,
+        selection, files, computing, programs, products, delivery, commerce, product_reviews, audit,
         sandboxes,
     ):
         app.register_api(module.api)
