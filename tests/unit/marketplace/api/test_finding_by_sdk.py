@@ -30,7 +30,7 @@ def connected(transport: httpx.WSGITransport, organisation: str, scope: str) -> 
 def test_the_catalogue(transport: httpx.WSGITransport) -> None:
     made: Zone = zone()
     resource = made.departments[0].resource_id
-    with connected(transport, "org_developer", "read jobs") as developer, connected(transport, "org_data_authority", "read grants") as authority:
+    with connected(transport, "org_developer", "read jobs objections") as developer, connected(transport, "org_data_authority", "read grants") as authority:
         assert developer.resources.facets("空气")["counts"]["sector"] == [{"value": "environment", "count": 3}]
         assert developer.resources.facets(sector="health")["total"] == 0
         changes = list(developer.resources.changes())
