@@ -13,6 +13,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import psutil
 from demo.layout import DEVELOPER
 from tests.bench.report import Line, median, percentile
 from tests.factories.town import Town, department, town
@@ -98,15 +99,28 @@ class Engine:
 
     def twelve(self) -> None:
         """A statistic over twelve departments, the coordinator doing nothing else."""
+        from tests.bench.__main__ import family
+
         with town([department(f"d{number:02}", f"部门{number}") for number in range(12)]) as market:
             files = _readings(market, 20_000)
             grant = _granted(market, files)
             market.processes.stop("coordinator")
+
+            def measured(sql: str, repeats: int) -> dict[str, Any]:
+                return self._child("tests.bench.statistic", grant, str(repeats), sql, *map(str, files.values()),
+                                   environment=market.layout.market_environment())
+
+            measured(OVERALL, 1)  # the workers have started again for their sources
+            nodes = [family(market.processes.pid(one.slug)) for one in market.districts]
             for what, sql in (("ungrouped", OVERALL), ("grouped", GROUPED)):
-                found = self._child("tests.bench.statistic", grant, "100", sql, *map(str, files.values()),
-                                    environment=market.layout.market_environment())
+                before = [[_cpu_ms(process) for process in node] for node in nodes]
+                found = measured(sql, 100)
+                spent = np.array([[_cpu_ms(process) - then for process, then in zip(node, was, strict=True)]
+                                  for node, was in zip(nodes, before, strict=True)]).mean(axis=0) / found["asked"]
                 self.add(f"statistic over 12 nodes, {what}, p50 of 100", percentile(found["runs"], 0.5), "ms",
                          median(found["local"]), "slowest plain local query", "≤ it + 50 ms")
+                for whose, value in (("coordinator", found["cpu"]), ("one agent", spent[0]), ("one worker", spent[1:].sum())):
+                    self.add(f"  processor time of a run, {whose}", float(value), "ms")
 
     def forty(self) -> None:
         """Forty departments on this machine."""
@@ -147,6 +161,11 @@ class Engine:
                     plain.append(time.perf_counter() - began)
         self.add(f"{4 * rows:,} rows grouped over 4 nodes, submit to review", median(spans), "s", median(plain),
                  "plain DuckDB over the union", "ratio ≤ 1.15")
+
+
+def _cpu_ms(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return (times.user + times.system) * 1000
 
 
 class LocalFederationQuestion:

@@ -1,8 +1,8 @@
 """A statistic over real nodes by a coordinator that does nothing else, and the same query on the plain files.
 
 ``python -m tests.bench.statistic GRANT_ID REPEATS SQL FILE…`` with the coordinator's settings in the environment; prints
-JSON with milliseconds: ``runs``, each of a run of its own from its first question to the released table, ``cpu``, this
-process's time in one, and ``local``, the slowest of the files by itself in each repetition, on one thread as the nodes have it.
+JSON with milliseconds: ``runs``, each of a run of its own from its first question to the released table, ``asked``, how many
+there were with those before it, ``cpu``, this process's time in one, and ``local``, the slowest of the files by itself in each repetition, on one thread as the nodes have it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def local(sql: str, files: list[str], repeats: int) -> list[float]:
 async def main() -> dict[str, Any]:
     grant_id, repeats, sql, *files = sys.argv[1:]
     spans, spent = await measure(grant_id, int(repeats), sql)
-    return {"runs": spans, "cpu": spent, "local": local(sql, files, 5)}
+    return {"runs": spans, "asked": WARM_UP + len(spans), "cpu": spent, "local": local(sql, files, 5)}
 
 
 if __name__ == "__main__":

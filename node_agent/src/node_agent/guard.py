@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from node_agent.journal import Journal
 from node_agent.state import State
@@ -157,7 +157,7 @@ class Guard:
                 (basis.scope, resource, memory.grant.grantee, memory.app, json.dumps(basis.rows[resource]), now,
                  memory.grant.grantee_name, share, len(sets)))
         self._state.execute("INSERT OR REPLACE INTO guard_task VALUES (?, ?, ?)",
-                            (task_id, json.dumps(asdict(basis)), now))
+                            (task_id, _written(basis), now))
         self._state.execute("DELETE FROM guard_task WHERE at_ms < ?", (now - _KEEP_TASKS_MS,))
         self._state.execute("DELETE FROM guard_refusal WHERE at_ms < ?", (now - _DAY_MS,))
         for resource, added in new.items():
@@ -219,6 +219,12 @@ class Guard:
         return [Opened(row["run_id"], row["rows"], frozenset(json.loads(row["columns"])),
                        tuple(json.loads(row["participants"])))
                 for row in self._state.all("SELECT * FROM guard_opened WHERE scope = ? AND resource = ?", (scope, resource))]
+
+
+def _written(basis: Basis) -> str:
+    # Not asdict, which copies everything first.
+    return json.dumps({"scope": basis.scope, "run_id": basis.run_id, "participants": basis.participants,
+                       "columns": dict(basis.columns), "rows": dict(basis.rows), "own_figures": basis.own_figures})
 
 
 def _basis(data: dict[str, object]) -> Basis:

@@ -360,7 +360,7 @@ class TaskPipeline:
         verified = noisy.budgeted.admitted.verified
         request, task = verified.request, verified.task
         context = MaskContext(request.run_id, request.round, request.attempt, request.participants, task.question)
-        peers = {node.node_id: b64url_decode(node.agreement_key) for node in verified.grant.nodes}
+        peers = {node.node_id: _decoded(node.agreement_key) for node in verified.grant.nodes}
 
         def mask() -> tuple[bytes, bytes]:
             masked = mask_vectors(noisy.words, task.segments, context, self._node_id, self._agreement, peers)
@@ -424,6 +424,11 @@ class Opening:
 @lru_cache(maxsize=1024)  # shared: only ever written out
 def _described(column: Column) -> dict[str, Any]:
     return asdict(column)
+
+
+@lru_cache(maxsize=1024)
+def _decoded(key: str) -> bytes:
+    return b64url_decode(key)
 
 
 @lru_cache(maxsize=16)  # of those that pass; every round of a run brings the same

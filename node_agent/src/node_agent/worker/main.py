@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MIB = 1024 * 1024
 _KEPT_RUNS = 2
+_WORTH_TELLING_SECONDS = 0.1  # of reading: a line a run would cost as much as a small query
 
 _log = logging.getLogger("node.worker")
 
@@ -147,7 +148,8 @@ class _Worker:
             inputs = Inputs.from_tables([table_source(table) for table in tables], in_place=in_place,
                                         memory_mb=self._memory_mb * 3 // 4, threads=self._threads, spill=self._spill,
                                         spill_mb=self._spill_mb, warm=self._warm)
-            _log.info("read %s in %.3f s", ", ".join(table["name"] for table in tables), time.monotonic() - started)
+            if (took := time.monotonic() - started) > _WORTH_TELLING_SECONDS:
+                _log.info("read %s in %.3f s", ", ".join(table["name"] for table in tables), took)
         self._runs[key] = inputs  # the most recently used last
         while len(self._runs) > _KEPT_RUNS:
             self._runs.pop(next(iter(self._runs))).close()

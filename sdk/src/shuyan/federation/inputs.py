@@ -15,6 +15,7 @@ Every relation has a row number that stays the same as long as its source does: 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from shuyan.federation.schema import Column, Schema, cast_sql, quote
 from shuyan.problems import ProblemError
 
 _log = logging.getLogger(__name__)
+_VIEW_SETS: Final = 16  # of one warm database
 
 FILE_BITS: Final = 40
 """Of a row number over several files: the lower bits number the rows of a file, those above them the files."""
@@ -90,10 +92,10 @@ class TableSource:
 
 
 class WarmDatabases:
-    """Locked databases that may read certain Parquet files and hold nothing, kept from run to run.
+    """Locked databases that may read certain Parquet files and hold nothing but views of them, kept from run to run.
 
-    Making a database takes several times as long as a small query. Each run gets a connection of its own, and what it
-    defines there, temporary views only, no other connection sees and goes with it.
+    Making a database takes several times as long as a small query, and making a view over a file a third as long. Each run
+    gets a connection of its own; what it defines there, temporary things only, no other connection sees and goes with it.
 
     Args:
         memory_mb, threads, spill, spill_mb: as in :meth:`Inputs.from_tables`.
@@ -103,29 +105,64 @@ class WarmDatabases:
     def __init__(self, memory_mb: int, threads: int = 1, spill: str = "", spill_mb: int = 0, *, kept: int = 2) -> None:
         self._settings = (memory_mb, threads, spill, spill_mb)
         self._kept = kept
-        self._databases: dict[tuple[str, ...], duckdb.DuckDBPyConnection] = {}
+        self._databases: dict[tuple[str, ...], _Warm] = {}
 
-    def connection(self, files: Sequence[str]) -> duckdb.DuckDBPyConnection:
-        """A new connection to the database that may read these files and no others."""
+    def connection(self, files: Sequence[str], views: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+        """A new connection to the database that may read these files and no others.
+
+        Args:
+            views: by quoted name, the queries that the connection finds under it. They are made once for files that are as
+                they were: same size, same time of change.
+        """
         key = tuple(sorted(set(files)))
+        state = repr([(file, stat.st_ino, stat.st_size, stat.st_mtime_ns) for file in key for stat in (os.stat(file),)])
         database = self._databases.pop(key, None)
+        if database is not None and (database.files != state or len(database.schemas) >= _VIEW_SETS):
+            database.connection.close()
+            database = None
         if database is None:
             # Between runs nothing of a file is to be kept in memory.
-            database = _connect(*self._settings, enable_external_file_cache="false")
+            database = _Warm(_connect(*self._settings, enable_external_file_cache="false"), state)
             try:
-                _lock(database, key)
+                _lock(database.connection, key)
             except BaseException:
-                database.close()
+                database.connection.close()
                 raise
         self._databases[key] = database  # the most recently used last
         while len(self._databases) > self._kept:
-            self._databases.pop(next(iter(self._databases))).close()
-        return database.cursor()
+            self._databases.pop(next(iter(self._databases))).connection.close()
+        connection = database.connection.cursor()
+        try:
+            connection.execute(f"USE {database.schema(views)}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def close(self) -> None:
         """Let go of all; connections handed out end by themselves. After an error nobody knows what is left behind."""
         while self._databases:
-            self._databases.popitem()[1].close()
+            self._databases.popitem()[1].connection.close()
+
+
+@dataclass
+class _Warm:
+    """One database: the files as they were when it was made, and by their definitions the schemas that hold its views."""
+
+    connection: duckdb.DuckDBPyConnection
+    files: str
+    schemas: dict[tuple[tuple[str, str], ...], str] = field(default_factory=dict)
+
+    def schema(self, views: Mapping[str, str]) -> str:
+        """The schema with these views, made if there is none."""
+        definitions = tuple(sorted(views.items()))
+        if definitions not in self.schemas:
+            name = f"views_{len(self.schemas)}"
+            self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {name}")
+            for view, query in definitions:
+                self.connection.execute(f"CREATE OR REPLACE VIEW {name}.{view} AS {query}")
+            self.schemas[definitions] = name
+        return self.schemas[definitions]
 
 
 class Inputs:
@@ -184,53 +221,57 @@ class Inputs:
             ProblemError: ``unknown_column``, ``wrong_type`` where values cannot be cast, or ``source_unavailable``.
         """
         rows: dict[str, str] = {}
-        files: list[str] = []
+        views: dict[str, str] = {}
         in_files: dict[str, tuple[str, ...]] = {}
+        connection: duckdb.DuckDBPyConnection | None = None
         shared = warm if in_place and all(
             table.files and table.bounding is None and not table.load and not table.unload for table in tables) else None
-        if shared is not None:
-            connection = shared.connection([file for table in tables for file in table.files])
-        else:
-            connection = _connect(memory_mb, threads, spill, spill_mb)
         try:
+            if shared is None:
+                connection = _connect(memory_mb, threads, spill, spill_mb)
             for table in tables:
+                selected, target = _projection(table.schema, table.columns), quote(table.name)
+                if in_place and table.files and table.bounding is None:
+                    in_files[table.name] = table.files
+                    number = "file_row_number" if len(table.files) == 1 else f"file_index * {1 << FILE_BITS} + file_row_number"
+                    listed = ", ".join(map(_literal, table.files))
+                    views[target] = f"SELECT {selected}, {number} AS __row FROM read_parquet([{listed}])"  # noqa: S608
+                    rows[table.name] = "__row"
+                if connection is None:
+                    continue
                 for statement in table.load:
                     connection.execute(statement)
-                selected, target = _projection(table.schema, table.columns), quote(table.name)
                 frame = table.frame  # noqa: F841  DuckDB finds it by its name
                 if table.bounding is not None:
                     # Never a view: which rows are kept would be found out again for every statement.
                     for statement in bounded_statements(target, table.relation, selected, table.bounding):
                         connection.execute(statement)
-                elif in_place and table.files:
-                    files += table.files
-                    in_files[table.name] = table.files
-                    number = "file_row_number" if len(table.files) == 1 else f"file_index * {1 << FILE_BITS} + file_row_number"
-                    connection.execute(
-                        f"CREATE {'TEMP ' if shared is not None else ''}VIEW {target} AS SELECT {selected}, {number} AS __row "  # noqa: S608
-                        f"FROM read_parquet([{', '.join(map(_literal, table.files))}])")
-                    rows[table.name] = "__row"
+                elif target in views:
+                    connection.execute(f"CREATE VIEW {target} AS {views[target]}")
                 else:
                     connection.execute(f"CREATE TABLE {target} AS SELECT {selected} FROM {table.relation}")  # noqa: S608
                 for statement in table.unload:
                     connection.execute(statement)
-            if len(tables) == 1 and tables[0].name != "data" and shared is None:
-                extra = ", rowid AS __row" if tables[0].name not in rows else ""
-                connection.execute(f"CREATE VIEW data AS SELECT *{extra} FROM {quote(tables[0].name)}")  # noqa: S608
-                rows["data"] = "__row"
-            if shared is None:
+            files = [file for listed_files in in_files.values() for file in listed_files]
+            if connection is None:
+                assert shared is not None
+                connection = shared.connection(files, views)
+            else:
+                if len(tables) == 1 and tables[0].name != "data":
+                    extra = ", rowid AS __row" if tables[0].name not in rows else ""
+                    connection.execute(f"CREATE VIEW data AS SELECT *{extra} FROM {quote(tables[0].name)}")  # noqa: S608
+                    rows["data"] = "__row"
                 _lock(connection, files)
-        except (duckdb.IOException, duckdb.CatalogException, duckdb.BinderException) as error:
-            connection.close()
-            # Its words may hold where the data are and how they are reached.
-            _log.warning("a source cannot be read: %s", type(error).__name__)
-            raise ProblemError(problems.SOURCE_UNAVAILABLE) from None
-        except duckdb.ConversionException:
-            connection.close()
-            named = [name for table in tables for name in table.columns]
-            raise ProblemError(problems.WRONG_TYPE, column=", ".join(named), expected="its declared type") from None
-        except BaseException:
-            connection.close()
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, (duckdb.IOException, duckdb.CatalogException, duckdb.BinderException, OSError)):
+                # Its words may hold where the data are and how they are reached.
+                _log.warning("a source cannot be read: %s", type(error).__name__)
+                raise ProblemError(problems.SOURCE_UNAVAILABLE) from None
+            if isinstance(error, duckdb.ConversionException):
+                named = [name for table in tables for name in table.columns]
+                raise ProblemError(problems.WRONG_TYPE, column=", ".join(named), expected="its declared type") from None
             raise
         return cls(connection, {
             table.name: {name: table.schema[name] for name in table.columns} for table in tables}, rows,

@@ -14,8 +14,9 @@ claimed can therefore not yield two sums whose difference is one department.
 
 from __future__ import annotations
 
+import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -26,8 +27,6 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from shuyan.federation import ring
@@ -40,6 +39,8 @@ _NONCE: Final = bytes(16)  # each key is used for one stream, so the counter may
 # Part of the format: a vector consumes the stream in blocks of this many elements, each (limbs, block) words.
 _BLOCK: Final = 16_384
 _SHORT: Final = 4096  # words; so few are never more than one block of any vector
+_HALF_BITS: Final = np.uint64(32)
+_HALF: Final = np.uint64(0xFFFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class AgreementKey:
     def __init__(self, private: bytes | X25519PrivateKey) -> None:
         self._private = X25519PrivateKey.from_private_bytes(private) if isinstance(private, bytes) else private
         self._shared: dict[bytes, bytes] = {}
+        self._extracted: dict[bytes, bytes] = {}
 
     @classmethod
     def generate(cls) -> AgreementKey:
@@ -106,6 +108,17 @@ class AgreementKey:
         if secret is None:
             secret = self._shared[peer] = self._private.exchange(X25519PublicKey.from_public_bytes(peer))
         return secret
+
+    def extracted(self, peer: bytes) -> bytes:
+        """HKDF-Extract (RFC 5869 section 2.2) of the shared secret: it is the same for every mask.
+
+        Raises:
+            ValueError: as :meth:`shared`.
+        """
+        known = self._extracted.get(peer)
+        if known is None:
+            known = self._extracted[peer] = hmac.digest(_SALT, self.shared(peer), "sha256")
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +158,10 @@ def mask_vectors(
     _check_shapes(words, segments)
     stream = _Stream(segments)
     info = context.info()
-    for peer in participants:
-        if peer == node_id:
-            continue
-        stream.apply(_pair_key(key.shared(peers[peer]), info), words, add=node_id < peer)
+    pairs = [(_pair_key(key.extracted(peers[peer]), info), node_id < peer) for peer in participants if peer != node_id]
     seed = secrets.token_bytes(SEED_BYTES)
-    stream.apply(seed, words, add=True)
+    stream.apply([key for key, added in pairs if added] + [seed], words, add=True)
+    stream.apply([key for key, added in pairs if not added], words, add=False)
     return Masked(dict(words), seed)
 
 
@@ -177,16 +188,16 @@ def unmask_sum(total: Mapping[str, Words], segments: Sequence[Segment], seeds: I
     Raises:
         ValueError: a seed is not 32 bytes.
     """
-    stream = _Stream(segments)
-    for seed in seeds:
-        if len(seed) != SEED_BYTES:
-            raise ValueError("a self-mask seed is 32 bytes")
-        stream.apply(seed, total, add=False)
+    opened = list(seeds)
+    if any(len(seed) != SEED_BYTES for seed in opened):
+        raise ValueError("a self-mask seed is 32 bytes")
+    _Stream(segments).apply(opened, total, add=False)
     return dict(total)
 
 
-def _pair_key(secret: bytes, info: bytes) -> bytes:
-    return HKDF(algorithm=SHA256(), length=32, salt=_SALT, info=info).derive(secret)
+def _pair_key(extracted: bytes, info: bytes) -> bytes:
+    """HKDF-Expand for 32 bytes, which is the first block of it (RFC 5869 section 2.3)."""
+    return hmac.digest(extracted, info + b"\x01", "sha256")
 
 
 def _check_shapes(words: Mapping[str, Words], segments: Sequence[Segment]) -> None:
@@ -197,7 +208,7 @@ def _check_shapes(words: Mapping[str, Words], segments: Sequence[Segment]) -> No
 
 
 class _Stream:
-    """Adds key streams to vectors, block by block, in two buffers of at most 512 KiB each."""
+    """Adds key streams to vectors: block by block, in two buffers of at most 512 KiB each, or all at once if they are short."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
@@ -208,22 +219,45 @@ class _Stream:
         self._buffer = bytearray(largest + 15)  # update_into wants room for a block more than it writes
         self._view = memoryview(self._buffer)
 
-    def apply(self, key: bytes, words: Mapping[str, Words], *, add: bool) -> None:
-        encryptor = Cipher(AES256(key), CTR(_NONCE)).encryptor()
+    def apply(self, keys: Sequence[bytes], words: Mapping[str, Words], *, add: bool) -> None:
+        """Add the streams of all keys to the vectors, or subtract them."""
         combine = ring.add if add else ring.subtract
-        if self._short is not None:
-            # The same stream, taken at once.
-            stream, at = np.frombuffer(encryptor.update(self._short), dtype="<u8"), 0
-            for segment in self._segments:
-                size = segment.limbs * segment.length
-                combine(words[segment.name], stream[at : at + size].reshape(segment.limbs, segment.length))
-                at += size
+        if self._short is not None and len(keys) > 1:
+            self._apply_short(keys, words, combine)
             return
+        for key in keys:
+            encryptor = Cipher(AES256(key), CTR(_NONCE)).encryptor()
+            for segment in self._segments:
+                target = words[segment.name]
+                for start in range(0, segment.length, _BLOCK):
+                    count = min(_BLOCK, segment.length - start)
+                    size = segment.limbs * count * 8
+                    encryptor.update_into(self._zeros[:size], self._view)
+                    block = np.frombuffer(self._buffer, dtype="<u8", count=segment.limbs * count)
+                    combine(target[:, start : start + count], block.reshape(segment.limbs, count))
+
+    def _apply_short(self, keys: Sequence[bytes], words: Mapping[str, Words], combine: Callable[[Words, Words], None]) -> None:
+        """The same streams, added up before they meet the vectors: what costs here is the number of operations."""
+        assert self._short is not None
+        streams = np.frombuffer(
+            b"".join(Cipher(AES256(key), CTR(_NONCE)).encryptor().update(self._short) for key in keys), dtype="<u8",
+        ).reshape(len(keys), -1)
+        # As halves of words, of which 2^32 add up without a carry being lost.
+        low, high = (streams & _HALF).sum(axis=0), (streams >> _HALF_BITS).sum(axis=0)
+        at = 0
         for segment in self._segments:
-            target = words[segment.name]
-            for start in range(0, segment.length, _BLOCK):
-                count = min(_BLOCK, segment.length - start)
-                size = segment.limbs * count * 8
-                encryptor.update_into(self._zeros[:size], self._view)
-                block = np.frombuffer(self._buffer, dtype="<u8", count=segment.limbs * count)
-                combine(target[:, start : start + count], block.reshape(segment.limbs, count))
+            end = at + segment.limbs * segment.length
+            combine(words[segment.name], _carried(low[at:end].reshape(segment.limbs, -1), high[at:end].reshape(segment.limbs, -1)))
+            at = end
+
+
+def _carried(low: Words, high: Words) -> Words:
+    """Ring elements from sums of the lower and upper halves of their words, shape (limbs, length) each."""
+    total = np.empty_like(low)
+    carry: Words | None = None
+    for limb in range(low.shape[0]):
+        lower = low[limb] if carry is None else low[limb] + carry
+        upper = high[limb] + (lower >> _HALF_BITS)
+        total[limb] = (upper << _HALF_BITS) | (lower & _HALF)
+        carry = upper >> _HALF_BITS
+    return total

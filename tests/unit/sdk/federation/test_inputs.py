@@ -126,6 +126,37 @@ def test_a_warm_database_keeps_nothing_from_run_to_run(parquet: list[str]) -> No
     assert [row[0] for row in third.connection.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()] == ["t"]
 
 
+def test_views_are_made_once_for_the_same_columns_of_the_same_files(parquet: list[str]) -> None:
+    warm = WarmDatabases(256)
+
+    def columns(*wanted: str) -> list[str]:
+        inputs = Inputs.from_tables([TableSource.of_files("t", parquet[:1], "parquet", SCHEMA, wanted)], in_place=True, warm=warm)
+        found = [row[0] for row in inputs.connection.execute("DESCRIBE t").fetchall()]
+        inputs.close()
+        return found
+
+    for _ in range(2):
+        assert columns("a") == ["a", "__row"]
+        assert columns("a", "c") == ["a", "c", "__row"]
+    (database,) = warm._databases.values()
+    assert len(database.schemas) == 2
+    for place in range(40):  # of many column sets not all are kept
+        inputs = Inputs.from_tables([TableSource.of_files(f"t{place}", parquet[:1], "parquet", SCHEMA, ["a"])], in_place=True, warm=warm)
+        assert inputs.row_count() == 2
+    (database,) = warm._databases.values()
+    assert len(database.schemas) <= 16
+    duckdb.sql(f"COPY (SELECT 7 AS a, 'z' AS b, true AS d) TO '{parquet[0]}' (FORMAT parquet)")  # another layout, in its place
+    assert columns("a") == ["a", "__row"]
+
+
+def test_a_file_that_has_gone_is_no_error_of_the_app(parquet: list[str]) -> None:
+    table = TableSource.of_files("t", parquet[:1], "parquet", SCHEMA, ["a"])
+    Path(parquet[0]).unlink()
+    with pytest.raises(ProblemError) as caught:
+        Inputs.from_tables([table], in_place=True, warm=WarmDatabases(256))
+    assert caught.value.code == problems.SOURCE_UNAVAILABLE
+
+
 def test_a_warm_database_reads_its_files_as_they_are_now_and_no_others(parquet: list[str]) -> None:
     warm = WarmDatabases(256, kept=1)
     tables = [TableSource.of_files("t", [file], "parquet", SCHEMA, ["a"]) for file in parquet]

@@ -4,6 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +57,34 @@ def test_masks_cancel_for_any_parties_lengths_and_limbs(parties: int, shapes: li
     assert opened.keys() == expected.keys()
     for name in expected:
         np.testing.assert_array_equal(opened[name], expected[name])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(3, 6), st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4)), max_size=3), st.sampled_from(["n0", "n2"]))
+def test_a_mask_is_what_the_protocol_says(parties: int, shapes: list[tuple[int, int]], node: str) -> None:
+    """Worked out a second time: RFC 5869 and AES-CTR by the library, addition by Python's whole numbers."""
+    segments = (Segment(COHORT, 1, 1), *(Segment(f"v{at}", length, limbs) for at, (length, limbs) in enumerate(shapes)))
+    where = context(parties)
+    plain = random_words(segments, 7)
+    masked = mask(plain, segments, where, node)
+    keys = [(masked.seed, 1)]
+    for peer in where.participants:
+        if peer != node:
+            derived = HKDF(algorithm=SHA256(), length=32, salt=b"shuyan-pairwise-mask-v1", info=where.info()).derive(
+                KEYS[node].shared(PUBLIC[peer]))
+            keys.append((derived, 1 if node < peer else -1))
+    size = sum(segment.limbs * segment.length for segment in segments)
+    streams = [(np.frombuffer(Cipher(AES256(key), CTR(bytes(16))).encryptor().update(bytes(8 * size)), dtype="<u8"), sign)
+               for key, sign in keys]
+    at = 0
+    for segment in segments:
+        end = at + segment.limbs * segment.length
+        expected = [value + sum(sign * added for added, sign in zip(column, (sign for _, sign in streams), strict=True))
+                    for value, *column in zip(ring.integers(plain[segment.name]), *(
+                        ring.integers(stream[at:end].reshape(segment.limbs, -1)) for stream, _ in streams), strict=True)]
+        modulus = 1 << (64 * segment.limbs)
+        assert [value % modulus for value in ring.integers(masked.words[segment.name])] == [value % modulus for value in expected]
+        at = end
 
 
 SEGMENTS = (Segment(COHORT, 1, 1), Segment("v", 1000, 2))
