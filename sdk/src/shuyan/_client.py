@@ -18,6 +18,7 @@ from shuyan._agreements import Agreements, Files
 from shuyan._audit import Audit
 from shuyan._authorisation import Demands, Grants, Opinions, Permission, Scenarios, Sectors
 from shuyan._catalogue import Elements, NegativeList, QualityObjections, Resources
+from shuyan._clients import Clients
 from shuyan._collection import Collection
 from shuyan._config import resolve
 from shuyan._errors import ConfigurationError, JobFailed, ShuyanError
@@ -381,6 +382,7 @@ class Market:
         self.orders = Orders(api)
         self.entitlements = Entitlements(api)
         self.programs = Programs(api)
+        self.clients = Clients(api)
         self.members = Members(api)
         self.registrations = Registrations(api)
         self.credit = Credit(api)

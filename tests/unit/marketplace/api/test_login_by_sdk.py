@@ -36,8 +36,8 @@ class Town(Site):
     def __init__(self, home: Path) -> None:
         super().__init__()
         with db.transaction() as session:
-            city = make_city(session)
-            self.person = make_person(session, city["consumer"], roles=("finance", "handler"))
+            self.city = make_city(session)
+            self.person = make_person(session, self.city["consumer"], roles=("finance", "handler"))
         self.server = make_server("127.0.0.1", 0, self.app, threaded=True)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         self.home = home
@@ -154,6 +154,23 @@ def test_a_sign_in_that_was_ended_elsewhere_is_told_and_forgotten(town: Town) ->
     done = town.run("whoami")
     assert "run shuyan login" in done.communicate(timeout=60)[1]
     assert done.returncode == 4
+
+
+def test_an_administrator_manages_the_organisations_programs(town: Town) -> None:
+    with db.transaction() as session:
+        town.person = make_person(session, town.city["consumer"])
+    with Market(town.sign_in()) as market:
+        app = market.clients.create("app", "read", redirect_uris=["http://127.0.0.1/back"], public=True)
+        program = market.clients.create("program", "read orders")
+        assert (app.client_secret, app.grants) == ("", ["authorization_code", "refresh_token"])
+        assert program.client_secret not in repr(program)
+        replaced = market.clients.replace_secret(program.client_id)
+        for secret, status in ((program.client_secret, 401), (replaced.client_secret, 200)):
+            assert town.token(grant_type="client_credentials", client_id=program.client_id, client_secret=secret).status_code == status
+        with pytest.raises(shuyan.Conflict):
+            market.clients.replace_secret(app.client_id)
+        market.clients.revoke(program.client_id)
+        assert [one.revoked_at is None for one in market.clients.list()] == [True, False]
 
 
 def test_a_market_that_is_gone_does_not_hold_back_signing_out(town: Town) -> None:
