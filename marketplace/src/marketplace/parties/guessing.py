@@ -56,10 +56,11 @@ def reserve(keys: Iterable[Key]) -> None:
 
 
 def forgive(session: Session, keys: Iterable[Key]) -> None:
-    """An attempt was none of guessing: its counters start anew, but an address only gets that one attempt back."""
+    """An attempt was none of guessing: its counters start anew, but an address, or a person who enters devices'
+    codes, only gets that one attempt back: anybody can make one that is right."""
     for kind, value in sorted(set(keys)):
         row = _row(session, kind, value)
-        row.attempts = max(0, row.attempts - 1) if kind == "address" else 0
+        row.attempts = max(0, row.attempts - 1) if kind in ("address", "device") else 0
         row.blocked_until = None
         session.add(row)
 

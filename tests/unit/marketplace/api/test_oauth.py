@@ -393,8 +393,11 @@ def test_a_device_that_is_refused_is_told_so(town: Town) -> None:
 
 def test_guessing_device_codes_is_slowed_down(town: Town) -> None:
     browser = town.browser(town.person)
+    own = town.back.post("/oauth/device_authorization", data={"client_id": connections.COMMAND_LINE}).json["user_code"]
+    assert [browser.get(f"/device?user_code={code}").status_code for code in ("BBBBBBBZ", "BBBBBBBX", own)] == [404, 404, 200]
     answers = [browser.get(f"/device?user_code=BBBB-BB{first}{second}").status_code for first in "BCDFG" for second in "BCDFG"]
     assert answers[0] == 404
+    assert answers.count(404) == 18  # a right one in between gives back no more than itself
     assert answers[-1] == 429
     shown = town.back.post("/oauth/device_authorization", data={"client_id": connections.COMMAND_LINE}).json
     assert browser.get(f"/device?user_code={shown['user_code']}").status_code == 429
