@@ -58,6 +58,12 @@ class Person:
         self.shot(f"home-{self.name}")
         self.page.locator(f"main a[href='{address}']").first.click()
 
+    def take(self, title: str) -> None:
+        """Open what is to be done that bears a title."""
+        self.open("/home")
+        self.shot(f"home-{self.name}")
+        self.page.locator("main").get_by_role("link", name=title, exact=True).first.click()
+
     def succeeds(self) -> None:
         """Wait until the page says that what was done is done."""
         self.page.locator("main .alert-success").first.wait_for()

@@ -78,12 +78,16 @@ class Power:
 
 @dataclass(frozen=True)
 class Lifecycle:
-    """A declared life. ``initial`` is where a new subject starts; ``final`` states have no way out."""
+    """A declared life. ``initial`` is where a new subject starts; ``final`` states have no way out.
+
+    ``way`` are the states of the ordinary course, in order, for pictures: it decides nothing.
+    """
 
     name: str
     initial: str
     transitions: tuple[Transition, ...]
     final: frozenset[str] = field(default_factory=frozenset)
+    way: tuple[str, ...] = ()
 
     @property
     def states(self) -> list[str]:

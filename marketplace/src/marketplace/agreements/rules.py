@@ -63,7 +63,7 @@ OPERATION: Final = Lifecycle("operation_agreement", "draft", (
     _step("resume", "suspended", "effective", "data_authority", Tag.AGREEMENT_RESUMED, roles="reviewer"),
     _step("terminate", ("effective", "suspended"), "terminated", "data_authority", Tag.AGREEMENT_TERMINATED, roles="reviewer"),
     transition("lapse", ("effective", "suspended"), "lapsed", "system", Tag.AGREEMENT_LAPSED),
-), final=_FINAL)
+), final=_FINAL, way=("draft", "negotiating", "terms_agreed", "noticed", "signing", "effective", "lapsed"))
 
 _D: Final = SIDES["development"]
 DEVELOPMENT: Final = Lifecycle("development_agreement", "signing", (
@@ -77,7 +77,7 @@ DEVELOPMENT: Final = Lifecycle("development_agreement", "signing", (
         _step("resume", "suspended", "effective", party, Tag.AGREEMENT_RESUMED, roles="reviewer", own=own),
         _step("terminate", ("effective", "suspended"), "terminated", party, Tag.AGREEMENT_TERMINATED, roles="reviewer", own=own))),
     transition("lapse", ("effective", "suspended"), "lapsed", "system", Tag.AGREEMENT_LAPSED),
-), final=_FINAL)
+), final=_FINAL, way=("signing", "effective", "lapsed"))
 
 RENEWAL: Final = Lifecycle("agreement_renewal", "asked", (
     _step("withdraw", ("asked", "signing"), "withdrawn", "operator", Tag.RENEWAL_WITHDRAWN),
@@ -85,7 +85,7 @@ RENEWAL: Final = Lifecycle("agreement_renewal", "asked", (
     _step("decline", ("asked", "signing"), "declined", "data_authority", Tag.RENEWAL_DECLINED, roles="reviewer"),
     _step("sign", "signing", "signed", _O, Tag.AGREEMENT_SIGNED, roles="admin"),
     transition("lapse", ("asked", "signing"), "lapsed", "system"),
-), final=frozenset({"withdrawn", "declined", "signed", "lapsed"}))
+), final=frozenset({"withdrawn", "declined", "signed", "lapsed"}), way=("asked", "signing", "signed"))
 
 LIVES: Final = {"operation": OPERATION, "development": DEVELOPMENT}
 

@@ -35,7 +35,7 @@ SCENARIO: Final = Lifecycle("scenario", "draft", (
     transition("grant", ("accepted", "authorised"), "authorised", "system"),
     transition("withdraw", ("draft", "submitted", "returned", "arguing", "accepted"), "withdrawn", APPLICANTS,
                Tag.SCENARIO_WITHDRAWN, own=True, scope="jobs"),
-), final=frozenset({"withdrawn", "refused"}))
+), final=frozenset({"withdrawn", "refused"}), way=("draft", "submitted", "arguing", "accepted", "authorised"))
 
 # 一场景一清单一审核. Shuozhou plan, "数据需求申请与审核"; Guizhou measures, who reviews in which mode.
 DEMAND: Final = Lifecycle("demand", "draft", (
@@ -51,7 +51,8 @@ DEMAND: Final = Lifecycle("demand", "draft", (
     transition("grant", "agreed", "granted", "data_authority", Tag.GRANT_ISSUED, scope="grants", roles="reviewer"),
     transition("withdraw", ("draft", "submitted", "returned", "in_review", "approved", "agreed"), "withdrawn", APPLICANTS,
                Tag.DEMAND_WITHDRAWN, own=True, scope="jobs"),
-), final=frozenset({"granted", "refused", "withdrawn", "lapsed"}))
+), final=frozenset({"granted", "refused", "withdrawn", "lapsed"}),
+    way=("draft", "submitted", "in_review", "approved", "agreed", "granted"))
 
 # --- opinions: one an organisation, given once ---
 
@@ -66,7 +67,7 @@ OPINION: Final = Lifecycle("opinion", "pending", (
     *(transition(action, "overdue", target, "data_authority", Tag.OPINION_GIVEN, scope="review", roles="reviewer")
       for action, target in _DECISIONS.items()),
     transition("void", ("pending", "overdue"), "void", "system"),
-), final=frozenset({"approved", "returned", "refused", "void"}))
+), final=frozenset({"approved", "returned", "refused", "void"}), way=("pending", "approved"))
 
 OPEN: Final = ("pending", "overdue")
 
@@ -76,7 +77,7 @@ GRANT: Final = Lifecycle("grant", "active", (
     transition("hold", ("active", "held"), "held", "system", Tag.GRANT_HELD),
     transition("release", "held", "active", "system", Tag.GRANT_RELEASED),
     transition("revoke", ("active", "held"), "revoked", "data_authority", Tag.GRANT_REVOKED, scope="grants", roles="reviewer"),
-), final=frozenset({"revoked"}))
+), final=frozenset({"revoked"}), way=("active", "revoked"))
 
 HOLD: Final = Lifecycle("grant_hold", "placed", (
     transition("release", "placed", "released", ("data_authority", "source_department", "industry_department"),
@@ -85,7 +86,7 @@ HOLD: Final = Lifecycle("grant_hold", "placed", (
     # what the operator asks for, the authority follows or not
     transition("follow", "asked", "followed", "data_authority", Tag.GRANT_HELD, scope="review", roles="reviewer"),
     transition("dismiss", "asked", "dismissed", "data_authority", Tag.WITHDRAWAL_DISMISSED, scope="review", roles="reviewer"),
-), final=frozenset({"released", "followed", "dismissed", "void"}))
+), final=frozenset({"released", "followed", "dismissed", "void"}), way=("placed", "released"))
 
 PROPOSE: Final = power("scenario.propose", APPLICANTS, scope="jobs")
 DEMAND_DATA: Final = power("demand.draft", APPLICANTS, own=True, scope="jobs")

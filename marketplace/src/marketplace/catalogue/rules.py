@@ -37,7 +37,7 @@ MEASURES: Final = ("completeness", "validity", "uniqueness", "timeliness")
 NEGATIVE_ENTRY: Final = Lifecycle("negative_entry", "active", (
     transition("revise", "active", "active", "data_authority", Tag.NEGATIVE_REVISED, scope="grants", roles="reviewer"),
     transition("withdraw", "active", "withdrawn", "data_authority", Tag.NEGATIVE_WITHDRAWN, scope="grants", roles="reviewer"),
-), final=frozenset({"withdrawn"}))
+), final=frozenset({"withdrawn"}), way=("active", "withdrawn"))
 
 ENTER: Final = power("negative_entry.enter", "data_authority", scope="grants", roles="reviewer")
 
@@ -46,7 +46,7 @@ ELEMENT: Final = Lifecycle("element", "clear", (
     transition("clear", ("conflict", "settled"), "clear", "system", Tag.ELEMENT_CLEARED),
     transition("settle", "conflict", "settled", "data_authority", Tag.ELEMENT_SETTLED, scope="grants", roles="reviewer"),
     transition("settle", "settled", "settled", "data_authority", Tag.ELEMENT_SETTLED, scope="grants", roles="reviewer"),
-))
+), way=("clear", "conflict", "settled"))
 
 IMPROVE: Final = power("resource.improve", "source_department", own=True, scope="egress")
 """To be asked to look into data whose quality is below what the market asks for; the work itself is done at the node."""
@@ -71,7 +71,7 @@ QUALITY_OBJECTION: Final = Lifecycle("quality_objection", "open", (
     transition("escalate", ("open", "accepted", "ordered"), "escalated", "system", Tag.QUALITY_OBJECTION_ESCALATED),
     transition("order", "escalated", "ordered", "data_authority", Tag.QUALITY_OBJECTION_DECIDED, scope="grants", roles="reviewer"),
     transition("dismiss", "escalated", "closed", "data_authority", Tag.QUALITY_OBJECTION_DECIDED, scope="grants", roles="reviewer"),
-), final=frozenset({"closed", "withdrawn"}))
+), final=frozenset({"closed", "withdrawn"}), way=("open", "accepted", "fixed", "closed"))
 
 OBJECTORS_ACTS: Final = frozenset({"confirm", "reopen", "dispute", "withdraw"})
 """What is for who objected to do; ``own`` of the rest is the responsible department."""

@@ -16,7 +16,7 @@ ORDER = Lifecycle("order", "awaiting_payment", (
     transition("cancel", "awaiting_payment", "cancelled", KINDS, Tag.ORDER_CANCELLED, own=True, scope="orders", roles=("finance", "handler")),
     transition("cancel", "awaiting_payment", "cancelled", "operator", Tag.ORDER_CANCELLED, scope="operate", roles="finance"),
     transition("cancel", "awaiting_payment", "cancelled", "system", Tag.ORDER_CANCELLED),
-), final=frozenset({"paid", "cancelled"}))
+), final=frozenset({"paid", "cancelled"}), way=("awaiting_payment", "paid"))
 
 PLACE = power("order.place", KINDS, scope="orders", roles=("finance", "handler"))
 

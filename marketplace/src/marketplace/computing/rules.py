@@ -41,19 +41,19 @@ JOB: Final = Lifecycle("job", "queued", (
                Tag.JOB_CANCELLED, scope="operate"),
     transition("approve", "reviewing", "completed", EGRESS_PARTIES, Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
     transition("reject", "reviewing", "rejected", EGRESS_PARTIES, Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
-), final=frozenset({"completed", "rejected", "failed", "cancelled"}))
+), final=frozenset({"completed", "rejected", "failed", "cancelled"}), way=("queued", "running", "reviewing", "completed"))
 
 # 谁授权谁审核: which of these parties it is, follows from the grant; it leaves once all of them have approved
 REVIEW: Final = Lifecycle("egress_review", "pending", (
     transition("approve", "pending", "approved", EGRESS_PARTIES, Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
     transition("reject", "pending", "rejected", EGRESS_PARTIES, Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
-), final=frozenset({"approved", "rejected"}))
+), final=frozenset({"approved", "rejected"}), way=("pending", "approved"))
 
 NODE: Final = Lifecycle("node", "active", (
     transition("revoke", "active", "revoked", ("operator", "data_authority", "system"), Tag.NODE_REVOKED,
                scope="operate"),
     transition("revoke", "active", "revoked", "source_department", Tag.NODE_REVOKED, own=True, scope="operate"),
-), final=frozenset({"revoked"}))
+), final=frozenset({"revoked"}), way=("active", "revoked"))
 
 
 INVITE: Final = power("node.invite", ("operator", "data_authority", "system"), scope="operate", roles=("handler", "admin"))

@@ -12,13 +12,13 @@ NOTICE: Final = Lifecycle("public_notice", "open", (
     transition("uphold", "open", "upheld", "data_authority", Tag.NOTICE_UPHELD, scope="operate", roles="reviewer"),
     transition("uphold", "open", "upheld", "operator", Tag.NOTICE_UPHELD, own=True, scope="operate", roles="reviewer"),
     transition("withdraw", "open", "withdrawn", "system", Tag.NOTICE_WITHDRAWN),
-), final=frozenset({"passed", "upheld", "withdrawn"}))
+), final=frozenset({"passed", "upheld", "withdrawn"}), way=("open", "passed"))
 
 OBJECTION: Final = Lifecycle("objection", "open", (
     transition("dismiss", "open", "dismissed", "data_authority", Tag.OBJECTION_ANSWERED, scope="operate", roles="reviewer"),
     transition("dismiss", "open", "dismissed", "operator", Tag.OBJECTION_ANSWERED, own=True, scope="operate", roles="reviewer"),
     transition("uphold", "open", "upheld", "data_authority", Tag.OBJECTION_ANSWERED, scope="operate", roles="reviewer"),
     transition("uphold", "open", "upheld", "operator", Tag.OBJECTION_ANSWERED, own=True, scope="operate", roles="reviewer"),
-), final=frozenset({"upheld", "dismissed"}))
+), final=frozenset({"upheld", "dismissed"}), way=("open", "dismissed"))
 
 ANSWER: Final = power("notice.read_objections", ("data_authority", "operator", "security_supervisor"), scope="read")

@@ -79,12 +79,12 @@ MEMBER: Final = Lifecycle("member", "active", (
     _people("resume", "suspended", "active", Tag.MEMBER_RESUMED),
     _people("end", ("active", "suspended"), "ended", Tag.MEMBERSHIP_ENDED),
     _people("leave", "active", "ended", Tag.MEMBERSHIP_ENDED, ROLES),
-), final=frozenset({"ended"}))
+), final=frozenset({"ended"}), way=("active", "ended"))
 
 INVITATION: Final = Lifecycle("invitation", "open", (
     _people("withdraw", "open", "withdrawn", Tag.INVITATION_WITHDRAWN),
     transition("accept", "open", "accepted", "system", Tag.MEMBER_JOINED),
-), final=frozenset({"accepted", "withdrawn"}))
+), final=frozenset({"accepted", "withdrawn"}), way=("open", "accepted"))
 
 DEVICE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """RFC 8628."""

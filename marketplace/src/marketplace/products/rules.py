@@ -41,7 +41,7 @@ PRODUCT: Final = Lifecycle("product", "draft", (
     transition("keep", "retiring", "suspended", SELLERS, Tag.PRODUCT_KEPT, own=True, scope="products", roles=("admin", "reviewer")),
     # the notice is over: results are deleted, rights end, and the log says so
     transition("dispose", "retiring", "retired", "system", Tag.PRODUCT_RETIRED),
-), final=frozenset({"retired"}))
+), final=frozenset({"retired"}), way=("draft", "listed", "retiring", "retired"))
 
 IN_REVIEW: Final = ("security_test", "compliance_review", "egress_review")
 _UNREGISTERED: Final = ("draft", "testing", "returned", *IN_REVIEW, "cleared")
@@ -68,7 +68,8 @@ def _version_life(name: str, seller: str, security: tuple[str, ...], decides: st
         transition("withdraw", _UNREGISTERED, "withdrawn", seller, Tag.VERSION_WITHDRAWN, own=True, scope="products"),
         transition("supersede", ("registered", "listed"), "superseded", "system"),
         transition("retire", (*_UNREGISTERED, "registered", "listed", "superseded"), "retired", "system"),
-    ), final=frozenset({"withdrawn", "retired"}))
+    ), final=frozenset({"withdrawn", "retired"}), way=("draft", "testing", "security_test", "compliance_review", "egress_review",
+                                                       "cleared", "registered", "listed"))
 
 
 FIRST_TIER: Final = _version_life("first_tier_version", "operator", ("security_supervisor",), "data_authority", "egress")

@@ -25,7 +25,7 @@ SUBMISSION = Lifecycle("app_submission", "submitted", (
     transition("accept", "submitted", "accepted", "operator", Tag.APP_ACCEPTED, scope="operate", roles="reviewer"),
     transition("retire", "accepted", "retired", DEVELOPERS, Tag.APP_RETIRED, own=True, scope="products"),
     transition("retire", "accepted", "retired", "operator", Tag.APP_RETIRED, scope="operate"),
-), final=frozenset({"withdrawn", "returned", "rejected", "retired"}))
+), final=frozenset({"withdrawn", "returned", "rejected", "retired"}), way=("submitted", "accepted"))
 
 SUBMIT = power("app.submit", DEVELOPERS, scope="products", roles="handler")
 

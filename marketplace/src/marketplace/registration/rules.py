@@ -40,7 +40,7 @@ REGISTRATION: Final = Lifecycle("registration", "draft", (
     transition("object", "noticed", "refused", "system", Tag.REGISTRATION_REFUSED),
     transition("activate", ("noticed", "submitted", "checking"), "registered", "system", Tag.REGISTRATION_ACTIVATED),
     transition("expire", ("draft", "returned"), "withdrawn", "system", Tag.REGISTRATION_WITHDRAWN),
-), final=frozenset({"registered"}))
+), final=frozenset({"registered"}), way=("draft", "submitted", "checking", "noticed", "registered"))
 
 STANDING: Final = Lifecycle("standing", "pending", (
     transition("activate", "pending", "active", "system", Tag.STANDING_CHANGED),
@@ -52,7 +52,7 @@ STANDING: Final = Lifecycle("standing", "pending", (
     transition("end", ("active", "suspended"), "ended", PARTIES, Tag.STANDING_CHANGED, own=True, before_active=True, roles="admin"),
     transition("bar", ("pending", "active", "suspended"), "barred", "data_authority", Tag.STANDING_CHANGED, scope="grants",
                roles="reviewer"),
-), final=frozenset({"ended", "barred"}))
+), final=frozenset({"ended", "barred"}), way=("pending", "active"))
 
 HIT: Final = Lifecycle("credit_hit", "flagged", (
     transition("confirm", "flagged", "blocking", ("operator", "data_authority"), Tag.CREDIT_DECIDED, scope="operate", roles="reviewer"),
@@ -61,7 +61,7 @@ HIT: Final = Lifecycle("credit_hit", "flagged", (
     transition("remove", "flagged", "lifted", "system"),
     transition("return", "removed", "blocking", "system", Tag.CREDIT_FOUND),
     transition("lift", "removed", "lifted", ("operator", "data_authority"), Tag.CREDIT_DECIDED, scope="operate", roles="reviewer"),
-), final=frozenset({"lifted", "dismissed"}))
+), final=frozenset({"lifted", "dismissed"}), way=("flagged", "blocking", "removed", "lifted"))
 
 PARTNER: Final = Lifecycle("partner_filing", "draft", (
     transition("edit", "draft", "draft", "operator", own=True, scope="operate", roles="handler"),
@@ -78,7 +78,7 @@ PARTNER: Final = Lifecycle("partner_filing", "draft", (
     transition("end", "filed", "ended", "operator", Tag.PARTNER_DECIDED, own=True, scope="operate", roles="reviewer"),
     transition("end", "filed", "ended", ("data_authority",), Tag.PARTNER_DECIDED, scope="grants", roles="reviewer"),
     transition("end", "filed", "ended", "system", Tag.PARTNER_DECIDED),
-), final=frozenset({"withdrawn", "refused", "ended"}))
+), final=frozenset({"withdrawn", "refused", "ended"}), way=("draft", "submitted", "noticed", "filed"))
 
 READ: Final = power("registration.read", ("operator", "data_authority", "security_supervisor"), scope="read",
                     roles=("admin", "handler", "reviewer", "auditor"))

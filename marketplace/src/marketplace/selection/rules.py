@@ -48,7 +48,8 @@ SELECTION: Final = Lifecycle("selection", "draft", (
     transition("pass", "noticed", "selected", "system", Tag.SELECTION_DECIDED),
     _step("cancel", ("draft", "applying", "scoring", "ranked", "negotiating", "concluded"), "cancelled", Tag.SELECTION_CANCELLED,
           roles="reviewer"),
-), final=frozenset({"selected", "failed", "cancelled"}))
+), final=frozenset({"selected", "failed", "cancelled"}),
+    way=("draft", "applying", "scoring", "ranked", "negotiating", "concluded", "noticed", "selected"))
 
 APPLICATION: Final = Lifecycle("selection_application", "submitted", (
     transition("withdraw", "submitted", "withdrawn", "operator", Tag.APPLICATION_WITHDRAWN, own=True, scope=_SCOPE, roles="handler"),
@@ -56,7 +57,7 @@ APPLICATION: Final = Lifecycle("selection_application", "submitted", (
                roles="reviewer"),
     transition("choose", "submitted", "chosen", "system"),
     transition("pass_over", "submitted", "passed_over", "system"),
-), final=frozenset({"withdrawn", "set_aside", "chosen", "passed_over"}))
+), final=frozenset({"withdrawn", "set_aside", "chosen", "passed_over"}), way=("submitted", "chosen"))
 
 DRAFT: Final = power("selection.draft", "data_authority", scope=_SCOPE, roles="handler")
 APPLY: Final = power("selection.apply", "operator", scope=_SCOPE, roles="handler")

@@ -6,6 +6,7 @@ same in words, for those who read with their ears.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +17,9 @@ from marketplace.lifecycle import Lifecycle
 from marketplace.powers import LIFECYCLES
 from marketplace.web.labels import label
 
-_WIDE, _HIGH, _GAP_X, _GAP_Y, _EDGE = 124, 34, 38, 22, 12
+_HIGH, _GAP_Y, _EDGE = 34, 26, 12
+_ROOMY, _NARROW, _MANY = (124, 38), (112, 20), 6
+"""Width of a box and of the gap beside it, in pixels; narrow ones where the ordinary way has more than so many states."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A way from one state to another: an SVG path, and what leads along it."""
+    """A way from one state to another: an SVG path, and what leads along it.
+
+    ``kind``: ``mine`` may be taken by the reader now, ``near`` leaves the present state or is the ordinary course, else ``far``.
+    """
 
     path: str
     text: str
-    mine: bool
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -52,43 +58,41 @@ class Step:
 
 @dataclass(frozen=True)
 class Diagram:
-    """What a page draws."""
+    """What a page draws; sizes in pixels, ``box`` being the width of each state's box."""
 
     title: str
     now: str
     width: int
     height: int
+    box: int
     boxes: list[Box] = field(default_factory=list)
     arrows: list[Arrow] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
 
 
-def columns(life: Lifecycle) -> dict[str, int]:
-    """Each state's column: as many steps from the start as the longest way there that turns back nowhere."""
-    order = life.states
-    place = {state: index for index, state in enumerate(order)}
-    depth = dict.fromkeys(order, 0)
-    for _round in order:
-        for step in life.transitions:
-            for source in step.sources:
-                if place[step.target] > place[source] and step.target not in life.final:
-                    depth[step.target] = max(depth[step.target], depth[source] + 1)
-    for state in life.final:
-        ways = [depth[source] for step in life.transitions if step.target == state for source in step.sources]
-        depth[state] = min(ways, default=0) + 1
-    return depth
+def places(life: Lifecycle) -> dict[str, tuple[int, int]]:
+    """Column and row of each state: the ordinary way is the first row, what leaves it hangs below where it leaves it."""
+    found = {state: (column, 0) for column, state in enumerate(life.way)}
+    filled = dict.fromkeys(range(len(life.way) or 1), 1)
+    left = [state for state in life.states if state not in found]
+    while left:
+        ways = {state: sorted({found[source][0] for step in life.transitions if step.target == state for source in step.sources
+                               if source in found}) for state in left}
+        state = next((one for one in left if ways[one]), left[0])
+        column = min(ways[state] or [0], key=lambda one: (filled[one], one))
+        found[state] = column, filled[column]
+        filled[column] += 1
+        left.remove(state)
+    return found
 
 
 def diagram(name: str, state: str, actor: Actor, owner: str | None = None) -> Diagram:
     """The picture of the lifecycle of this name for a subject in ``state`` owned by organisation ``owner``."""
     life = LIFECYCLES[name]
-    mine = set(life.possible(state, actor, owner=owner))
-    depth, rows, boxes = columns(life), dict[int, int](), dict[str, Box]()
-    for one in life.states:
-        row = rows.get(depth[one], 0)
-        rows[depth[one]] = row + 1
-        boxes[one] = Box(one, label("state", one), _EDGE + depth[one] * (_WIDE + _GAP_X), _EDGE + row * (_HIGH + _GAP_Y),
-                         one == state, one in life.final)
+    mine, placed = set(life.possible(state, actor, owner=owner)), places(life)
+    wide, gap = _ROOMY if len(life.way) <= _MANY else _NARROW
+    boxes = {one: Box(one, label("state", one), _EDGE + column * (wide + gap), _EDGE + row * (_HIGH + _GAP_Y), one == state,
+                      one in life.final) for one, (column, row) in placed.items()}
     drawn: dict[tuple[str, str], list[str]] = {}
     for step in life.transitions:
         for source in sorted(step.sources):
@@ -96,13 +100,16 @@ def diagram(name: str, state: str, actor: Actor, owner: str | None = None) -> Di
                 actions = drawn.setdefault((source, step.target), [])
                 if step.action not in actions:
                     actions.append(step.action)
-    arrows = [Arrow(_path(boxes[source], boxes[target]), ", ".join(label("action", action) for action in actions),
-                    source == state and bool(mine & set(actions)))
+    course = set(itertools.pairwise(life.way))
+    arrows = [Arrow(_path(boxes[source], boxes[target], wide), ", ".join(label("action", action) for action in actions),
+                    "mine" if source == state and mine & set(actions) else
+                    "near" if source == state or (source, target) in course else "far")
               for (source, target), actions in drawn.items()]
+    arrows.sort(key=lambda arrow: ("far", "near", "mine").index(arrow.kind))  # what matters is drawn over what does not
     return Diagram(
         title=str(_("Where this stands: %(state)s", state=label("state", state))), now=state,
-        width=max(box.x for box in boxes.values()) + _WIDE + _EDGE, height=max(box.y for box in boxes.values()) + _HIGH + _EDGE + 10,
-        boxes=list(boxes.values()), arrows=arrows, steps=_steps(life, state, mine))
+        width=max(box.x for box in boxes.values()) + wide + _EDGE, height=max(box.y for box in boxes.values()) + _HIGH + _EDGE + 10,
+        box=wide, boxes=list(boxes.values()), arrows=arrows, steps=_steps(life, state, mine))
 
 
 def _steps(life: Lifecycle, state: str, mine: set[str]) -> list[Step]:
@@ -120,17 +127,20 @@ _PARTIES: Final = ("data_authority", "source_department", "operator", "developer
                    "finance_department", "consumer", "public", "system")
 
 
-def _path(source: Box, target: Box) -> str:
-    """Forwards from side to side; back, or within a column, in a bow below or beside."""
-    if target.x > source.x:
-        x, y, to_x, to_y = source.x + _WIDE, source.y + _HIGH // 2, target.x, target.y + _HIGH // 2
-        middle = (x + to_x) // 2
-        return f"M{x} {y}C{middle} {y} {middle} {to_y} {to_x} {to_y}"
-    if target.x == source.x:
-        x = source.x + _WIDE // 2
-        down = target.y > source.y
-        y, to_y = (source.y + _HIGH, target.y) if down else (source.y, target.y + _HIGH)
-        return f"M{x} {y}L{x} {to_y}"
-    x, y, to_x, to_y = source.x + _WIDE // 2, source.y + _HIGH, target.x + _WIDE // 2, target.y + _HIGH
-    low = max(y, to_y) + 16
-    return f"M{x} {y}C{x} {low} {to_x} {low} {to_x} {to_y}"
+def _path(source: Box, target: Box, wide: int) -> str:
+    """Along a row or down a column straight if nothing lies between; else in a bow around."""
+    x, y, to_x, to_y = source.x, source.y, target.x, target.y
+    if x == to_x:
+        side = x + wide // 2 + (10 if to_y > y else -10)
+        if abs(to_y - y) == _HIGH + _GAP_Y:
+            return f"M{side} {y + _HIGH if to_y > y else y}L{side} {to_y if to_y > y else to_y + _HIGH}"
+        return f"M{x + wide} {y + _HIGH // 2}C{x + wide + 26} {y + _HIGH // 2} {x + wide + 26} {to_y + _HIGH // 2} {x + wide} {to_y + _HIGH // 2}"
+    if y == to_y and to_x > x and to_x - x < 2 * wide:
+        return f"M{x + wide} {y + _HIGH // 2}L{to_x} {y + _HIGH // 2}"
+    if y == to_y:
+        low = y + _HIGH + _GAP_Y - 8
+        return f"M{x + wide // 2} {y + _HIGH}C{x + wide // 2} {low} {to_x + wide // 2} {low} {to_x + wide // 2} {to_y + _HIGH}"
+    down = to_y > y
+    start, end = (y + _HIGH, to_y) if down else (y, to_y + _HIGH)
+    middle = start + _GAP_Y // 2 if down else start - _GAP_Y // 2
+    return f"M{x + wide // 2} {start}C{x + wide // 2} {middle} {to_x + wide // 2} {middle} {to_x + wide // 2} {end}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 
@@ -13,7 +14,7 @@ from marketplace import work
 from marketplace.actor import PUBLIC, Actor
 from marketplace.db import utc_now
 from marketplace.powers import LIFECYCLES
-from marketplace.web.diagram import columns, diagram
+from marketplace.web.diagram import diagram, places
 from marketplace.work import WorkItem
 
 
@@ -21,13 +22,19 @@ from marketplace.work import WorkItem
 def test_every_lifecycle_can_be_drawn_in_every_state(pages: Pages, language: str) -> None:
     with pages.app.test_request_context(headers={"Accept-Language": language}):
         for name, life in LIFECYCLES.items():
-            assert columns(life)[life.initial] == 0
+            assert places(life)[life.initial] == (0, 0)
             for state in life.states:
                 picture = diagram(name, state, PUBLIC)
-                places = {(box.x, box.y) for box in picture.boxes}
-                assert len(places) == len(picture.boxes) == len(life.states), name
+                assert len({(box.x, box.y) for box in picture.boxes}) == len(picture.boxes) == len(life.states), name
                 assert [box.state for box in picture.boxes if box.now] == [state]
                 assert bool(picture.steps) == any(state in step.sources for step in life.transitions)
+
+
+def test_the_ordinary_way_of_every_lifecycle_can_be_gone() -> None:
+    for name, life in LIFECYCLES.items():
+        steps = {(source, step.target) for step in life.transitions for source in step.sources}
+        assert life.way[:1] == (life.initial,), name
+        assert set(itertools.pairwise(life.way)) <= steps, name
 
 
 def test_nothing_waits_for_a_newcomer(pages: Pages) -> None:
