@@ -18,9 +18,6 @@ from marketplace.web.errors import say
 from marketplace.web.i18n import COOKIE, LOCALES
 from shuyan.problems import ProblemError
 
-_HOMES = {"operator": "web.desk_orders", "data_authority": "web.reviews", "source_department": "web.nodes",
-          "developer": "web.jobs"}
-
 
 def inside(target: str | None) -> str | None:
     """``target`` if it is a path of this site, so that no link can lead a reader elsewhere after signing in."""
@@ -63,7 +60,7 @@ def go_on(step: signing.Step, target: str | None) -> Any:
     session.begin(step.token)
     if step.stage != "full":
         return redirect(url_for("web.second_factor" if step.stage == "second_factor" else "web.enrol_totp", next=target), 303)
-    response = redirect(target or url_for(_HOMES.get(session.current_actor().party, "web.store")), 303)
+    response = redirect(target or url_for("web.home" if session.current_actor().organisation_id else "web.store"), 303)
     if step.account.locale in LOCALES and COOKIE not in request.cookies:
         remember(response, step.account.locale)
     session.know(response, step.account.email)
@@ -100,7 +97,7 @@ def switch_membership(member_id: str) -> Any:
     session.forget()
     now = session.reader()
     flash(_("You now act for %(name)s.", name=now.organisation if now else ""), "info")
-    return redirect(url_for(_HOMES.get(session.current_actor().party, "web.store")), 303)
+    return redirect(url_for("web.home" if session.current_actor().organisation_id else "web.store"), 303)
 
 
 @web.get("/language/<code>")

@@ -95,7 +95,7 @@ def promote_run(sandbox_id: str, run_id: str) -> Any:
             asked: dict[str, Any] = {"grant_id": told.basis_id, "app": run.app, "params": run.params, "idempotency_key": form_key()}
             checked = computing.check_job(db, actor, **asked)
         with transaction() as db:
-            job = computing.submit_job(db, actor, **asked, sandbox_run=run.id, checked=checked)
+            job = computing.submit_job(db, actor, **asked, title=request.form.get("title", ""), sandbox_run=run.id, checked=checked)
     except ProblemError as problem:
         if problem.problem.status >= 500 or problem.code == "not_found":
             raise
