@@ -37,6 +37,7 @@ import shuyan
 from shuyan.appkit import loader, sign_package
 from shuyan.appkit.package import pack
 from shuyan.appkit.rules import imports_of
+from shuyan.jobs import digest_of
 from shuyan.trust import keys
 from shuyan.trust.keys import generate_signing_key
 
@@ -121,6 +122,7 @@ class Aviary:
     tables: dict[str, Table] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     ended: dict[str, str] = field(default_factory=dict)
+    digest: str = ""  # of the tattler
 
     def sources(self) -> None:
         """A file of its own kind at every department; a database table or a view of another file for the second resource."""
@@ -167,6 +169,7 @@ class Aviary:
         source = (Path(__file__).parent / "tattler" / "__init__.py").read_text()
         sources = {"tattler/__init__.py": source}
         package = pack(loader.static_manifest(loader.import_app("tattler", sources), imports_of("tattler", sources)), sources)
+        self.digest = package.digest
         key = generate_signing_key()
         keys.save_public_key(market.layout.market / "keys" / "apps.pub", key.public_key())
         file = self.folder / f"{package.name}-{package.version}.shuyanapp"
@@ -205,8 +208,18 @@ class Aviary:
         except Exception as error:
             self.ended[name] = f"broken: {error!r}"
 
+    def _claim(self, developer: shuyan.Market, grant: str, app: str, params: dict[str, Any]) -> None:
+        """Say that the app was tried in the sandbox, where nobody can see it: what a hostile developer would do."""
+        parts = {"app": app, "app_digest": self.digest, "params": params,
+                 "resources": {params["resource"]: sorted([params["column"], params["text"]])}}
+        box = developer.sandboxes.open(developer.grants.get(grant).scenario_id)
+        run = developer.sandboxes.begin(box.id, parts, digest_of(parts), description_digest=digest_of({}), rows=1)
+        developer.sandboxes.finish(run, duration_ms=1, result_digest=digest_of({}))
+
     def _play(self, name: str, grant: str, app: str, params: dict[str, Any], during: Callable[[shuyan.Job], object] | None) -> None:
         developer = self.market.connect(DEVELOPER)
+        if app == "tattler":
+            self._claim(developer, grant, app, params)
         try:
             job = developer.jobs.submit(grant, app, params, title=SHOWN, fresh=True)
         except shuyan.ShuyanError as refused:

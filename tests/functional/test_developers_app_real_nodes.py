@@ -166,6 +166,12 @@ def test_the_whole_way(place: Place) -> None:
             developer.jobs.submit(grant, "visit_costs", {"resource": "visits", **params})
         assert wrong_params.value.code == code
     params = {"resource": "visits", "column": "cost", "by": "district"}
+    with pytest.raises(shuyan.Conflict) as untried:
+        developer.jobs.submit(grant, "visit_costs", params)
+    assert untried.value.code == "not_tried_in_sandbox"
+    box = developer.sandbox(developer.demands.get(demand).scenario_id, rows=200, directory=folder / "sandboxes")
+    trial = box.run("visit_costs", params)
+    assert (trial.parts["app_digest"], trial.content["rows"]) == (packed["digest"], 200 * len(DEPARTMENTS))
     content = market.compute(grant, "visit_costs", params)
     assert content["rows"] == len(place.rows)
     assert {one["value"] for one in content["groups"]} == set(DISTRICTS)
