@@ -17,6 +17,7 @@ from shuyan.cli import (
     jobs,
     orders,
     products,
+    sandbox,
     taking_part,
     verify,
 )
@@ -46,6 +47,7 @@ authorisation.add_to(app)
 computing.add_to(app)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(apps.app, name="app")
+app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(products.app, name="products")
 orders.add_to(app)
 verify.add_to(app)
