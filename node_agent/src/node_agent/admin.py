@@ -13,12 +13,14 @@ from node_agent.admin_budget import BudgetAdmin
 from node_agent.admin_data import DataAdmin
 from node_agent.admin_guard import GuardAdmin
 from node_agent.admin_holds import HoldAdmin
+from node_agent.admin_marginals import MarginalsAdmin
 from node_agent.approvals import Approvals
 from node_agent.budget import Budgets
 from node_agent.config import NodeDir
 from node_agent.holds import Holds
 from node_agent.journal import Journal
 from node_agent.keys import NodeKeys, certificate_expiry
+from node_agent.marginals import Marginals
 from node_agent.packages import Packages
 from node_agent.programs import Programs, installed
 from node_agent.resources import Resources
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 MAX_JOURNAL_PAGE = 1000
 
 
-class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin, HoldAdmin):
+class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin, HoldAdmin, MarginalsAdmin):
     """One method for each call of ``shuyan.local.v1.NodeAdmin``; requests and replies are its messages.
 
     Every method raises :class:`~shuyan.problems.ProblemError` for what the administrator did wrong.
@@ -53,6 +55,7 @@ class Admin(AppAdmin, BudgetAdmin, DataAdmin, GuardAdmin, HoldAdmin):
         self.holds = Holds(self.state, self.journal)
         self.budgets = Budgets(self.state, self.journal, lambda: node_dir.config().budget)
         self.budgets.on_change = lambda: self.on_change("budgets")
+        self.marginals = Marginals(self.state, self.journal, self.resources, self.budgets)
         self._programs: Programs | None = None
         self.on_change: Callable[[str], None] = lambda _what: None
         self.live: Callable[[], dict[str, Any]] = dict

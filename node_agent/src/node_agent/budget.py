@@ -178,6 +178,24 @@ class Budgets:
 
     # --- the accounts ---
 
+    def charge_own(self, question: str, resource: str, rho_nano: int, app: str) -> None:
+        """Charge a resource's own budget for what the department itself has measured for release.
+
+        Raises:
+            ProblemError: ``budget_exhausted``; nothing is charged then.
+        """
+        from shuyan.federation.privacy import ledger
+
+        with self._state.transaction():
+            whole = self._cap(resource, "")
+            assert whole is not None
+            ledger.check([ledger.Account(resource, whole.nano, self._spent(resource, "", whole.begin), whole.renews)], rho_nano)
+            self._state.execute("INSERT INTO budget_charge VALUES (?, ?, '', '', ?, ?, ?, 0)",
+                                (question, resource, app, rho_nano, int(self._clock() * 1000)))
+            self._journal.append("budget:charged", question=question, grant="", grantee="", app=app, resources=[resource],
+                                 rho_nano=rho_nano)
+        self.on_change()
+
     def _accounts(self, resource: str, grant: Grant) -> list[Account]:
         from shuyan.federation.privacy.ledger import Account
 

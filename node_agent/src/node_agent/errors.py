@@ -113,6 +113,15 @@ RISK_TOO_HIGH = define(
        "请泛化或去掉部分列，或以 --accept-risk “理由” 登记。",
     en="The risk of re-identification is too high: grouped by {quasi}, {share} % of the rows are in groups of fewer than 5 (the limit is {limit} %), the smallest of {smallest}. "
        "Generalise or drop columns, or register with --accept-risk “reason”.")
+MARGINALS_NONE = define(
+    "marginals_none", 409, zh="资源“{name}”没有待同意的数据分布，请先测量（shuyan-node marginals measure）。",
+    en="Nothing of “{name}” waits to be approved; measure first (shuyan-node marginals measure).")
+MARGINALS_EPSILON = define("marginals_epsilon", 422, zh="隐私参数 ε 须大于 0，且不超过 10。", en="ε is above 0 and at most 10.")
+MARGINALS_COLUMN = define(
+    "marginals_column", 422, zh="字段“{column}”不能给出分布：须登记取值、上下界，或为日期、布尔型，且不是直接标识。",
+    en="The column “{column}” cannot have a distribution: it needs declared values or bounds, or to be a date or boolean, and no identifier.")
+MARGINALS_UNFIT = define(
+    "marginals_unfit", 422, zh="字段“{column}”的分布与登记的取值范围不符。", en="The distribution of “{column}” does not fit what is declared of it.")
 RISK_REASON = define("risk_reason", 422, zh="接受风险的理由须为 4 至 500 个字符。", en="The reason for accepting the risk is of 4 to 500 characters.")
 CLASSIFICATION_INVALID = define(
     "classification_invalid", 422, zh="列“{column}”的分类“{classification}”无效，应为 direct_identifier、quasi_identifier、sensitive 或 free。",

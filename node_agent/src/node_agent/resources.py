@@ -309,7 +309,13 @@ class Resources:
 
     def frame(self) -> link_pb2.Resources:
         """The complete list for the coordinator."""
-        return link_pb2.Resources(resources=[item.resource for item in self.list()])
+        approved = {row["name"]: row["approved"] for row in self._state.all("SELECT name, approved FROM marginals WHERE approved IS NOT NULL")}
+        frame = link_pb2.Resources(resources=[item.resource for item in self.list()])
+        for resource in frame.resources:
+            resource.ClearField("marginals")  # only what the administrator approved goes out
+            if resource.name in approved:
+                resource.marginals.ParseFromString(approved[resource.name])
+        return frame
 
 
 def _measured_risk(resource: link_pb2.Resource, kind: str, location: str) -> local_pb2.Risk | None:

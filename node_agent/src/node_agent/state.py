@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS resource (
 CREATE TABLE IF NOT EXISTS measured (
   name TEXT PRIMARY KEY REFERENCES resource(name) ON DELETE CASCADE, risk BLOB NOT NULL, details BLOB NOT NULL,
   date_column TEXT NOT NULL) WITHOUT ROWID;
+-- How values spread: measured and waiting for the administrator, and approved for the market.
+CREATE TABLE IF NOT EXISTS marginals (
+  name TEXT PRIMARY KEY REFERENCES resource(name) ON DELETE CASCADE, measured BLOB, approved BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS allowed_app (name TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (name, digest));
 CREATE TABLE IF NOT EXISTS approval (
   id TEXT PRIMARY KEY, subject TEXT NOT NULL UNIQUE, grant_id TEXT NOT NULL, resource TEXT NOT NULL,

@@ -15,6 +15,7 @@ from marketplace.computing import budgets as spent
 from marketplace.db import utc_now
 from marketplace.logging import get_logger
 from marketplace.rpc import database
+from marketplace.sandboxes import service as sandboxes
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 from shuyan_protos.link.v1 import link_pb2 as pb
@@ -123,10 +124,13 @@ async def budgets(link: Link, message: pb.Budgets) -> Frames:
 async def resources(link: Link, message: pb.Resources) -> Frames:
     """Make the catalogue equal to what the node offers."""
     described = [description(item) for item in message.resources]
+    spread = {item.name: _marginals(item.marginals) if item.HasField("marginals") else None for item in message.resources}
 
     def use_case(session: Session) -> dict[str, str]:
         node = nodes.nodes_by_id(session, [link.node_id])[link.node_id]
-        return catalogue.sync_resources(session, node, described)
+        ids = catalogue.sync_resources(session, node, described)
+        sandboxes.take_marginals(session, ids, spread)
+        return ids
 
     try:
         ids = await database.write(use_case)
@@ -153,6 +157,12 @@ def description(resource: pb.Resource) -> dict[str, Any]:
             "tags": list(resource.tags), "title": resource.title, "title_en": resource.title_en,
             "description": resource.description, "sector": resource.sector, "grade": resource.grade,
             "row_count": resource.row_count, "approval": resource.approval, "columns": columns}
+
+
+def _marginals(marginals: pb.Marginals) -> dict[str, Any]:
+    return {"method": marginals.method, "epsilon": marginals.epsilon, "measured_at_ms": marginals.measured_at_ms,
+            "columns": [{"name": column.name, "labels": list(column.labels), "edges": list(column.edges), "days": list(column.days),
+                         "weights": list(column.weights)} for column in marginals.columns]}
 
 
 def _profile(profile: pb.Profile) -> dict[str, Any]:

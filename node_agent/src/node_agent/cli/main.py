@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from node_agent.cli import budget, data, decisions, governance, guard, holds
+from node_agent.cli import budget, data, decisions, governance, guard, holds, marginals
 from node_agent.cli.output import (
     EXIT_REFUSED,
     Context,
@@ -38,6 +38,7 @@ app.add_typer(decisions.apps, name="app")
 app.add_typer(budget.budgets, name="budget")
 app.add_typer(guard.guards, name="guard")
 app.add_typer(holds.grants, name="grant")
+app.add_typer(marginals.marginals, name="marginals")
 decisions.add_to(app)
 governance.add_to(app)
 

@@ -679,6 +679,7 @@ class Resource(_message.Message):
     UPDATE_FREQUENCY_FIELD_NUMBER: _builtins.int
     STEWARD_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
+    MARGINALS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """unique on the node, [a-z][a-z0-9_]*"""
     title: _builtins.str
@@ -704,6 +705,10 @@ class Resource(_message.Message):
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def marginals(self) -> Global___Marginals:
+        """how values spread, for mock data; absent: the administrator has approved nothing"""
+
     def __init__(
         self,
         *,
@@ -721,14 +726,91 @@ class Resource(_message.Message):
         update_frequency: _builtins.str = ...,
         steward: _builtins.str = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
+        marginals: Global___Marginals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["marginals", b"marginals", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "columns", b"columns", "description", b"description", "grade", b"grade", "name", b"name", "profile", b"profile", "row_count", b"row_count", "sector", b"sector", "standard", b"standard", "steward", b"steward", "tags", b"tags", "title", b"title", "title_en", b"title_en", "update_frequency", b"update_frequency"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "columns", b"columns", "description", b"description", "grade", b"grade", "marginals", b"marginals", "name", b"name", "profile", b"profile", "row_count", b"row_count", "sector", b"sector", "standard", b"standard", "steward", b"steward", "tags", b"tags", "title", b"title", "title_en", b"title_en", "update_frequency", b"update_frequency"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Resource: _TypeAlias = Resource  # noqa: Y015
+
+@_typing.final
+class Marginals(_message.Message):
+    """How the values of single columns spread, coarse, as the department's administrator approved it for sandboxes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METHOD_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    MEASURED_AT_MS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """"measured": with noise, small cells left out | "declared": written by hand"""
+    epsilon: _builtins.float
+    """of all columns together, about one row; 0 if declared"""
+    measured_at_ms: _builtins.int
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnMarginal]: ...
+    def __init__(
+        self,
+        *,
+        method: _builtins.str = ...,
+        epsilon: _builtins.float = ...,
+        measured_at_ms: _builtins.int = ...,
+        columns: _abc.Iterable[Global___ColumnMarginal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "epsilon", b"epsilon", "measured_at_ms", b"measured_at_ms", "method", b"method"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Marginals: _TypeAlias = Marginals  # noqa: Y015
+
+@_typing.final
+class ColumnMarginal(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    @_builtins.property
+    def labels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """values of a dimension, one a weight; else"""
+
+    @_builtins.property
+    def edges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """limits of a numeric column's bins, one more than weights; else"""
+
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the same of dates, "2026-01-01" """
+
+    @_builtins.property
+    def weights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """per mille"""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        labels: _abc.Iterable[_builtins.str] | None = ...,
+        edges: _abc.Iterable[_builtins.float] | None = ...,
+        days: _abc.Iterable[_builtins.str] | None = ...,
+        weights: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "edges", b"edges", "labels", b"labels", "name", b"name", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ColumnMarginal: _TypeAlias = ColumnMarginal  # noqa: Y015
 
 @_typing.final
 class Profile(_message.Message):

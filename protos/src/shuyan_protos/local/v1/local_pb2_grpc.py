@@ -95,6 +95,26 @@ class NodeAdminStub:
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListResourcesRequest.SerializeToString,
                 response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListResourcesReply.FromString,
                 _registered_method=True)
+        self.MeasureMarginals = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/MeasureMarginals',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MeasureMarginalsRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
+                _registered_method=True)
+        self.ShowMarginals = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ShowMarginals',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MarginalsRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
+                _registered_method=True)
+        self.ApproveMarginals = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/ApproveMarginals',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ApproveMarginalsRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
+                _registered_method=True)
+        self.WithdrawMarginals = channel.unary_unary(
+                '/shuyan.local.v1.NodeAdmin/WithdrawMarginals',
+                request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MarginalsRequest.SerializeToString,
+                response_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
+                _registered_method=True)
         self.WithdrawResource = channel.unary_unary(
                 '/shuyan.local.v1.NodeAdmin/WithdrawResource',
                 request_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.WithdrawResourceRequest.SerializeToString,
@@ -262,6 +282,30 @@ class NodeAdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListResources(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureMarginals(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowMarginals(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveMarginals(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawMarginals(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -443,6 +487,26 @@ def add_NodeAdminServicer_to_server(servicer, server):
                     servicer.ListResources,
                     request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListResourcesRequest.FromString,
                     response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListResourcesReply.SerializeToString,
+            ),
+            'MeasureMarginals': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureMarginals,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MeasureMarginalsRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.SerializeToString,
+            ),
+            'ShowMarginals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowMarginals,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MarginalsRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.SerializeToString,
+            ),
+            'ApproveMarginals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveMarginals,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ApproveMarginalsRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.SerializeToString,
+            ),
+            'WithdrawMarginals': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawMarginals,
+                    request_deserializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.MarginalsRequest.FromString,
+                    response_serializer=shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.SerializeToString,
             ),
             'WithdrawResource': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawResource,
@@ -864,6 +928,114 @@ class NodeAdmin:
             '/shuyan.local.v1.NodeAdmin/ListResources',
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListResourcesRequest.SerializeToString,
             shuyan__protos_dot_local_dot_v1_dot_local__pb2.ListResourcesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureMarginals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/MeasureMarginals',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.MeasureMarginalsRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowMarginals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ShowMarginals',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.MarginalsRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveMarginals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/ApproveMarginals',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ApproveMarginalsRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawMarginals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/shuyan.local.v1.NodeAdmin/WithdrawMarginals',
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.MarginalsRequest.SerializeToString,
+            shuyan__protos_dot_local_dot_v1_dot_local__pb2.ResourceMarginals.FromString,
             options,
             channel_credentials,
             insecure,
