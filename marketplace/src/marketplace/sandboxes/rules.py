@@ -13,12 +13,12 @@ APPLICANTS: Final = ("developer", "operator")
 SANDBOX: Final = Lifecycle("sandbox", "open", (
     transition("shut", "open", "closed", APPLICANTS, Tag.SANDBOX_CLOSED, own=True, scope="jobs", roles="handler"),
     transition("open_again", "closed", "open", APPLICANTS, Tag.SANDBOX_OPENED, own=True, scope="jobs", roles="handler"),
-))
+), way=("open", "closed"))
 
 RUN: Final = Lifecycle("sandbox_run", "running", (
     transition("record_success", "running", "succeeded", APPLICANTS, Tag.SANDBOX_RUN_ENDED, own=True, scope="jobs", roles="handler"),
     transition("record_failure", "running", "failed", APPLICANTS, Tag.SANDBOX_RUN_ENDED, own=True, scope="jobs", roles="handler"),
-), final=frozenset({"succeeded", "failed"}))
+), final=frozenset({"succeeded", "failed"}), way=("running", "succeeded"))
 
 _OFFERED: Final = ("offered", "approved", "refused", "withdrawn")
 
@@ -30,7 +30,7 @@ MARGINALS: Final = Lifecycle("marginals", "offered", (
     # the node sends others, or takes back what it sent
     transition("send", _OFFERED, "offered", "system", Tag.MARGINALS_OFFERED),
     transition("retract", ("offered", "approved"), "withdrawn", "system", Tag.MARGINALS_WITHDRAWN),
-))
+), way=("offered", "approved", "withdrawn"))
 
 OPEN: Final = power("sandbox.open", APPLICANTS, own=True, scope="jobs", roles="handler")
 TRY: Final = power("sandbox.run", APPLICANTS, own=True, scope="jobs", roles="handler")
