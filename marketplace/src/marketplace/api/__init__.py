@@ -15,6 +15,7 @@ def register(app: OpenAPI) -> None:
         clients,
         commerce,
         computing,
+        credit,
         delivery,
         demands,
         docs,
@@ -26,6 +27,7 @@ def register(app: OpenAPI) -> None:
         notices,
         oauth,
         parties,
+        partners,
         product_reviews,
         products,
         programs,
@@ -42,7 +44,7 @@ def register(app: OpenAPI) -> None:
     oauth.register(app)
     docs.register(app)
     for module in (
-        parties, members, clients, registration, notices, nodes, catalogue, sources, scenarios, demands, authorisation, agreements,
+        parties, members, clients, registration, credit, partners, notices, nodes, catalogue, sources, scenarios, demands, authorisation, agreements,
         selection, files, computing, programs, products, delivery, commerce, product_reviews, audit,
         sandboxes,
     ):

@@ -32,13 +32,18 @@ class FileOut(Out):
     created_at: Time
 
 
+def decoded(content: str) -> bytes:
+    """The bytes of a file sent as base64. Raises ``invalid_input``."""
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError):
+        raise ProblemError("invalid_input", field="content", reason="base64") from None
+
+
 @api.post("/files", summary="Upload a file, to be named where it belongs; until then only the uploader's organisation can",
           responses={201: FileOut})
 @scope("read")
 def upload(body: FileIn) -> tuple[dict[str, Any], int]:
-    try:
-        data = base64.b64decode(body.content, validate=True)
-    except (binascii.Error, ValueError):
-        raise ProblemError("invalid_input", field="content", reason="base64") from None
+    data = decoded(body.content)
     with db.transaction() as session:
         return FileOut.of(attachments.store(session, actor(), name=body.name, data=data)), 201

@@ -1,10 +1,7 @@
-"""REST: registering an organisation, the operator's check, credit lists, ownership, partners, measures."""
+"""REST: registering an organisation, the operator's check, and measures that change its standing."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import datetime as dt
 from typing import Any, Literal
 
 from flask import Response
@@ -14,13 +11,12 @@ from marketplace import db
 from marketplace.api.agreements import ReasonIn
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
-from marketplace.api.files import FileIn, FileOut
+from marketplace.api.credit import HitOut, ShareOut
+from marketplace.api.files import FileIn, FileOut, decoded
 from marketplace.api.limits import REGISTER_LIMIT, limiter
-from marketplace.api.schemas import Empty, IdPath, In, Listing, Out, PageQuery, PathIn, QueryIn, Time, listing
-from marketplace.clock import today
-from marketplace.registration import credit, holdings, partners, standing
+from marketplace.api.schemas import Empty, IdPath, In, Listing, Out, PageQuery, PathIn, Time, listing
 from marketplace.registration import service as registering
-from shuyan.problems import ProblemError
+from marketplace.registration import standing
 
 api = blueprint("registration")
 
@@ -93,29 +89,6 @@ class RegistrationOut(Out):
     created_at: Time
 
 
-class HitOut(Out):
-    id: str
-    organisation_id: str
-    kind: str
-    matched_by: str = Field(description="code | name")
-    reason: str
-    status: str
-    note: str
-    created_at: Time
-
-
-class ShareOut(Out):
-    id: str
-    organisation_id: str
-    owner_code: str
-    owner_name: str
-    owned_code: str
-    owned_name: str
-    share_bp: int = Field(description="Basis points, 1 to 10000.")
-    since: dt.date
-    until: dt.date | None
-
-
 class MeasureOut(Out):
     action: str
     cause: str
@@ -154,20 +127,6 @@ def _detail(found: registering.Detail) -> dict[str, Any]:
         "actions": found.actions}
 
 
-def _bytes(body: FileIn) -> bytes:
-    try:
-        return base64.b64decode(body.content, validate=True)
-    except (binascii.Error, ValueError):
-        raise ProblemError("invalid_input", field="content", reason="base64") from None
-
-
-def _day(text: str, field: str) -> dt.date:
-    try:
-        return dt.date.fromisoformat(text)
-    except ValueError:
-        raise ProblemError("invalid_input", field=field, reason="YYYY-MM-DD") from None
-
-
 @api.post("/registrations", summary="Begin to register: an organisation that is not active yet, and its first administrator",
           responses={201: RegistrationOut})
 @public
@@ -204,7 +163,7 @@ def edit(path: IdPath, body: DetailsIn) -> dict[str, Any]:
 @api.post("/registrations/<id>/files", summary="Add a file as evidence", responses={201: FileOut})
 @scope("register")
 def add_file(path: IdPath, body: FileIn) -> tuple[dict[str, Any], int]:
-    data = _bytes(body)
+    data = decoded(body.content)
     with db.transaction() as session:
         return FileOut.of(registering.add_file(session, actor(), path.id, name=body.name, data=data)), 201
 
@@ -300,209 +259,3 @@ def take_measure(path: IdPath, body: MeasureIn) -> dict[str, Any]:
 def measures(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
         return listing([MeasureOut.of(one) for one in standing.measures(session, actor(), path.id)])
-
-
-# --- credit lists ---
-
-
-class ListIn(In):
-    kind: str = Field(max_length=20, description="dishonesty | tax | procurement")
-    source: str = Field(min_length=1, max_length=200)
-    published_on: str = Field(max_length=10, description="ISO 8601.")
-    content: str = Field(max_length=4_000_000, description="The list, base64: CSV or JSON.")
-    allow_empty: bool = False
-
-
-class ImportedOut(Out):
-    id: str
-    kind: str
-    entries: int
-    found: int = Field(description="New hits.")
-    removed: int = Field(description="Hits no longer listed.")
-
-
-class CreditListOut(Out):
-    id: str
-    kind: str
-    source: str
-    published_on: dt.date
-    entries: int
-    current: bool
-    created_at: Time
-
-
-class HitQuery(QueryIn):
-    status: str | None = Field(None, max_length=20)
-    organisation: str | None = Field(None, max_length=64)
-
-
-class DecisionIn(In):
-    action: Literal["confirm", "dismiss", "lift"]
-    note: str = Field(max_length=2000)
-
-
-@api.post("/credit-lists", summary="Import a credit list; who is on it is found at once", responses={201: ImportedOut})
-@scope("operate")
-def import_list(body: ListIn) -> tuple[dict[str, Any], int]:
-    data, day = _bytes(FileIn(name="list", content=body.content)), _day(body.published_on, "published_on")
-    with db.transaction() as session:
-        done = credit.import_list(session, actor(), kind=body.kind, source=body.source, published_on=day, data=data,
-                                  allow_empty=body.allow_empty)
-        return ImportedOut.of(done.list, found=done.found, removed=done.removed), 201
-
-
-@api.get("/credit-lists", summary="Every import of a credit list, newest first", responses={200: Listing[CreditListOut]})
-@scope("read")
-def credit_lists() -> dict[str, Any]:
-    with db.reading() as session:
-        return listing([CreditListOut.of(one) for one in credit.current_lists(session, actor())])
-
-
-@api.get("/credit-hits", summary="Organisations found on a list", responses={200: Listing[HitOut]})
-@scope("read")
-def credit_hits(query: HitQuery) -> dict[str, Any]:
-    with db.reading() as session:
-        return listing([HitOut.of(one) for one in credit.hits(session, actor(), status=query.status, organisation_id=query.organisation)])
-
-
-@api.post("/credit-hits/<id>/decide", summary="Confirm, dismiss or lift a hit", responses={200: HitOut})
-@scope("operate")
-def decide_hit(path: IdPath, body: DecisionIn) -> dict[str, Any]:
-    with db.transaction() as session:
-        return HitOut.of(credit.decide(session, actor(), path.id, body.action, body.note))
-
-
-# --- ownership ---
-
-
-class ShareIn(In):
-    owner_code: str = Field(min_length=1, max_length=40)
-    owner_name: str = Field(min_length=1, max_length=200)
-    owned_code: str = Field(min_length=1, max_length=40)
-    owned_name: str = Field(min_length=1, max_length=200)
-    share_bp: int = Field(ge=1, le=10_000, description="Basis points.")
-    since: str | None = Field(None, max_length=10, description="ISO 8601; today if left out.")
-    until: str | None = Field(None, max_length=10)
-
-
-class ShareQuery(QueryIn):
-    organisation: str | None = Field(None, max_length=64, description="Declared by this one; left out: by everybody, for those who may see that.")
-
-
-class LastDayIn(In):
-    last_day: str = Field(max_length=10, description="ISO 8601.")
-
-
-@api.get("/shareholdings", summary="Declared shares", responses={200: Listing[ShareOut]})
-@scope("read")
-def shareholdings(query: ShareQuery) -> dict[str, Any]:
-    with db.reading() as session:
-        return listing([ShareOut.of(one) for one in holdings.holdings(session, actor(), query.organisation)])
-
-
-@api.post("/shareholdings", summary="Declare a share", responses={201: ShareOut})
-@scope("register")
-def declare(body: ShareIn) -> tuple[dict[str, Any], int]:
-    since = _day(body.since, "since") if body.since else today()
-    until = _day(body.until, "until") if body.until else None
-    with db.transaction() as session:
-        return ShareOut.of(holdings.declare(session, actor(), **body.model_dump(exclude={"since", "until"}), since=since, until=until)), 201
-
-
-@api.post("/shareholdings/<id>/end", summary="Say that a share is held no longer", responses={200: ShareOut})
-@scope("register")
-def end_share(path: IdPath, body: LastDayIn) -> dict[str, Any]:
-    day = _day(body.last_day, "last_day")
-    with db.transaction() as session:
-        return ShareOut.of(holdings.end_holding(session, actor(), path.id, day))
-
-
-# --- partners ---
-
-
-class PartnerIn(In):
-    name: str = Field(min_length=1, max_length=200)
-    credit_code: str = Field(min_length=1, max_length=40)
-    cooperation: str = Field(min_length=1, max_length=2000)
-    qualifications: str = Field(min_length=1, max_length=2000)
-    duties: str = Field(min_length=1, max_length=2000)
-    starts_on: str = Field(max_length=10, description="ISO 8601.")
-    ends_on: str = Field(max_length=10, description="ISO 8601, the last day.")
-
-
-class PartnerQuery(QueryIn):
-    status: str | None = Field(None, max_length=20)
-
-
-class PartnerActIn(In):
-    action: Literal["submit", "withdraw", "return", "refuse", "accept", "end"]
-    reason: str = Field("", max_length=2000)
-
-
-class PartnerOut(Out):
-    id: str
-    organisation_id: str
-    status: str
-    name: str
-    credit_code: str
-    cooperation: str
-    qualifications: str
-    duties: str
-    starts_on: dt.date
-    ends_on: dt.date
-    reason: str
-    created_at: Time
-
-
-class PartnerDetailOut(PartnerOut):
-    files: list[FileOut]
-    actions: list[str]
-
-
-def _filing(body: PartnerIn) -> dict[str, Any]:
-    days = {name: _day(getattr(body, name), name) for name in ("starts_on", "ends_on")}
-    return body.model_dump() | days
-
-
-@api.get("/partners", summary="Partners of the operator, as filed", responses={200: Listing[PartnerOut]})
-@scope("read")
-def list_partners(query: PartnerQuery) -> dict[str, Any]:
-    with db.reading() as session:
-        return listing([PartnerOut.of(one) for one in partners.list_filings(session, actor(), status=query.status)])
-
-
-@api.post("/partners", summary="Draft the filing of a partner", responses={201: PartnerOut})
-@scope("operate")
-def draft_partner(body: PartnerIn) -> tuple[dict[str, Any], int]:
-    with db.transaction() as session:
-        return PartnerOut.of(partners.draft(session, actor(), _filing(body))), 201
-
-
-@api.get("/partners/<id>", summary="One filing with its files", responses={200: PartnerDetailOut})
-@scope("read")
-def get_partner(path: IdPath) -> dict[str, Any]:
-    with db.reading() as session:
-        row, files, actions = partners.get(session, actor(), path.id)
-        return PartnerOut.of(row) | {"files": [FileOut.of(one) for one in files], "actions": actions}
-
-
-@api.post("/partners/<id>/edit", summary="Change a filing that is not handed in", responses={200: PartnerOut})
-@scope("operate")
-def edit_partner(path: IdPath, body: PartnerIn) -> dict[str, Any]:
-    with db.transaction() as session:
-        return PartnerOut.of(partners.edit(session, actor(), path.id, _filing(body)))
-
-
-@api.post("/partners/<id>/files", summary="Add a file to a filing", responses={201: FileOut})
-@scope("operate")
-def add_partner_file(path: IdPath, body: FileIn) -> tuple[dict[str, Any], int]:
-    data = _bytes(body)
-    with db.transaction() as session:
-        return FileOut.of(partners.add_file(session, actor(), path.id, name=body.name, data=data)), 201
-
-
-@api.post("/partners/<id>/act", summary="Hand in, withdraw, return, refuse, accept or end a filing", responses={200: PartnerOut})
-@scope("read")  # which scope it takes depends on the act: the service asks for it
-def act_on_partner(path: IdPath, body: PartnerActIn) -> dict[str, Any]:
-    with db.transaction() as session:
-        return PartnerOut.of(partners.act(session, actor(), path.id, body.action, body.reason))

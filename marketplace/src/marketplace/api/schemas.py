@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shuyan.problems import ProblemError
+
 T = TypeVar("T")
 
 
@@ -84,3 +86,11 @@ class Listing(BaseModel, Generic[T]):
 def listing(items: list[dict[str, Any]], next_: str | None = None) -> dict[str, Any]:
     """A :class:`Listing` of what :meth:`Out.of` made."""
     return {"items": items, "next": next_}
+
+
+def day(text: str, field: str) -> dt.date:
+    """A day as ISO 8601 writes it. Raises ``invalid_input``."""
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise ProblemError("invalid_input", field=field, reason="YYYY-MM-DD") from None
