@@ -44,7 +44,7 @@ def _allow(email: str, scope: str) -> str:
         connections.new_code(session, who, "client_app", f"code {email}", redirect_uri="https://app.example/back", scope=scope, challenge="c")
         given = connections.peek_code(session, f"code {email}")
         assert given is not None
-        assert connections.issue(session, given.connection_id, access_token=f"token {email}", scope=given.scope, seconds=600, refresh_token=None)
+        assert connections.redeem_code(session, given, connections.Tokens(f"token {email}", given.scope, 600, f"refresh {email}"))
     return f"token {email}"
 
 

@@ -36,7 +36,7 @@ def test_no_link_leads_elsewhere_after_signing_in(pages: Any, target: str) -> No
     assert client.get("/language/en", query_string={"next": target}).headers["Location"] == "/"
     answer = pages.post(client, "/sign-in", "/sign-in", email="consumer@example.org", next=target,
                         password="a long enough password")
-    assert answer.headers["Location"] == "/"
+    assert answer.headers["Location"] == "/home"
 
 
 def test_signing_in_out_and_being_signed_out(pages: Any) -> None:
