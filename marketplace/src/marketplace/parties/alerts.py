@@ -33,4 +33,4 @@ def tell(session: Session, account: Account, change: Change) -> None:
     """Write the mail; it is sent with whatever made the change."""
     zh, en = _CHANGES[change]
     mail.letter(session, account.email, account.locale or settings().default_locale, zh=_ZH, en=_EN, name=account.display_name,
-                time=utc_now().astimezone(CITY), what_zh=zh, what_en=en, url=settings().public_url.rstrip("/"))
+                time=utc_now().astimezone(CITY), what_zh=zh, what_en=en, url=settings().public_url)

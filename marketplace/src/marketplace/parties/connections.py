@@ -18,11 +18,12 @@ from typing import Any, Final, Literal
 from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
+from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
-from marketplace.parties import rules
+from marketplace.parties import guessing, rules
 from marketplace.parties.clients import COMMAND_LINE, Bearer, app_stands, find_client, holder
 from marketplace.parties.errors import APP_BLOCKED, BAD_SCOPE, CODE_UNKNOWN
 from marketplace.parties.models import (
@@ -193,6 +194,25 @@ def pending_device(session: Session, user_code: str) -> Waiting:
     return Waiting(row.device_hash, f"{row.user_code[:4]}-{row.user_code[4:]}", row.client_id, row.scope)
 
 
+def look_up_device(who: SignedIn, user_code: str) -> tuple[Waiting, str]:
+    """The device that waits under a code, and the scope it would be given; whoever tries codes is slowed down.
+
+    Raises:
+        ProblemError: ``too_many_attempts``, ``code_unknown``, ``no_membership``, ``not_found``, ``scope_not_allowed``, ``app_blocked``.
+    """
+    if who.member is None:
+        raise ProblemError("no_membership")
+    keys = [("device", who.account.id)]
+    guessing.reserve(keys)
+    with db.transaction() as session:
+        waiting = pending_device(session, user_code)
+        guessing.forgive(session, keys)
+        client = find_client(session, waiting.client_id)
+        if client is None:
+            raise ProblemError("not_found", what="client")
+        return waiting, allowed_scope(session, who.member, client, waiting.scope)
+
+
 def decide_device(session: Session, who: SignedIn, user_code: str, *, approve: bool) -> None:
     """Let a waiting device in, or not. Raises ``code_unknown``, ``no_membership``, ``scope_not_allowed``, ``app_blocked``."""
     waiting = pending_device(session, user_code)
@@ -320,14 +340,22 @@ def _revoke(session: Session, connection_id: str, actor: Any, *, reused: bool = 
         trust.append(session, Tag.APP_DISCONNECTED, actor, connection_id, data={"reused": reused})
 
 
+_EVERYTHING: Final = " ".join(sorted(rules.SCOPES))
+
+
+def command_line_known(session: Session) -> bool:
+    """Whether the program that comes with the product is there, with every scope that this version knows."""
+    row = session.get(ApiClient, COMMAND_LINE)
+    return row is not None and row.scope == _EVERYTHING
+
+
 def ensure_command_line(session: Session) -> None:
     """The program that comes with the product: ``shuyan login`` (a public client with the device flow alone)."""
-    scope = " ".join(sorted(rules.SCOPES))
     row = session.get(ApiClient, COMMAND_LINE)
-    if row is not None and row.scope != scope:  # an earlier version of the product knew fewer
-        row.scope = scope
+    if row is not None:  # an earlier version of the product knew fewer scopes
+        row.scope = _EVERYTHING
         session.add(row)
-    if row is None:
-        with contextlib.suppress(ProblemError):  # another request was first
-            insert(session, ApiClient(client_id=COMMAND_LINE, name="shuyan", scope=scope, grants=[rules.DEVICE, "refresh_token"]),
-                   "client_id", COMMAND_LINE)
+        return
+    with contextlib.suppress(ProblemError):  # another request was first
+        insert(session, ApiClient(client_id=COMMAND_LINE, name="shuyan", scope=_EVERYTHING, grants=[rules.DEVICE, "refresh_token"]),
+               "client_id", COMMAND_LINE)

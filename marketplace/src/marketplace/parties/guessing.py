@@ -31,6 +31,9 @@ FIRST_PAUSE: Final = dt.timedelta(seconds=30)
 LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
 FORGOTTEN_AFTER: Final = dt.timedelta(hours=24)
 
+_PLACES: Final = frozenset({"address", "link"})
+"""The kinds whose value is a network address."""
+
 Key = tuple[str, str]
 
 
@@ -74,8 +77,15 @@ def _tidy_up() -> None:
             session.execute(delete(GuessCounter).where(col(GuessCounter.key).in_(old)))
 
 
+def _network(address: str) -> str:
+    """An IPv6 subscriber has a whole /64."""
+    return ":".join(address.split(":")[:4]) if ":" in address else address
+
+
 def _row(session: Session, kind: str, value: str) -> GuessCounter:
     """The counter, locked; made if there is none."""
+    if kind in _PLACES:
+        value = _network(value)
     key = rules.hash_secret(f"{kind}\n{value}")
     row = session.get(GuessCounter, key, with_for_update=True)
     if row is None:

@@ -15,12 +15,13 @@ from typing import Final
 from sqlalchemy import update
 from sqlmodel import Session, col, or_, select
 
+from marketplace import db
 from marketplace.actor import Actor
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.notices import mail
-from marketplace.parties import accounts, rules
+from marketplace.parties import accounts, guessing, rules, sessions
 from marketplace.parties.errors import ACCOUNT_EXISTS, ALREADY_MEMBER, FOR_ANOTHER, LINK_VOID
 from marketplace.parties.memberships import actor_for_member, join, members
 from marketplace.parties.models import Account, Member, MemberInvitation, Organisation
@@ -87,7 +88,7 @@ def make(session: Session, actor: Actor, organisation_id: str, *, email: str, ro
 
 
 def _link(token: str) -> str:
-    return f"{settings().public_url.rstrip('/')}/invitation?token={token}"
+    return f"{settings().public_url}/invitation?token={token}"
 
 
 def open_invitations(session: Session, actor: Actor) -> list[MemberInvitation]:
@@ -137,6 +138,26 @@ def show(session: Session, token: str) -> Shown:
         raise ProblemError(LINK_VOID)
     known = accounts.account_by_email(session, row.email) is not None
     return Shown(row, get_organisation(session, row.organisation_id), known, row.token_hash == key)
+
+
+def follow(token: str, who: SignedIn | None, *, address: str, display_name: str = "", password: str = "", locale: str | None = None
+           ) -> tuple[Account, Member]:
+    """Join by a link, whose tries are counted by network address: with the account that one is signed in to, which acts for
+    the organisation from then on, or with a new one.
+
+    Raises:
+        ProblemError: ``too_many_attempts``, and as :func:`accept` and :func:`accept_new`.
+    """
+    keys = [("link", address)]
+    guessing.reserve(keys)
+    with db.transaction() as session:
+        if who is not None:
+            account, member = who.account, accept(session, token, who)
+            sessions.switch(session, who, member.id)
+        else:
+            account, member = accept_new(session, token, display_name=display_name, password=password, locale=locale)
+        guessing.forgive(session, keys)
+    return account, member
 
 
 def accept(session: Session, token: str, who: SignedIn) -> Member:

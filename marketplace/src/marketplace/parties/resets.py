@@ -71,7 +71,7 @@ def link(session: Session, account: Account) -> str:
     token = rules.new_secret()
     session.execute(delete(ResetLink).where(col(ResetLink.account_id) == account.id))
     session.add(ResetLink(token_hash=rules.hash_secret(token), account_id=account.id, expires_at=utc_now() + LASTS))
-    return f"{settings().public_url.rstrip('/')}/reset/new?token={token}"
+    return f"{settings().public_url}/reset/new?token={token}"
 
 
 def use(token: str, password: str, address: str) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
+
+from sqlmodel import Session
 
 from marketplace import db
 from marketplace.parties import accounts, guessing, rules, second_factor, sessions
 from marketplace.parties.errors import SIGN_IN_EXPIRED, WRONG_CODE, WRONG_CREDENTIALS
 from marketplace.parties.guessing import Key
 from marketplace.parties.models import Account
+from marketplace.parties.sessions import SignedIn
 from marketplace.settings import settings
 from shuyan.problems import ProblemError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,9 @@ class Step:
     stage: Stage
 
 
-def _network(address: str) -> str:
-    """An IPv6 subscriber has a whole /64."""
-    return ":".join(address.split(":")[:4]) if ":" in address else address
-
-
 def _keys(email: str, place: Place) -> list[Key]:
     target = ("known", place.known) if place.known else ("account", rules.normal_email(email))
-    return [target, ("address", _network(place.address))]
+    return [target, ("address", place.address)]
 
 
 def with_password(email: str, password: str, place: Place) -> Step:
@@ -85,19 +86,11 @@ def with_code(token: str, code: str, place: Place) -> Step:
     Raises:
         ProblemError: ``sign_in_expired``, ``wrong_code``, ``too_many_attempts``.
     """
-    with db.reading() as session:
-        found = sessions.find(session, token)
-    if found is None or found.stage != "second_factor":
-        raise ProblemError(SIGN_IN_EXPIRED)
-    keys = [("code", found.account.id)]
-    guessing.reserve(keys)
-    with db.transaction() as session:
+    def accept(session: Session, found: SignedIn) -> None:
         if not second_factor.accept(session, found.account.id, code):
             raise ProblemError(WRONG_CODE, field="code")
-        sessions.end(session, found.account.id, found.session_id)
-        guessing.forgive(session, keys)
-        _row, fresh = sessions.begin(session, found.account.id, address=place.address, device=place.device)
-    return Step(found.account, fresh, "full")
+
+    return _second_step(token, "second_factor", place, accept)[0]
 
 
 def with_new_factor(token: str, code: str, place: Place) -> tuple[Step, list[str]]:
@@ -106,18 +99,23 @@ def with_new_factor(token: str, code: str, place: Place) -> tuple[Step, list[str
     Raises:
         ProblemError: ``sign_in_expired``, ``no_enrolment``, ``wrong_code``, ``too_many_attempts``.
     """
+    return _second_step(token, "enrol", place, lambda session, found: second_factor.confirm(session, found, code))
+
+
+def _second_step(token: str, stage: Stage, place: Place, prove: Callable[[Session, SignedIn], T]) -> tuple[Step, T]:
+    """A full session in place of one at ``stage``, once ``prove`` has raised nothing, and what it returned."""
     with db.reading() as session:
         found = sessions.find(session, token)
-    if found is None or found.stage != "enrol":
+    if found is None or found.stage != stage:
         raise ProblemError(SIGN_IN_EXPIRED)
     keys = [("code", found.account.id)]
     guessing.reserve(keys)
     with db.transaction() as session:
-        codes = second_factor.confirm(session, found, code)
+        proved = prove(session, found)
         sessions.end(session, found.account.id, found.session_id)
         guessing.forgive(session, keys)
         _row, fresh = sessions.begin(session, found.account.id, address=place.address, device=place.device)
-    return Step(found.account, fresh, "full"), codes
+    return Step(found.account, fresh, "full"), proved
 
 
 def for_new(account: Account, place: Place) -> Step:

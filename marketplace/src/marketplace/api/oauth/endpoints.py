@@ -37,7 +37,7 @@ _FORM: Final = "application/x-www-form-urlencoded"
 
 def issuer() -> str:
     """The authorisation server's name (RFC 8414, section 2): the market's public address."""
-    return settings().public_url.rstrip("/")
+    return settings().public_url
 
 
 def server() -> AuthorizationServer:

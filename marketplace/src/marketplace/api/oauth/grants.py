@@ -75,7 +75,9 @@ class Client(ClientMixin):  # type: ignore[misc]
 
 def query_client(client_id: str) -> Client | None:
     """An active program."""
-    if client_id == COMMAND_LINE:
+    with db.reading() as session:
+        missing = client_id == COMMAND_LINE and not connections.command_line_known(session)
+    if missing:  # once: every other request only reads
         with db.transaction() as session:
             connections.ensure_command_line(session)
     with db.reading() as session:

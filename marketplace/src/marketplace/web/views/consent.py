@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from authlib.oauth2.rfc6749.errors import InvalidScopeError, OAuth2Error
-from flask import Response, make_response, redirect, render_template, request, url_for
+from flask import Response, redirect, render_template, request, url_for
 
 from marketplace.api.oauth import endpoints as oauth
 from marketplace.app import CONTENT_SECURITY_POLICY
 from marketplace.db import reading, transaction
-from marketplace.parties import connections, guessing, sessions
+from marketplace.parties import connections, sessions
 from marketplace.parties import service as parties
 from marketplace.parties.errors import APP_REQUEST
 from marketplace.parties.sessions import SignedIn
@@ -23,6 +23,7 @@ from marketplace.web import session
 from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.i18n import both
+from marketplace.web.views._common import unstored
 from shuyan.problems import ProblemError
 
 
@@ -32,12 +33,10 @@ def authorise() -> Any:
     grant = _asked(who)
     if isinstance(grant, Response):
         return grant
-    page = _consent(who, grant.client.client_id, _scope(who, grant), action=request.full_path, target=grant.redirect_uri)
-    response = make_response(page)
+    response = unstored(_consent(who, grant.client.client_id, _scope(who, grant), action=request.full_path, target=grant.redirect_uri))
     # Browsers follow no form to an address that this does not name, not even by way of our own answer.
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.replace(
         "form-action 'self'", f"form-action 'self' {_origin(grant.redirect_uri)}")
-    response.headers["Cache-Control"] = "no-store"
     return response
 
 
@@ -54,8 +53,7 @@ def authorise_submit() -> Any:
     allowed = request.form.get("decision") == "allow"
     response = oauth.server().create_authorization_response(grant=grant, request=grant.request, grant_user=who if allowed else None)
     response.status_code = 303  # so that nothing of the form is posted on (RFC 9700, section 4.12)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return unstored(response)
 
 
 def _asked(who: SignedIn) -> Any:
@@ -103,14 +101,12 @@ def device() -> Any:
         decided = request.args.get("decided")
         return render_template("web/device.html", code="", problem=None, decided=decided if decided in ("allowed", "denied") else None)
     try:
-        waiting, scope = _waiting(who, code)
+        waiting, scope = connections.look_up_device(who, code)
     except ProblemError as problem:
         if problem.problem.status >= 500:
             raise
         return render_template("web/device.html", code=code, problem=say(problem), decided=None), problem.problem.status
-    response = make_response(_consent(who, waiting.client_id, scope, action=url_for("web.device"), user_code=waiting.shown))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return unstored(_consent(who, waiting.client_id, scope, action=url_for("web.device"), user_code=waiting.shown))
 
 
 @web.post("/device")
@@ -122,24 +118,11 @@ def device_submit() -> Any:
     who = _member()
     if switched := _switched(who, here):
         return switched
-    _waiting(who, code)
+    connections.look_up_device(who, code)
     approve = request.form.get("decision") == "allow"
     with transaction() as db:
         connections.decide_device(db, who, code, approve=approve)
     return redirect(url_for("web.device", decided="allowed" if approve else "denied"), 303)
-
-
-def _waiting(who: SignedIn, code: str) -> tuple[connections.Waiting, str]:
-    """The device that waits under a code, and what it would be given; whoever tries codes is slowed down."""
-    keys = [("device", who.account.id)]
-    guessing.reserve(keys)
-    with transaction() as db:
-        waiting = connections.pending_device(db, code)
-        guessing.forgive(db, keys)
-        client = parties.find_client(db, waiting.client_id)
-        if client is None or who.member is None:
-            raise ProblemError("not_found", what="client")
-        return waiting, connections.allowed_scope(db, who.member, client, waiting.scope)
 
 
 def _member() -> SignedIn:

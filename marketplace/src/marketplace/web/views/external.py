@@ -56,7 +56,7 @@ def _leave(purpose: str, target: str | None) -> Any:
     provider = _provider()
     cookie["external"] = {"purpose": purpose, "next": target or ""}
     try:
-        return provider.authorize_redirect(settings().public_url.rstrip("/") + url_for("web.external_back"))
+        return provider.authorize_redirect(settings().public_url + url_for("web.external_back"))
     except (AuthlibBaseError, RequestException, ValueError, KeyError, RuntimeError) as error:
         return _failed(error, purpose)
 

@@ -7,8 +7,8 @@ from typing import Any
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
-from marketplace.db import reading, transaction
-from marketplace.parties import guessing, invitations, sessions
+from marketplace.db import reading
+from marketplace.parties import invitations
 from marketplace.parties import service as parties
 from marketplace.parties import sign_in as signing
 from marketplace.web import session
@@ -36,22 +36,17 @@ def _page(token: str, problem: str | None = None, name: str = "") -> Any:
 @web.post("/invitation")
 def invitation_accept() -> Any:
     token, found = request.form.get("token", ""), session.reader()
-    guessing.reserve([("link", request.remote_addr or "")])
     try:
-        with transaction() as db:
-            if found is not None:
-                member = invitations.accept(db, token, found.signed_in)
-                sessions.switch(db, found.signed_in, member.id)
-            else:
-                account, member = invitations.accept_new(db, token, display_name=request.form.get("display_name", ""),
-                                                         password=request.form.get("password", ""), locale=language())
-            name = both(parties.get_organisation(db, member.organisation_id), "name")
-            guessing.forgive(db, [("link", request.remote_addr or "")])
+        account, member = invitations.follow(
+            token, found.signed_in if found else None, address=request.remote_addr or "", display_name=request.form.get("display_name", ""),
+            password=request.form.get("password", ""), locale=language())
     except ProblemError as problem:
         if problem.problem.status != 422:
             raise
         return _page(token, say(problem), request.form.get("display_name", "")), 422
     session.forget()
+    with reading() as db:
+        name = both(parties.get_organisation(db, member.organisation_id), "name")
     flash(_("You are now a member of %(name)s.", name=name), "success")
     if found is not None:
         return redirect(url_for("web.home"), 303)
