@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -32,7 +32,7 @@ class PartnerQuery(QueryIn):
 
 
 class PartnerActIn(In):
-    action: Literal["submit", "withdraw", "return", "refuse", "accept", "end"]
+    action: partners.Action
     reason: str = Field("", max_length=2000)
 
 

@@ -34,6 +34,7 @@ from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
 _ENDS = "partner.ends"
+Action = Literal["submit", "withdraw", "return", "refuse", "accept", "end"]
 FIELDS = ("name", "credit_code", "cooperation", "qualifications", "duties", "starts_on", "ends_on")
 
 
@@ -85,7 +86,7 @@ def read_file(session: Session, actor: Actor, filing_id: str, file_id: str) -> A
     return found
 
 
-def act(session: Session, actor: Actor, filing_id: str, action: Literal["submit", "withdraw", "return", "refuse", "accept", "end"],
+def act(session: Session, actor: Actor, filing_id: str, action: Action,
         reason: str = "") -> PartnerFiling:
     """Take the next step; all but submitting, withdrawing and accepting need a reason.
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
-from flask import request
+from flask import Response, flash, make_response, redirect, request
 from flask_babel import gettext as _
 from sqlmodel import Session
 
 from marketplace.catalogue import service as catalogue
 from marketplace.computing.submission import FILLED
+from marketplace.db import transaction
 from marketplace.ids import new_id
 from marketplace.parties import service as parties
 from marketplace.web.i18n import both, language, number, title_of
 from marketplace.web.labels import known, label
 from shuyan.problems import ProblemError
+
+T = TypeVar("T")
 
 PAGE = 20
 
@@ -36,6 +39,27 @@ def new_key() -> str:
 def form_key() -> str:
     """The idempotency key of a submitted form."""
     return request.form.get("key") or new_key()
+
+
+def unstored(answer: Any) -> Response:
+    """An answer that no cache keeps: there is a secret on it, or it is true for a moment only."""
+    response = make_response(answer)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def acted(act: Callable[[Session], T], *, page: Callable[[ProblemError], str], done: Callable[[T], str], back: str) -> Any:
+    """Do what a form asks for and go ``back``, saying what is ``done``; or show the ``page`` again with what stands against it,
+    and with what was typed. What is nobody's to mend here (403, 404, 500 …) is raised."""
+    try:
+        with transaction() as db:
+            made = act(db)
+    except ProblemError as problem:
+        if problem.problem.status not in (409, 422):
+            raise
+        return page(problem), problem.problem.status
+    flash(done(made), "success")
+    return redirect(back, 303)
 
 
 def organisation_names(db: Session, ids: Iterable[str]) -> dict[str, str]:

@@ -60,11 +60,16 @@ def go_on(step: signing.Step, target: str | None) -> Any:
     session.begin(step.token)
     if step.stage != "full":
         return redirect(url_for("web.second_factor" if step.stage == "second_factor" else "web.enrol_totp", next=target), 303)
-    response = redirect(target or url_for("web.home" if session.current_actor().organisation_id else "web.store"), 303)
+    response = redirect(target or _first_page(), 303)
     if step.account.locale in LOCALES and COOKIE not in request.cookies:
         remember(response, step.account.locale)
     session.know(response, step.account.email)
     return response
+
+
+def _first_page() -> str:
+    """Where what waits for the reader is; a person who belongs nowhere sees the storefront."""
+    return url_for("web.home" if session.current_actor().organisation_id else "web.store")
 
 
 @web.get("/sign-in/code")
@@ -97,7 +102,7 @@ def switch_membership(member_id: str) -> Any:
     session.forget()
     now = session.reader()
     flash(_("You now act for %(name)s.", name=now.organisation if now else ""), "info")
-    return redirect(url_for("web.home" if session.current_actor().organisation_id else "web.store"), 303)
+    return redirect(_first_page(), 303)
 
 
 @web.get("/language/<code>")

@@ -63,7 +63,7 @@ def audit_subject(subject: str) -> Any:
                "sealed": checkpoint is not None and row.index < checkpoint.size} for row in rows]
     return render_template("web/audit_subject.html", subject=subject, events=events, checkpoint=checkpoint,
                            signers=signers, note=note, vkey=_vkey(), page=_page_of(subject),
-                           market=settings().public_url.rstrip("/"), more=len(rows) == SHOWN)
+                           market=settings().public_url, more=len(rows) == SHOWN)
 
 
 def _pretty(leaf: str) -> str:

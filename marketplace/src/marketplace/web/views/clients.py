@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import flash, make_response, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from marketplace.db import reading, transaction
@@ -14,7 +14,7 @@ from marketplace.parties import service as parties
 from marketplace.web import session
 from marketplace.web.blueprint import web
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import new_key
+from marketplace.web.views._common import new_key, unstored
 
 _KEY = re.compile(r"web_[0-9a-z]{26}")
 
@@ -44,9 +44,7 @@ def client_create() -> Any:
 
 
 def _shown_once(row: Any, secret: str, *, replaced: bool) -> Any:
-    response = make_response(render_template("web/client_created.html", row=row, secret=secret, replaced=replaced))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return unstored(render_template("web/client_created.html", row=row, secret=secret, replaced=replaced))
 
 
 @web.post("/clients/<client_id>/secret")

@@ -27,6 +27,7 @@ from marketplace.web.views._common import (
     opinion_lines,
     organisation_names,
     param_lines,
+    unstored,
 )
 from shuyan.problems import ProblemError
 
@@ -116,10 +117,9 @@ def job_progress(job_id: str) -> Any:
     with reading() as db:
         row = computing.get_job(db, current_actor(), job_id)
         context = _progress(db, row)
-    response = make_response(render_template("web/_progress.html", **context))
+    response = unstored(render_template("web/_progress.html", **context))
     if not context["live"]:
         response.headers["HX-Refresh"] = "true"
-    response.headers["Cache-Control"] = "no-store"
     return response
 
 

@@ -76,7 +76,7 @@ def _share_chart(preview: Any) -> dict[str, Any]:
 
 
 def _curl(product_id: str, body: str) -> str:
-    base = settings().public_url.rstrip("/")
+    base = settings().public_url
     return (f"TOKEN=$(curl -s {base}/oauth/token -u \"$CLIENT_ID:$CLIENT_SECRET\" \\\n"
             "  -d grant_type=client_credentials -d scope=deliver | python3 -c 'import json,sys; print(json.load(sys.stdin)[\"access_token\"])')\n"
             f"curl {base}/api/v1/products/{product_id}/calls \\\n"
@@ -86,7 +86,7 @@ def _curl(product_id: str, body: str) -> str:
 
 def _python(product_id: str, body: dict[str, Any]) -> str:
     arguments = "".join(f",\n    {name}={value!r}" for name, value in body.items())
-    base = settings().public_url.rstrip("/")
+    base = settings().public_url
     return ("import shuyan\n\n"
             f"market = shuyan.connect(\"{base}\", client_id=\"…\", client_secret=\"…\")\n"
             f"answer = market.products.call(\"{product_id}\"{arguments})\nprint(answer)")

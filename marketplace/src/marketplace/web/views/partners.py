@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, cast, get_args
 
 from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
@@ -13,12 +13,11 @@ from marketplace.registration import partners
 from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import organisation_names
+from marketplace.web.views._common import acted, organisation_names
 from marketplace.web.views.uploads import download
 from shuyan.problems import ProblemError
 
 _READERS = ("operator", "data_authority", "security_supervisor")
-_ACTIONS = ("submit", "withdraw", "return", "refuse", "accept", "end")
 
 
 @web.get("/partners")
@@ -120,14 +119,8 @@ def partner_file(filing_id: str, file_id: str) -> Any:
 @signed_in(*_READERS)
 def act_on_partner(filing_id: str) -> Any:
     action = request.form.get("action", "")
-    if action not in _ACTIONS:
+    if action not in get_args(partners.Action):
         raise ProblemError("bad_request")
-    try:
-        with transaction() as db:
-            partners.act(db, current_actor(), filing_id, action, request.form.get("reason", ""))  # type: ignore[arg-type]
-    except ProblemError as problem:
-        if problem.problem.status not in (409, 422):
-            raise
-        return _page(filing_id, problem), problem.problem.status
-    flash(_("Recorded."), "success")
-    return redirect(url_for("web.partner", filing_id=filing_id), 303)
+    return acted(lambda db: partners.act(db, current_actor(), filing_id, cast(partners.Action, action), request.form.get("reason", "")),
+                 page=lambda problem: _page(filing_id, problem), done=lambda _row: _("Recorded."),
+                 back=url_for("web.partner", filing_id=filing_id))

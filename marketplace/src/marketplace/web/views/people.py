@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import flash, make_response, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from marketplace.actor import ROLES
@@ -14,6 +14,7 @@ from marketplace.web import session
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import language
 from marketplace.web.session import current_actor, signed_in
+from marketplace.web.views._common import unstored
 
 
 @web.get("/members")
@@ -35,9 +36,7 @@ def member_invite() -> Any:
     with transaction() as db:
         made = invitations.invite(db, current_actor(), email=request.form.get("email", ""), roles=request.form.getlist("roles"),
                                   locale=language())
-    response = make_response(render_template("web/invited.html", made=made))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return unstored(render_template("web/invited.html", made=made))
 
 
 @web.post("/members/invitations/<invitation_id>/withdraw")

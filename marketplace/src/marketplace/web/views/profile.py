@@ -6,7 +6,7 @@ import zoneinfo
 from typing import Any, Final
 
 import segno
-from flask import flash, make_response, redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 from markupsafe import Markup
 
@@ -17,6 +17,7 @@ from marketplace.parties import sign_in as signing
 from marketplace.web import session
 from marketplace.web.blueprint import web
 from marketplace.web.i18n import LOCALES
+from marketplace.web.views._common import unstored
 from marketplace.web.views.account import external_name, inside, remember
 
 
@@ -64,7 +65,7 @@ def enrol_totp() -> Any:
         key = second_factor.begin(db, who.account.id)
     picture = segno.make(totp.address(key, who.account.email), error="m").svg_inline(
         scale=5, border=2, svgclass="qr", title=_("QR code for an authenticator app"))
-    return _private(render_template(
+    return unstored(render_template(
         "web/second_factor_add.html", picture=Markup(picture),  # noqa: S704 (segno wrote it)
         groups=[key[at:at + 4] for at in range(0, len(key), 4)], replacing=who.account.totp_sealed is not None,
         ask_password=who.stage == "full" and who.account.password_hash is not None, next=inside(request.args.get("next")) or ""))
@@ -81,7 +82,7 @@ def enrol_totp_submit() -> Any:
         signing.confirm_password(who.account, request.form.get("current", ""), place)
         with transaction() as db:
             codes = second_factor.confirm(db, who, code)
-    return _private(render_template("web/recovery_codes.html", codes=codes, next=inside(request.form.get("next"))))
+    return unstored(render_template("web/recovery_codes.html", codes=codes, next=inside(request.form.get("next"))))
 
 
 @web.post("/account/second-factor/remove")
@@ -100,7 +101,7 @@ def recovery_codes() -> Any:
     signing.confirm_password(who.account, request.form.get("current", ""), session.place(who.account.email))
     with transaction() as db:
         codes = second_factor.new_recovery_codes(db, who.account.id)
-    return _private(render_template("web/recovery_codes.html", codes=codes, next=None))
+    return unstored(render_template("web/recovery_codes.html", codes=codes, next=None))
 
 
 @web.get("/account/sessions")
@@ -137,10 +138,3 @@ def sessions_end_others() -> Any:
         ended = sessions.end_all(db, who.account.id, but=who.session_id)
     flash(_("%(count)d sessions are ended.", count=ended), "success")
     return redirect(url_for("web.own_sessions"), 303)
-
-
-def _private(body: str) -> Any:
-    """A page with a secret on it, which no cache keeps."""
-    response = make_response(body)
-    response.headers["Cache-Control"] = "no-store"
-    return response

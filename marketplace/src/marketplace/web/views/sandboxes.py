@@ -15,6 +15,7 @@ from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views._common import PAGE, cursor, form_key, new_key, organisation_names
+from shuyan.mockdata import cell_names, preview
 from shuyan.problems import ProblemError
 
 ROWS = 6
@@ -27,7 +28,7 @@ def sandboxes_list() -> Any:
     with reading() as db:
         page = sandboxes.list_sandboxes(db, current_actor(), cursor=cursor(), limit=PAGE)
         names = organisation_names(db, {row.organisation_id for row in page.items})
-        used = {row.id: sandboxes.use_of(db, row) for row in page.items}
+        used = sandboxes.uses_of(db, page.items)
     return render_template("web/sandboxes.html", items=page.items, organisations=names, used=used, next=page.next,
                            first_page=cursor() is None)
 
@@ -47,8 +48,6 @@ def sandbox(sandbox_id: str) -> Any:
 
 
 def _page(sandbox_id: str, problem: ProblemError | None = None) -> str:
-    from shuyan.mockdata import preview
-
     actor, told, why, tables = current_actor(), None, None, []
     with reading() as db:
         row = sandboxes.get_sandbox(db, actor, sandbox_id)
@@ -126,17 +125,11 @@ def _marginals(resource_id: str, problem: ProblemError | None = None) -> str:
         row = sandboxes.get_marginals(db, actor, resource_id)
         resource = catalogue.get_resource(db, actor, resource_id)
         names = organisation_names(db, [row.organisation_id])
-    columns = [{"name": one["name"], "cells": _cells(one)} for one in row.columns]
+    columns = [{"name": one["name"], "cells": list(zip(cell_names(one.get("labels"), one.get("edges"), one.get("days")), one["weights"], strict=True))} for one in row.columns]
     titles = {one["name"]: one["title"] for one in resource.columns}
     return render_template("web/marginals.html", row=row, resource=resource, columns=columns, titles=titles,
                            organisation=names.get(row.organisation_id, "–"), actions=sandboxes.marginals_actions(actor, row),
                            problem=say(problem) if problem else None, note=request.form.get("note", ""))
-
-
-def _cells(column: dict[str, Any]) -> list[tuple[str, int]]:
-    limits = column.get("days") or [f"{edge:g}" for edge in column.get("edges") or ()]
-    labels = column.get("labels") or [f"{limits[place]} – {limits[place + 1]}" for place in range(len(limits) - 1)]
-    return list(zip(labels, column["weights"], strict=True))
 
 
 @web.post("/resources/<resource_id>/marginals/<any(approve, refuse, withdraw):action>")

@@ -18,7 +18,7 @@ from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.i18n import both
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import PAGE, cursor, integer, yuan_to_fen
+from marketplace.web.views._common import PAGE, acted, cursor, integer, yuan_to_fen
 from marketplace.web.views.store import told_reason
 from shuyan.problems import ProblemError
 
@@ -197,15 +197,8 @@ def keep_product(product_id: str) -> Any:
 
 
 def _act(product_id: str, act: Callable[[Any], Any], done: str) -> Any:
-    try:
-        with transaction() as db:
-            act(db)
-    except ProblemError as problem:
-        if problem.problem.status not in (409, 422):
-            raise
-        return _product_page(product_id, problem), problem.problem.status
-    flash(done, "success")
-    return _back(product_id)
+    return acted(act, page=lambda problem: _product_page(product_id, problem), done=lambda _made: done,
+                 back=url_for("web.my_product", product_id=product_id))
 
 
 @web.get("/my/products/<product_id>/edit")

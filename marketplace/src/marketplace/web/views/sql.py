@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from flask import make_response, redirect, render_template, request, url_for
+from flask import redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from marketplace.authorisation import service as authorisation
@@ -15,7 +15,7 @@ from marketplace.web import present
 from marketplace.web.blueprint import web
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views import explaining, granted
-from marketplace.web.views._common import form_key, new_key
+from marketplace.web.views._common import form_key, new_key, unstored
 from shuyan.problems import ProblemError
 
 RECENT = 8
@@ -47,9 +47,7 @@ def explain_sql() -> Any:
         told = _told(db, values)
         if not request.headers.get("HX-Request"):
             return _page(db, request.form.get("grant", ""), values, told)
-    response = make_response(render_template("web/_explain.html", told=told, refused_id="refusal"))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return unstored(render_template("web/_explain.html", told=told, refused_id="refusal"))
 
 
 @web.post("/sql")

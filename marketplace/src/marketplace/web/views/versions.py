@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import render_template, request, url_for
 from flask_babel import gettext as _
 
-from marketplace.db import reading, transaction
+from marketplace.db import reading
 from marketplace.products import service as products
 from marketplace.products.rules import version_life
 from marketplace.web import labels, present
@@ -17,7 +17,7 @@ from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.i18n import language
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import PAGE, cursor, organisation_names
+from marketplace.web.views._common import PAGE, acted, cursor, organisation_names
 from marketplace.web.views.store import version_titles
 from shuyan.problems import ProblemError
 
@@ -90,20 +90,9 @@ def _seats(found: products.Dossier, names: dict[str, str]) -> list[dict[str, Any
              "row": said.get(key)} for party, key in asked]
 
 
-def _back(product_id: str, number: int) -> Any:
-    return redirect(url_for("web.version", product_id=product_id, number=number), 303)
-
-
 def _act(product_id: str, number: int, act: Callable[[Any], Any], done: Callable[[Any], str]) -> Any:
-    try:
-        with transaction() as db:
-            row = act(db)
-    except ProblemError as problem:
-        if problem.problem.status not in (409, 422):
-            raise
-        return _page(product_id, number, problem), problem.problem.status  # with what was typed
-    flash(done(row), "success")
-    return _back(product_id, number)
+    return acted(act, page=lambda problem: _page(product_id, number, problem), done=done,
+                 back=url_for("web.version", product_id=product_id, number=number))
 
 
 @web.post("/my/products/<product_id>/versions/<int:number>/test")
