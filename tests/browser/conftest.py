@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser.reader import Reader, new_page
 from tests.browser.scene import PASSWORD, Scene, email
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,23 +107,14 @@ def browser(chromium: str) -> Iterator[Any]:
 
 
 @dataclass
-class Visitor:
-    """One person's browser window. ``troubles`` collects console errors, script errors and refused content."""
+class Visitor(Reader):
+    """One person's browser window on the running site."""
 
-    page: Any
-    site: Site
-    locale: str
-    troubles: list[str] = field(default_factory=list)
-
-    def open(self, path: str) -> None:
-        self.page.goto(self.site.url + path)
+    site: Site = field(kw_only=True)
 
     def sign_in(self, role: str) -> None:
         self.open("/sign-in")
-        self.page.fill("input[name=email]", email(role))
-        self.page.fill("input[name=password]", PASSWORD)
-        self.page.click("main form button[type=submit]")
-        self.page.wait_for_url(re.compile(r"^(?!.*/sign-in)"))
+        self.enter(email(role), PASSWORD)
 
     def menu(self, zh: str, en: str) -> None:
         """Go to a page by the main menu, opening the group it is in."""
@@ -133,21 +124,11 @@ class Visitor:
             link.locator("xpath=ancestor::li[contains(@class, 'dropdown')]").get_by_role("button").click()
         link.click()
 
-    def say(self, zh: str, en: str) -> str:
-        """Of two texts the one this visitor reads."""
-        return zh if self.locale == "zh" else en
-
 
 @pytest.fixture(params=["zh", "en"])
 def visitor(request: pytest.FixtureRequest, browser: Any, site: Site) -> Iterator[Visitor]:
     """A new visitor whose browser asks for the language; whatever goes wrong on a page fails the test."""
-    context = browser.new_context(locale={"zh": "zh-CN", "en": "en-GB"}[request.param], timezone_id="Asia/Shanghai",
-                                  viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    somebody = Visitor(page, site, request.param)
-    page.on("console", lambda message: somebody.troubles.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: somebody.troubles.append(str(error)))
+    somebody = Visitor(new_page(browser, request.param, 20_000), site.url, request.param, site=site)
     yield somebody
-    context.close()
+    somebody.page.context.close()
     assert somebody.troubles == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,34 +9,17 @@ from typing import Any
 
 from demo.layout import Party
 from demo.market import DemoMarket
+from tests.browser.reader import Reader, new_page
 
 PATIENCE = 60_000  # milliseconds; real processes on a busy machine
 
 
 @dataclass
-class Person:
-    """Somebody at a page. ``troubles`` collects script errors, console errors and refused content."""
+class Person(Reader):
+    """Somebody of that ``name`` at the running market; pictures of what they see are kept in ``shots``."""
 
-    page: Any
-    market: DemoMarket
-    locale: str
-    name: str
-    shots: Path | None = None
-    troubles: list[str] = field(default_factory=list)
-
-    def say(self, zh: str, en: str) -> str:
-        """Of two texts the one this person reads."""
-        return zh if self.locale == "zh" else en
-
-    def open(self, path: str) -> None:
-        self.page.goto(self.market.layout.url + path)
-
-    def sign_in(self, email: str, password: str) -> None:
-        """At the page for it, wherever it leads then."""
-        self.page.fill("input[name=email]", email)
-        self.page.fill("input[name=password]", password)
-        self.page.click("main form button[type=submit]")
-        self.page.wait_for_url(re.compile(r"^(?!.*/sign-in)"))
+    name: str = field(kw_only=True)
+    shots: Path | None = field(default=None, kw_only=True)
 
     def press(self, zh: str, en: str, *, within: Any = None, exact: bool = True) -> None:
         (within or self.page).get_by_role("button", name=self.say(zh, en), exact=exact).first.click()
@@ -70,7 +52,7 @@ class Person:
 
     def address(self) -> str:
         """The path of the page this person is at."""
-        return str(self.page.url).removeprefix(self.market.layout.url)
+        return str(self.page.url).removeprefix(self.url)
 
     def until(self, path: str, text: str) -> None:
         """Look at a page again and again until it says something."""
@@ -100,19 +82,14 @@ class People:
         if party.slug not in self._there:
             person = self.visitor(party.slug)
             person.open("/sign-in")
-            person.sign_in(party.email, self._market.layout.accounts()[party.email])
+            person.enter(party.email, self._market.layout.accounts()[party.email])
         return self._there[party.slug]
 
     def visitor(self, name: str) -> Person:
         """Somebody by that name in this test, who is not signed in at first."""
         if name not in self._there:
-            context = self._browser.new_context(locale={"zh": "zh-CN", "en": "en-GB"}[self._locale], timezone_id="Asia/Shanghai",
-                                                viewport={"width": 1280, "height": 900})
-            context.set_default_timeout(PATIENCE)
-            page = context.new_page()
-            person = self._there[name] = Person(page, self._market, self._locale, name, self._shots)
-            page.on("console", lambda message: person.troubles.append(f"{message.text} {message.location.get('url')}") if message.type == "error" else None)
-            page.on("pageerror", lambda error: person.troubles.append(str(error)))
+            self._there[name] = Person(new_page(self._browser, self._locale, PATIENCE), self._market.layout.url, self._locale,
+                                       name=name, shots=self._shots)
         return self._there[name]
 
     def shots(self, name: str) -> None:

@@ -84,16 +84,15 @@ def register(people: People) -> Person:
     name = {"zh": "探岳数据科技有限公司", "en": "探岳海外数据科技有限公司"}[newcomer.locale]
     newcomer.open("/register")
     page.select_option("[name=party]", "developer")
-    for field, value in {"name_zh": name, "name_en": f"Tanyue Data Technology {newcomer.locale}", "display_name": "周宁", "email": email,
-                         "credit_code": credit_code("990100", random.Random(newcomer.locale)), "password": password}.items():
-        page.fill(f"[name={field}]", value)
+    newcomer.fill(name_zh=name, name_en=f"Tanyue Data Technology {newcomer.locale}", display_name="周宁", email=email,
+                  credit_code=credit_code("990100", random.Random(newcomer.locale)), password=password)
     newcomer.shot("register")
     page.locator("main form button[type=submit]").click()
     newcomer.succeeds()
-    newcomer.sign_in(email, password)
+    newcomer.enter(email, password)
     address = newcomer.address()
-    page.fill("[name=contact_phone]", "+86 28 8000 0000")
-    page.fill("[name=statement]", newcomer.say("以公共数据开发健康险核保产品。", "Products for underwriting, made from public data."))
+    newcomer.fill(contact_phone="+86 28 8000 0000",
+                  statement=newcomer.say("以公共数据开发健康险核保产品。", "Products for underwriting, made from public data."))
     page.locator("[name=q_kind]").first.select_option("business_licence")
     page.locator("[name=q_number]").first.fill("YC-2026-0001")
     page.set_input_files("[name=file]", {"name": "licence.pdf", "mimeType": "application/pdf", "buffer": pages.agreement()})
@@ -194,7 +193,7 @@ def try_out(developer: Person, scenario: str) -> str:
     developer.press("开通沙箱", "Open the sandbox")
     page.wait_for_url(re.compile("/sandboxes/"))
     sandbox = developer.address()
-    with (shuyan.connect(developer.market.layout.url, client_id=client_id, client_secret=secret) as market,
+    with (shuyan.connect(developer.url, client_id=client_id, client_secret=secret) as market,
           tempfile.TemporaryDirectory() as folder):
         trial = market.sandbox(scenario.rpartition("/")[2], directory=folder).run(
             "statistics", {"resource": scenes.HOSPITALS.name, "columns": ["mean_radius"], "group_by": [[], ["malignant"]]})
@@ -232,10 +231,9 @@ def draft(developer: Person) -> str:
     """A product from the result, tested and handed in; returns the address of its version."""
     page, title = developer.page, developer.say(*PRODUCT)
     developer.open("/my/products/new")
-    for field, value in {"title_zh": title, "title_en": title, "summary_zh": "各院合计。", "summary_en": "Over all hospitals.",
-                         "description_zh": "四家医院合计的均值和方差。", "description_en": "Means and variances over four hospitals.",
-                         "terms_zh": "仅限核保参考。", "terms_en": "For underwriting only."}.items():
-        page.fill(f"[name={field}]", value)
+    developer.fill(title_zh=title, title_en=title, summary_zh="各院合计。", summary_en="Over all hospitals.",
+                   description_zh="四家医院合计的均值和方差。", description_en="Means and variances over four hospitals.",
+                   terms_zh="仅限核保参考。", terms_en="For underwriting only.")
     page.select_option("[name=job]", label=developer.say(*JOB))
     page.select_option("[name=delivery_form]", "api")
     page.select_option("[name=sector]", "health")
@@ -269,8 +267,7 @@ def put_on_sale(operator: Person, developer: Person, version: str) -> str:
     code = str(operator.page.locator("main .regcode").first.inner_text())
     operator.shot("registered-version")
     developer.open(version.partition("/versions/")[0])
-    for field, value in {"access_fee": "1200", "call_fee": "0.50"}.items():
-        developer.page.fill(f"[name={field}]", value)
+    developer.fill(access_fee="1200", call_fee="0.50")
     developer.press("设定价格", "Set price")
     developer.succeeds()
     developer.confirm("上架", "Put on sale")

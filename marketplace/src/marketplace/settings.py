@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SUPERVISOR = "SHUYAN_SUPERVISOR_PID"
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     web_port: int = Field(8700, description="Port the web tier listens on.")
     web_workers: int = Field(1, description="Web worker processes.")
     web_threads: int = Field(8, description="Threads in each web worker.")
-    public_url: str = Field("http://127.0.0.1:8700", description="Address at which users reach the web tier.")
+    public_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = Field("http://127.0.0.1:8700", description="Address at which users reach the web tier.")
     secure_cookies: bool = Field(False, description="Send session cookies over HTTPS only.")
     session_idle_minutes: int = Field(60, ge=1, description="Minutes without a request after which a person is signed out.")
     session_hours: int = Field(12, ge=1, description="Hours after which a person is signed out whatever they do.")

@@ -68,6 +68,16 @@ class Renewal(Record):
     reason: str = ""
 
 
+def sent(data: bytes, name: str) -> dict[str, str]:
+    """A file as the market takes it."""
+    return {"name": name, "content": encoded(data)}
+
+
+def encoded(data: bytes) -> str:
+    """Bytes as the market takes them: base64."""
+    return base64.b64encode(data).decode("ascii")
+
+
 class Files:
     """Files for agreements, applications and registrations."""
 
@@ -78,7 +88,7 @@ class Files:
         """Upload a PDF, PNG or JPEG, as bytes (with a ``name``) or as a file."""
         data = content if isinstance(content, bytes) else Path(content).read_bytes()
         named = name or ("file" if isinstance(content, bytes) else Path(content).name)
-        return read(StoredFile, self._api.post("/files", {"name": named, "content": base64.b64encode(data).decode("ascii")}))
+        return read(StoredFile, self._api.post("/files", sent(data, named)))
 
 
 class Agreements:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import builtins
 import datetime as dt
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from shuyan._agreements import StoredFile, read
+from shuyan._agreements import StoredFile, encoded, read, sent
 from shuyan._http import Api
 from shuyan._models import Record
 
@@ -107,8 +106,7 @@ class Registrations:
 
     def add_file(self, id: str, data: bytes, name: str) -> StoredFile:
         """Add evidence: a PDF, PNG or JPEG of at most 2.9 MB."""
-        return read(StoredFile, self._api.post(f"/registrations/{quote(id, safe='')}/files",
-                                                 {"name": name, "content": base64.b64encode(data).decode()}))
+        return read(StoredFile, self._api.post(f"/registrations/{quote(id, safe='')}/files", sent(data, name)))
 
     def remove_file(self, id: str, file_id: str) -> Registration:
         """Take evidence away again."""
@@ -165,7 +163,7 @@ class Credit:
              allow_empty: bool = False) -> dict[str, Any]:
         """Put a list (CSV or JSON) in force; returns its id and how many hits it made and took away."""
         done: dict[str, Any] = self._api.post("/credit-lists", {
-            "kind": kind, "source": source, "published_on": published_on.isoformat(), "content": base64.b64encode(data).decode(),
+            "kind": kind, "source": source, "published_on": published_on.isoformat(), "content": encoded(data),
             "allow_empty": allow_empty})
         return done
 
@@ -227,8 +225,7 @@ class Partners:
 
     def add_file(self, id: str, data: bytes, name: str) -> StoredFile:
         """Add evidence."""
-        return read(StoredFile, self._api.post(f"/partners/{quote(id, safe='')}/files",
-                                                 {"name": name, "content": base64.b64encode(data).decode()}))
+        return read(StoredFile, self._api.post(f"/partners/{quote(id, safe='')}/files", sent(data, name)))
 
     def act(self, id: str, action: Literal["submit", "withdraw", "return", "refuse", "accept", "end"], reason: str = "") -> Partner:
         """Take the next step; returning, refusing and ending need a reason."""

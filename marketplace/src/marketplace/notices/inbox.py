@@ -24,7 +24,7 @@ class Told:
 
 
 def messages(session: Session, actor: Actor, *, unread: bool = False, cursor: str | None = None, limit: int = 20) -> Page[Told]:
-    """The member's messages, newest first. Raises ``not_signed_in``."""
+    """The member's messages, newest first. Raises ``not_signed_in``, and ``not_allowed`` for a program."""
     limit = clamp(limit)
     query = _mine(actor).order_by(col(Message.id).desc()).limit(limit + 1)
     if unread:
@@ -79,7 +79,7 @@ class _Params(dict[str, Any]):
 
 def _mine(actor: Actor) -> Any:
     if actor.member_id is None or actor.organisation_id is None:
-        raise ProblemError("not_signed_in")
+        raise ProblemError("not_signed_in" if actor.organisation_id is None else "not_allowed")  # programs are told nothing
     roles = sorted(actor.roles or ())
     return (select(Message, MessageReading.id)
             .outerjoin(MessageReading, (col(MessageReading.message_id) == Message.id) & (col(MessageReading.member_id) == actor.member_id))

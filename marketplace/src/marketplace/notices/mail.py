@@ -39,7 +39,7 @@ def write(session: Session, message: Message) -> None:
         said = " ".join(sentence(message, language).split())
         head = "【数堰】" if language == "zh" else "[Shuyan] "
         session.add(OutgoingMail(id=new_id("mail"), recipient=one.email, locale=language, title=(head + said)[:200],
-                                 body=f"{said}\n\n{settings().public_url.rstrip('/')}/messages/{message.id}\n"))
+                                 body=f"{said}\n\n{settings().public_url}/messages/{message.id}\n"))
 
 
 def letter(session: Session, recipient: str, locale: str, *, zh: tuple[str, str], en: tuple[str, str], secret: bool = False,

@@ -45,10 +45,10 @@ def take(session: Session, ids: Mapping[str, str], offered: Mapping[str, Mapping
         columns = _fitting(told, rows[resource_id].columns) if told is not None else []
         if told is None or not columns:
             if row is not None and row.status in ("offered", "approved"):
-                row.status, row.decided_at, row.decided_by = "withdrawn", utc_now(), None
+                step = rules.MARGINALS.check("retract", row.status, SYSTEM)
+                row.status, row.decided_at, row.decided_by = step.target, utc_now(), None
                 session.add(row)
-                trust.append(session, rules.MARGINALS.check("retract", "offered", SYSTEM).event or _never(), SYSTEM, resource_id,
-                             related=[row.organisation_id], data={"digest": row.digest})
+                trust.append(session, step.event or _never(), SYSTEM, resource_id, related=[row.organisation_id], data={"digest": row.digest})
             continue
         method = "measured" if told["method"] == "measured" else "declared"
         epsilon = told.get("epsilon") if method == "measured" else None
@@ -80,7 +80,7 @@ def _fitting(told: Mapping[str, Any], declared: Iterable[Mapping[str, Any]]) -> 
     for one in list(told["columns"])[:500]:
         column = made.get(str(one.get("name")))
         try:
-            marginal = Marginal(**{name: tuple(one.get(name) or ()) for name in ("labels", "edges", "days", "weights")})
+            marginal = _marginal(one)
             if column is not None and marginal.fits(MadeColumn(
                     name=column["name"], type=column["type"], identifier=bool(column["identifier"]), domain=tuple(column["domain"]),
                     lower=column.get("lower"), upper=column.get("upper"))):
@@ -101,18 +101,17 @@ def _marginal(stored: Mapping[str, Any]) -> Marginal:
     return Marginal(**{name: tuple(stored.get(name) or ()) for name in ("labels", "edges", "days", "weights")})
 
 
-def get(session: Session, actor: Actor, resource_id: str) -> ResourceMarginals:
-    """A resource's marginals, for its department and the authority.
+_OVERSEERS: Final = ("system", "data_authority", "security_supervisor")
+
+
+def get(session: Session, actor: Actor, resource_id: str, *, lock: bool = False) -> ResourceMarginals:
+    """A resource's marginals, for its department and those who oversee it.
 
     Raises:
         ProblemError: ``not_found``: there are none, or they are another's.
     """
-    return _get(session, actor, resource_id)
-
-
-def _get(session: Session, actor: Actor, resource_id: str, *, lock: bool = False) -> ResourceMarginals:
     row = session.get(ResourceMarginals, resource_id, with_for_update=lock or None, populate_existing=lock)
-    if row is None or not (actor.party in ("system", "data_authority", "security_supervisor")
+    if row is None or not (actor.party in _OVERSEERS
                            or (actor.organisation_id is not None and actor.organisation_id == row.organisation_id)):
         raise ProblemError("not_found", what="marginals")
     return row
@@ -121,7 +120,7 @@ def _get(session: Session, actor: Actor, resource_id: str, *, lock: bool = False
 def list_marginals(session: Session, actor: Actor) -> list[ResourceMarginals]:
     """Those of the actor's organisation, or all for those who oversee, by resource."""
     query = select(ResourceMarginals).order_by(col(ResourceMarginals.offered_at).desc()).limit(500)
-    if actor.party not in ("system", "data_authority", "security_supervisor"):
+    if actor.party not in _OVERSEERS:
         query = query.where(ResourceMarginals.organisation_id == actor.organisation_id)
     return list(session.exec(query))
 
@@ -140,7 +139,7 @@ def decide(session: Session, actor: Actor, resource_id: str, action: str, *, dig
     Raises:
         ProblemError: ``not_found``, ``not_allowed``, ``wrong_state``, ``marginals_changed``, ``marginals_note_missing``.
     """
-    row = _get(session, actor, resource_id, lock=True)
+    row = get(session, actor, resource_id, lock=True)
     step = rules.MARGINALS.check(action, row.status, actor, owner=row.organisation_id)
     said = note.strip()[:_MAX_NOTE]
     if action == "approve":

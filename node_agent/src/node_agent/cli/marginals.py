@@ -88,11 +88,12 @@ def _print(found: local_pb2.ResourceMarginals, json_: bool) -> None:
     if json_:
         print_json(found)
         return
+    from shuyan.mockdata import cell_names
+
     rows = []
     for state, one in ((t("待同意", "waits"), found.measured), (t("已同意", "approved"), found.approved)):
         for column in one.columns:
-            limits = list(column.days) or [f"{edge:g}" for edge in column.edges]
-            labels = list(column.labels) or [f"{limits[place]} – {limits[place + 1]}" for place in range(len(limits) - 1)]
-            rows += [(state, column.name, label, f"{weight / 10:.1f} %") for label, weight in zip(labels, column.weights, strict=False)]
+            names = cell_names(column.labels, column.edges, column.days)
+            rows += [(state, column.name, name, f"{weight / 10:.1f} %") for name, weight in zip(names, column.weights, strict=False)]
     print_table((t("状态", "State"), t("字段", "Column"), t("取值", "Value"), t("占比", "Share")), rows,
                 empty=t("没有数据分布。", "No distribution."), numeric=(3,))

@@ -12,6 +12,7 @@ from shuyan.mockdata.description import (
     Marginal,
     Quota,
     Terms,
+    cell_names,
     read_description,
 )
 from shuyan.mockdata.identities import KINDS, kind_of
@@ -26,6 +27,7 @@ __all__ = [
     "Marginal",
     "Quota",
     "Terms",
+    "cell_names",
     "column_values",
     "kind_of",
     "preview",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -32,6 +33,12 @@ def _whole_as_float(value: Any) -> Any:
 
 
 Edge = Annotated[float, BeforeValidator(_whole_as_float), Field(allow_inf_nan=False)]
+
+
+def cell_names(labels: Sequence[str] | None, edges: Sequence[float] | None, days: Sequence[str] | None) -> list[str]:
+    """What the cells of a marginal are called, for people: its labels, or the limits of its bins; see :class:`Marginal`."""
+    limits = list(days or ()) or [f"{edge:g}" for edge in edges or ()]
+    return list(labels or ()) or [f"{lower} – {upper}" for lower, upper in itertools.pairwise(limits)]
 
 
 class Marginal(_Part):

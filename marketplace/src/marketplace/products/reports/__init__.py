@@ -42,7 +42,7 @@ def render(session: Session, product: Product, version: ProductVersion, content:
     """
     departments = parties.organisations_by_id(session, [item["organisation_id"] for item in version.manifest["participants"]])
     seller = parties.get_organisation(session, product.organisation_id)
-    told = matter(product, version, content, tongue, seller=_name(seller, tongue), address=settings().public_url.rstrip("/"),
+    told = matter(product, version, content, tongue, seller=_name(seller, tongue), address=settings().public_url,
                   departments=[_name(row, tongue) for _key, row in sorted(departments.items())])
     return _set(json.dumps(told, ensure_ascii=False, sort_keys=True))
 
