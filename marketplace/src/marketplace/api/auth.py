@@ -35,13 +35,13 @@ def public(view: F) -> F:
     return view
 
 
-BEFORE_ACTIVE = frozenset({"clients", "files", "members", "notices", "parties", "registration"})
-"""Modules of views for programs and apps of an organisation that does not take part, as on the pages
+BEFORE_ACTIVE = frozenset({"files", "members", "notices", "parties", "registration"})
+"""Domains whose views are for programs and apps of an organisation that does not take part, as on the pages
 (:data:`marketplace.web.session.BEFORE_ACTIVE`): its registration with the evidence for it, what it is told, its own people and programs."""
 
 
-def guard(blueprint: APIBlueprint) -> None:
-    """Authenticate every request of ``blueprint``; a view that says nothing about itself needs a token of an organisation that
+def guard(blueprint: APIBlueprint, domain: str) -> None:
+    """Authenticate every request of ``blueprint``, which is of that domain; a view that says nothing about itself needs a token of an organisation that
     takes part. What may be done with it is decided by the services."""
 
     @blueprint.before_request
@@ -52,7 +52,7 @@ def guard(blueprint: APIBlueprint) -> None:
             return
         open_to_all = getattr(view, "is_public", False)
         g.actor = authenticate(request, "read" if open_to_all else getattr(view, "needs_scope", None))
-        if not g.actor.standing and not open_to_all and view.__module__.rpartition(".")[2] not in BEFORE_ACTIVE:
+        if not g.actor.standing and not open_to_all and domain not in BEFORE_ACTIVE:
             raise ProblemError(NO_STANDING)
 
 

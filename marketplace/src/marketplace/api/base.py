@@ -34,5 +34,5 @@ def blueprint(name: str, part: str = "") -> APIBlueprint:
     """A blueprint under ``/api/v1`` for one domain (or a ``part`` of it), with authentication before everything else."""
     made = APIBlueprint(f"api_{part or name}", __name__, url_prefix="/api/v1", abp_tags=[TAGS[name]],
                         abp_security=[{"oauth2": []}], abp_responses={"4XX": ProblemOut})
-    guard(made)
+    guard(made, name)
     return made

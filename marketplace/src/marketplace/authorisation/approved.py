@@ -36,7 +36,7 @@ def approved(session: Session, scenario_id: str) -> Approved | None:
     for row in rows:
         try:
             if row.status != "granted":
-                return Approved("demand", row.id, grants._draft(session, SYSTEM, row))
+                return Approved("demand", row.id, grants.drafted(session, SYSTEM, row))
             record = session.exec(select(GrantRecord).where(GrantRecord.demand_id == row.id)).first()
             if record is not None:
                 return Approved("grant", record.id, grants.usable_grant(session, record.id, utc_now())[1])

@@ -70,10 +70,11 @@ def grant_draft(session: Session, actor: Actor, demand_id: str) -> Grant:
     rules.ISSUE.require(actor)
     row = shared.demand(session, actor, demand_id)
     rules.DEMAND.check("grant", row.status, actor, owner=row.organisation_id)
-    return _draft(session, actor, row)
+    return drafted(session, actor, row)
 
 
-def _draft(session: Session, actor: Actor, row: DataDemand, *, lock: bool = False) -> Grant:
+def drafted(session: Session, actor: Actor, row: DataDemand, *, lock: bool = False) -> Grant:
+    """The claims of a demand's grant as of now; see :func:`grant_draft`, which asks whether they may be had."""
     asked = asking.without(asking.parse_body(row.body), row.struck)
     if asked is None:
         raise ProblemError("wrong_state", state=row.status, action="grant")
@@ -161,7 +162,7 @@ def accept_grant(session: Session, actor: Actor, demand_id: str, jws: str) -> Gr
     owners = shared.owners(session, [item.resource_id for item in grant.resources])
     facts = shared.resource_facts(session, owners)
     ends = frames.latest_end(session, row)
-    claims.check_within(grant, _draft(session, actor, row, lock=True), facts, time.time(),
+    claims.check_within(grant, drafted(session, actor, row, lock=True), facts, time.time(),
                         term=asking.parse_body(row.body).term_days * asking.DAY, latest=ends.timestamp() if ends else None)
     record = GrantRecord(id=grant.jti, demand_id=row.id, scenario_id=row.scenario_id,
                          organisation_id=row.organisation_id, jws=jws, digest=digest, not_before=shared.moment(grant.nbf),

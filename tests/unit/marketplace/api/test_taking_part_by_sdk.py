@@ -65,6 +65,8 @@ def test_an_organisation_registers_and_is_noticed(program: Program, monkeypatch:
     assert lacking.value.code == "registration_incomplete"
     newcomer.registrations.edit(row.id, contact_phone="+86 772 1234567", statement="模型研发", no_incidents=True, ownership_declared=True,
                                 qualifications=[{"kind": "business_licence", "number": "L-1"}])
+    share = newcomer.ownership.declare(owner_code=credit_code(), owner_name="集团", owned_code=row.credit_code, owned_name=row.name_zh, share_bp=3000)
+    assert newcomer.ownership.list(row.organisation_id) == [share]  # before the organisation is active, as on the pages
     wrong = newcomer.registrations.add_file(row.id, PDF, "不是它.pdf")
     assert newcomer.registrations.remove_file(row.id, wrong.id).missing == ["evidence"]
     newcomer.registrations.add_file(row.id, PDF, "执照.pdf")
