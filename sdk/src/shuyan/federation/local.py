@@ -320,7 +320,7 @@ class LocalFederation:
             params = {"bounds": self._bounds(params.get("resource", "")), **params}
         if "domains" in params or prepare is not None:
             return dict(params)
-        named = set(params.get("features", ())) | {name for dims in params.get("group_by", ()) for name in dims}
+        named = {*params.get("features", ()), params.get("target"), *(name for dims in params.get("group_by", ()) for name in dims)}
         domains: dict[str, dict[str, None]] = {}
         for node in self.nodes.values():
             found = node.resources.get(params.get("resource", ""))

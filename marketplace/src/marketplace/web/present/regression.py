@@ -70,31 +70,44 @@ def _plain(content: dict[str, Any], names: Names) -> Section:
     section = Section(_("Coefficients, per standard deviation"),
                       [_("Model term"), _("Coefficient"), *([_ratio_title(str(content.get("family")))] if ratios else [])],
                       [False, True, *([True] if ratios else [])])
-    original = (content.get("original") or {}).get("coefficients")
-    intercept = content.get("intercept")
-    rows = [*([(_("Intercept"), intercept, (content.get("original") or {}).get("intercept"))] if intercept is not None else []),
-            *((_term(term, names), value, original[at] if original else None)
-              for at, (term, value) in enumerate(zip(content.get("terms", []), content.get("coefficients", []), strict=False)))]
+    rows = _weights(content)
     for term, value, _unit in rows:
-        section.rows.append([term, number(value), *([_exp(value)] if ratios else [])])
-    if original:
+        section.rows.append([_term(term, names), number(value), *([_exp(value)] if ratios else [])])
+    if rows and rows[0][2] is not None:
         section.header.append(_("Per unit of the input"))
         section.numeric.append(True)
         for row, (_name, _value, unit) in zip(section.rows, rows, strict=True):
             row.append(number(unit))
-    noise = content.get("noise")
-    if noise and intercept is not None:
+    noise = {entry["term"]: entry["half_width"] for entry in content.get("noise") or ()}
+    if noise:
         section.title = _("Coefficients, for inputs scaled by their bounds")
         section.header.insert(2, _("Noise, ± at 95 %"))
         section.numeric.insert(2, True)
-        for row, entry in zip(section.rows, [noise[-1], *noise[:-1]], strict=True):
-            row.insert(2, number(entry["half_width"]))
+        for row, (term, _value, _unit) in zip(section.rows, rows, strict=True):
+            row.insert(2, number(noise[term]) if term in noise else "–")
     return section
+
+
+def _weights(content: dict[str, Any]) -> list[tuple[str, float, float | None]]:
+    """By term its weight, and the one per unit of the input where there is such; a class's intercept comes before its terms."""
+    plain = content.get("original") or {}
+    terms, values = content.get("terms", []), content.get("coefficients", [])
+    units = plain.get("coefficients") or [None] * len(values)
+    rows = list(zip(terms, values, units, strict=False))
+    if content.get("intercept") is not None:
+        return [(_INTERCEPT, content["intercept"], plain.get("intercept")), *rows]
+    classes, intercepts = content.get("classes") or [], content.get("intercepts") or []
+    width = len(rows) // len(classes) if classes else 0
+    by_class = list(zip(classes, intercepts, plain.get("intercepts") or [None] * len(intercepts), strict=False))
+    return [row for at, (name, value, unit) in enumerate(by_class)
+            for row in [(f"{name}:{_INTERCEPT}", value, unit), *rows[at * width:(at + 1) * width]]] or rows
 
 
 def _term(term: str, names: Names) -> str:
     """A term, which in a model of several classes has the class before it."""
     head, colon, rest = str(term).partition(":")
+    if _INTERCEPT in (head, rest):
+        return f"{head}: {_named(rest, names)}" if colon else _named(head, names)
     return f"{head}: {term_name(rest, names)}" if colon and rest != "missing" else term_name(term, names)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -23,7 +24,9 @@ from shuyan.trust.grants import PrivacyTerms
 
 SCHEMA = {"pid": Column("pid", "string", identifier=True), "age": Column("age", "number", lower=0.0, upper=100.0),
           "dose": Column("dose", "number", lower=-1.0, upper=3.0), "ward": Column("ward", "string", domain=("a", "b", "c")),
-          "ill": Column("ill", "integer"), "cost": Column("cost", "number", lower=0.0, upper=1000.0)}
+          "ill": Column("ill", "integer"), "kind": Column("kind", "string", domain=("none", "some", "much")),
+          "visits": Column("visits", "integer", lower=0, upper=30), "years": Column("years", "number", lower=0.5, upper=4.0),
+          "cost": Column("cost", "number", lower=0.0, upper=1000.0)}
 FEATURES = ["age", "dose", "ward"]
 TERMS: dict[str, Any] = {"unit": "person", "unit_columns": {"cases": "pid"}, "max_rows_per_unit": 1, "max_groups_per_unit": 1,
                          "delta": 1e-6, "rho_nano": 10**12, "honest_fraction": 1.0}
@@ -35,6 +38,9 @@ def _cases(seed: int, rows: int = 4000) -> dict[str, Any]:
     linear = (age - 50) / 20 - dose + 0.8 * (ward == "b") + 0.5
     return {"pid": np.array([f"p{seed}-{number}" for number in range(rows)]), "age": age, "dose": dose, "ward": ward,
             "ill": (random.random(rows) < 1 / (1 + np.exp(-linear))).astype(int),
+            "kind": np.array(["none", "some", "much"])[np.argmax(np.column_stack([
+                np.zeros(rows), linear, 0.5 - 0.7 * linear + (ward == "c")]) + random.gumbel(size=(rows, 3)), axis=1)],
+            "years": (years := random.uniform(0.5, 4, rows)), "visits": random.poisson(years * np.exp(0.3 * linear)),
             "cost": np.clip(500 + 80 * linear + random.normal(0, 40, rows), 0, 1000)}
 
 
@@ -75,6 +81,60 @@ def test_logistic_weights_are_right_within_their_announced_noise(federation: Loc
     assert np.abs(np.array(found) - wanted).max() < 0.1
 
 
+@pytest.mark.parametrize("l2", [1.0, 0.0])
+def test_multinomial_weights_are_right_within_their_announced_noise(federation: LocalFederation, l2: float) -> None:
+    content = _fit(federation, family="multinomial", target="kind", l2=l2, rho_nano=4 * 10**9)
+    kinds = content["classes"]
+    weights, wanted = _pooled_kind(l2, kinds)
+    found = np.column_stack([np.array(content["coefficients"]).reshape(3, -1), content["intercepts"]])
+    noise = np.array([entry["sd"] for entry in content["noise"]]).reshape(3 if l2 else 2, -1)
+    assert np.all(np.abs(found - weights)[-len(noise):] <= 5 * noise + 0.01)
+    assert noise.max() < 0.3
+    assert content["noise"][-1]["term"] == f"{kinds[-1]}:(intercept)"
+    rows = [{name: POOLED[name][place].item() for name in FEATURES} for place in range(50)]
+    chances = np.array([[score(content, row)["probabilities"][kind] for kind in kinds] for row in rows])
+    assert np.abs(chances - wanted).max() < 0.1
+
+
+@pytest.mark.parametrize("exposure", [None, "years"])
+def test_rates_are_right_within_their_announced_noise(federation: LocalFederation, exposure: str | None) -> None:
+    content = _fit(federation, family="poisson", target="visits", exposure=exposure, l2=0.0)
+    pooled = _pooled_visits(exposure)
+    for found, exact, noise in zip([*content["coefficients"], content["intercept"]], pooled, content["noise"], strict=True):
+        assert abs(found - exact) <= 5 * noise["sd"] + 0.01, noise
+        assert noise["sd"] < 0.2
+    row = {name: POOLED[name][0].item() for name in FEATURES} | ({"years": 2.0} if exposure else {})
+    assert score(content, row)["score"] == pytest.approx(np.exp(pooled @ [*_scaled(DESIGN)[0], 1.0]) * (2 if exposure else 1), rel=0.15)
+
+
+def test_counts_and_multinomial_weights_have_the_announced_error(federation: LocalFederation) -> None:
+    for family, target, l2 in (("poisson", "visits", 0.0), ("multinomial", "kind", 1.0)):
+        errors = []
+        for edition in range(8):
+            content = _fit(federation, family=family, target=target, l2=l2, rho_nano=4 * 10**9, edition=str(edition))
+            truth = _pooled_visits(None) if family == "poisson" else _pooled_kind(l2, content["classes"])[0].ravel()
+            found = [*content["coefficients"], content["intercept"]] if family == "poisson" else np.column_stack(
+                [np.array(content["coefficients"]).reshape(3, -1), content["intercepts"]]).ravel()
+            errors.append((np.array(found) - truth) / [entry["sd"] for entry in content["noise"]])
+        spread = float(np.sqrt(np.mean(np.square(errors))))
+        print(f"[figure] {family}: errors of {spread:.2f} times the announced ones")
+        assert 0.55 < spread < 1.6, family
+
+
+def _pooled_kind(l2: float, kinds: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The pooled weights by class, the intercept last, and the chances of the first 50 rows."""
+    pooled = LogisticRegression(C=1 / l2 if l2 else np.inf, tol=1e-10, max_iter=5000).fit(_scaled(DESIGN), POOLED["kind"])
+    order = [list(pooled.classes_).index(kind) for kind in kinds]
+    weights = np.column_stack([pooled.coef_, pooled.intercept_])[order]
+    return weights - (weights.mean(axis=0) if l2 else weights[0]), pooled.predict_proba(_scaled(DESIGN[:50]))[:, order]
+
+
+def _pooled_visits(exposure: str | None) -> np.ndarray:
+    design = np.column_stack([_scaled(DESIGN), np.ones(len(DESIGN))])
+    return np.asarray(sm.GLM(POOLED["visits"], design, family=sm.families.Poisson(),
+                             exposure=POOLED["years"] if exposure else None).fit(tol=1e-12).params)
+
+
 def test_linear_weights_have_the_announced_error(federation: LocalFederation) -> None:
     exact = Ridge(alpha=1.0).fit(_scaled(DESIGN), POOLED["cost"])
     truth = np.array([*exact.coef_, exact.intercept_])
@@ -90,19 +150,22 @@ def test_linear_weights_have_the_announced_error(federation: LocalFederation) ->
     assert content["noise"][0]["original_sd"] == pytest.approx(content["noise"][0]["sd"] / 50)
 
 
-@given(seed=st.integers(0, 2**32), family=st.sampled_from(["linear", "logistic"]), size=st.floats(0.01, 1e300),
+@given(seed=st.integers(0, 2**32), family=st.sampled_from(["linear", "logistic", "multinomial", "poisson"]), size=st.floats(0.01, 1e300),
        rows=st.integers(1, 4), extreme=st.booleans())
 def test_one_unit_moves_no_sum_further_than_declared(seed: int, family: str, size: float, rows: int, extreme: bool) -> None:
     random = np.random.default_rng(seed)
     wild = random.choice([-1e308, 0.0, 1e308], (rows, 2)) if extreme else random.normal(0, 100, (rows, 2))
     table = {"pid": np.array(["x"] * rows), "age": wild[:, 0], "dose": wild[:, 1], "ward": random.choice(["a", "b", "c"], rows),
-             "ill": random.integers(0, 2, rows), "cost": random.normal(0, 1e6, rows)}
-    target = "ill" if family == "logistic" else "cost"
-    inputs = Inputs.from_tables([TableSource.of_arrays("cases", table, SCHEMA, [*FEATURES, target], bounding=Bounding(
+             "ill": random.integers(0, 2, rows), "kind": random.choice(["none", "some", "much"], rows), "visits": random.integers(-5, 10**9, rows),
+             "years": random.choice([-1.0, 0.0, 1e-300, 1.0, 1e300], rows), "cost": random.normal(0, 1e6, rows)}
+    target = {"logistic": "ill", "linear": "cost", "multinomial": "kind", "poisson": "visits"}[family]
+    exposure = "years" if family == "poisson" and extreme else None
+    inputs = Inputs.from_tables([TableSource.of_arrays("cases", table, SCHEMA, [*FEATURES, target, "years"], bounding=Bounding(
         SCHEMA["pid"], rows, "00"))])
     params = RegressionParams(
-        resource="cases", family=family, target=target, features=FEATURES, standardise="bounds", domains={"ward": ["a", "b", "c"]},
-        bounds={"age": (0.0, 100.0), "dose": (-1.0, 3.0), "cost": (0.0, 1000.0)})
+        resource="cases", family=family, target=target, features=FEATURES, standardise="bounds", exposure=exposure,
+        l2=float(seed % 2), domains={"ward": ["a", "b", "c"], "kind": ["none", "some", "much"]},
+        bounds={"age": (0.0, 100.0), "dose": (-1.0, 3.0), "cost": (0.0, 1000.0), "visits": (0.0, 30.0)})
     terms = PrivacyTerms.model_validate(TERMS | {"max_rows_per_unit": rows})
     weights = random.normal(0, 1, params.size()) * size
     try:
@@ -130,7 +193,7 @@ def test_the_rounds_cost_what_the_run_may_spend() -> None:
 
 
 @pytest.mark.parametrize(("field", "params"), [
-    ("family", {"family": "poisson", "target": "cost"}), ("standardise", {"standardise": "pooled"}), ("l1", {"l1": 1.0}),
+    ("bounds", {"family": "poisson", "target": "ill"}), ("standardise", {"standardise": "pooled"}), ("l1", {"l1": 1.0}),
     ("split", {"split": {"fraction": 0.2}}), ("bounds", {"bounds": {"age": [0.0, 100.0]}}),
 ])
 def test_what_noise_does_not_allow_is_refused(federation: LocalFederation, field: str, params: dict[str, Any]) -> None:

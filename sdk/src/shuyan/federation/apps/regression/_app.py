@@ -16,6 +16,7 @@ from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress, Que
 from shuyan.federation.apps.regression import (
     _audit,  # noqa: F401  it answers one of the client app's questions
     _noisy,
+    _noisy_fit,
     _result,
     _setup,
 )
@@ -46,7 +47,7 @@ _SCALING = ("fill", "mean", "sd")
 _TALLIES = {"counts": evaluation.COUNTS, "sums": evaluation.SUMS}
 
 manifest = AppManifest(
-    name="regression", version="2.1.0", title_zh="联邦回归", title_en="Federated regression", output_form="model",
+    name="regression", version="2.2.0", title_zh="联邦回归", title_en="Federated regression", output_form="model",
     actions={
         PROFILE: profile.SPECS,
         MEDIANS: {"below": moments.COUNT},
@@ -89,7 +90,7 @@ def arrays(params: RegressionParams, action: str) -> dict[str, int]:
 def serve(grid: SecureGrid, params: RegressionParams, progress: Progress) -> dict[str, Any]:
     """Fit, evaluate and describe a model."""
     if grid.noisy:
-        return _noisy.serve(grid, params)
+        return _noisy_fit.serve(grid, params)
     if params.standardise == "bounds":
         raise ProblemError(problems.BAD_PARAMS, field="standardise", where="standardise")
     grid.plan(params.max_rounds + 2 + medians.rounds(params))

@@ -1,22 +1,26 @@
-"""Regression with differential privacy: Newton's method on noisy sums of bounded derivatives.
+"""Regression with differential privacy: Newton's method on noisy sums of bounded derivatives. What is asked, and a department's part.
 
 Inputs are scaled to [-1, 1] by the columns' declared bounds, which say nothing of the data, and clamped; a category gives one input
-of 1 at most. So a row's inputs have a norm of at most B = √(numbers + categories + 1), its residual is clipped, and one unit moves
-the sum of gradients by at most a residual times B for each of its rows, and the sum of Hessians by B² times the curvature. The
-nodes add noise shares to both.
+of 1 at most. So a row's inputs have a norm of at most B = √(numbers + categories + 1). What a row adds to the gradient is its
+residual, whose norm is at most r, times B, and to the Hessian its curvature, whose Frobenius norm is at most c, times B²:
 
-A step on noisy sums errs, but the next one mends that, as far as it knows the gradient: only the last gradient's noise stays in
-the weights, to first order. It gets half of the run's ρ and leaves Σ = σ²·H⁻¹H⁻¹ around what the same steps would have come to
-without noise. (Newton's method with noise: Avella-Medina, Bradshaw & Loh, "Differentially private inference via noisy optimization",
-Ann. Statist. 51, 2023.)
+- ``linear``: targets and predictions lie in [-1, 1], so r = 2 and c = 1;
+- ``logistic``: r = 1 and c = 1/4;
+- ``multinomial``: probabilities p less the class's unit vector, so r = √2, and ‖diag(p) - ppᵀ‖² = Σp² - 2Σp³ + (Σp²)², which is at
+  most a - a² with a = Σp² (Jensen: Σp³ ≥ a²), so c = 1/2;
+- ``poisson``: counts are clamped to their bounds, and means to at most the upper one, U; in units of U, r = 1 and c = 1. Clamping
+  means keeps the loss convex, and moves nothing unless a row's own mean lies above the bound.
+
+One unit moves a sum by at most that for each of its rows, and the nodes add noise shares to both.
 """
+
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from flwr.app import Context, Message
@@ -24,14 +28,9 @@ from flwr.app import Context, Message
 from shuyan.federation import _flower, problems
 from shuyan.federation.apps.regression._client import client_app
 from shuyan.federation.apps.regression._params import RegressionParams
-from shuyan.federation.grid import SecureGrid
 from shuyan.federation.inputs import Inputs
-from shuyan.federation.learning import inference, plain
-from shuyan.federation.learning.content import spent
-from shuyan.federation.learning.design import chunks
-from shuyan.federation.learning.notices import notice
+from shuyan.federation.learning import plain
 from shuyan.federation.privacy import Sensitivity
-from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
 from shuyan.problems import ProblemError
@@ -42,12 +41,12 @@ LAST: Final = "train.noisy_last"
 STEP_BITS: Final = 20
 """Rows' derivatives are counted in steps of 2^-20, so that their sums are exact whatever the order."""
 DERIVATIVE: Final = VectorSpec(limbs=2, fraction_bits=STEP_BITS, bound=2.0**43)
-_CURVATURE: Final = {"linear": 1.0, "logistic": 0.25}
-_RESIDUAL: Final = {"linear": 2.0, "logistic": 1.0}
-"""A linear target lies in [-1, 1] as well, so the residual of a prediction in it is never larger."""
-_ROUNDS: Final = {"linear": 2, "logistic": 6}
-_LONGEST: Final = 4.0
-"""No step is longer: far from the optimum, Newton's method on noisy sums overshoots."""
+_CURVATURE: Final = {"linear": 1.0, "logistic": 0.25, "multinomial": 0.5, "poisson": 1.0}
+_RESIDUAL: Final = {"linear": 2.0, "logistic": 1.0, "multinomial": math.sqrt(2), "poisson": 1.0}
+_ROUNDS: Final = {"linear": 2, "logistic": 6, "multinomial": 6, "poisson": 8}
+_PRODUCTS: Final = 4_000_000
+_LARGEST: Final = 700.0
+"""Linear predictors beyond are those of weights that nothing was fitted to."""
 
 
 def rounds(params: RegressionParams) -> int:
@@ -62,16 +61,22 @@ def check(params: RegressionParams) -> None:
         ProblemError: ``bad_params``, naming what does not fit.
     """
     plain_impute = params.impute.numbers == params.impute.categories == "drop" and not params.impute.columns
-    for field, fits in (("family", params.family in _CURVATURE), ("standardise", params.standardise == "bounds"),
+    for field, fits in (("standardise", params.standardise == "bounds"),
                         ("l1", params.l1 == 0), ("split", params.split is None), ("audit", params.audit is None),
                         ("impute", plain_impute), ("unknown_levels", params.unknown_levels == "drop"),
-                        ("bounds", set(_scaled(params)) <= params.bounds.keys())):
+                        ("bounds", set(_scaled(params)) <= params.bounds.keys()),
+                        ("bounds", params.family != "poisson" or params.bounds.get(params.target, (0.0, 0.0))[1] > 0)):
         if not fits:
             raise ProblemError(problems.BAD_PARAMS, field=field, where=field)
 
 
 def _scaled(params: RegressionParams) -> list[str]:
-    return [*params.numbers(), *([params.target] if params.family == "linear" else [])]
+    return [*params.numbers(), *([params.target] if params.family in ("linear", "poisson") else [])]
+
+
+def unit(params: RegressionParams) -> float:
+    """What derivatives are told in: the largest count, for counts."""
+    return params.bounds[params.target][1] if params.family == "poisson" else 1.0
 
 
 def sensitivities(params: RegressionParams, action: str, terms: PrivacyTerms) -> Mapping[str, Sensitivity]:
@@ -118,137 +123,104 @@ def _answer(message: Message, context: Context, *, hessian: bool) -> Message:
     if not inputs.bounded:  # an exact answer is another question's
         raise ProblemError(problems.UNKNOWN_ACTION, action=STEP if hessian else LAST)
     check(params)
-    matrix, target = _rows(inputs, params)
-    weights = _flower.arrays_of(message)["weights"]
-    size = matrix.shape[1]
-    gradient, curvature = np.zeros(size), np.zeros(size * (size + 1) // 2)
-    upper = np.triu_indices(size)
-    most = _RESIDUAL[params.family]
-    for piece in chunks(len(target)):
-        rows, true = matrix[piece], target[piece]
+    matrix, target, shift = _rows(inputs, params)
+    blocks, width = params.blocks(), matrix.shape[1]
+    weights = _flower.arrays_of(message)["weights"].reshape(blocks, width)
+    gradient = np.zeros(weights.size)
+    upper = np.triu_indices(weights.size)
+    curvature = np.zeros(len(upper[0]))
+    of_block, of_term = np.divmod(np.arange(weights.size), width)
+    for piece in _pieces(len(target), weights.size):
+        rows = matrix[piece]
         with np.errstate(over="ignore", invalid="ignore"):
-            linear = rows @ weights
-            if params.family == "logistic":
-                chance = 0.5 * (1 + np.tanh(0.5 * linear))
-                residual, weight = chance - true, chance * (1 - chance)
-            else:
-                residual, weight = linear - true, np.ones(len(true))
-        # Whatever the weights that came: nothing is larger than what the noise is made for.
-        residual = np.clip(np.nan_to_num(residual, nan=0.0, posinf=most, neginf=-most), -most, most)
-        weight = np.clip(np.nan_to_num(weight, nan=0.0), 0.0, _CURVATURE[params.family])
-        gradient += np.rint(np.ldexp(rows * residual[:, None], STEP_BITS)).sum(axis=0)
+            linear = np.clip(np.nan_to_num(rows @ weights.T + shift[piece, None]), -_LARGEST, _LARGEST)
+        residual, bent = _DERIVATIVES[params.family](params, linear, target[piece])
+        gradient += np.rint(np.ldexp(rows[:, of_term] * residual[:, of_block], STEP_BITS)).sum(axis=0)
         if hessian:
-            curvature += np.rint(np.ldexp((rows * weight[:, None])[:, upper[0]] * rows[:, upper[1]], STEP_BITS)).sum(axis=0)
+            products = rows[:, of_term[upper[0]]] * rows[:, of_term[upper[1]]] * bent[:, of_block[upper[0]], of_block[upper[1]]]
+            curvature += np.rint(np.ldexp(products, STEP_BITS)).sum(axis=0)
     vectors = {"gradient": np.ldexp(gradient, -STEP_BITS)}
     if hessian:
         vectors["hessian"] = np.ldexp(curvature, -STEP_BITS)
     return _flower.reply(message, vectors, inputs.row_count())
 
 
-def _rows(inputs: Inputs, params: RegressionParams) -> tuple[Floats, Floats]:
-    """Inputs between -1 and 1, the last being 1, and targets. A row with a value missing, or of no class, is not used."""
+def _pieces(rows: int, size: int) -> Iterator[slice]:
+    """The rows in pieces whose products of derivatives take some 100 MB."""
+    most = max(_PRODUCTS // size**2, 1)
+    return (slice(start, start + most) for start in range(0, rows, most))
+
+
+# What a row's loss is by its linear predictors, shape (n, blocks): residuals of that shape, curvatures of (n, blocks, blocks).
+# Whatever weights came, neither is larger than what the noise is made for.
+
+
+def _linear(_params: RegressionParams, linear: Floats, target: Floats) -> tuple[Floats, Floats]:
+    return np.clip(linear - target[:, None], -2.0, 2.0), np.ones((len(target), 1, 1))
+
+
+def _logistic(_params: RegressionParams, linear: Floats, target: Floats) -> tuple[Floats, Floats]:
+    chance = 0.5 * (1 + np.tanh(0.5 * linear))
+    return chance - target[:, None], np.asarray((chance * (1 - chance))[:, :, None])
+
+
+def _multinomial(params: RegressionParams, linear: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """The target is the class's place, from 1 on."""
+    reference = len(params.classes()) - linear.shape[1]  # one class without weights, or none
+    linear = np.concatenate([np.zeros((len(linear), reference)), linear], axis=1)
+    chance = np.exp(linear - linear.max(axis=1, keepdims=True))
+    chance /= chance.sum(axis=1, keepdims=True)
+    true = np.arange(1, chance.shape[1] + 1) == target[:, None]
+    own = chance[:, reference:]
+    bent = -own[:, :, None] * own[:, None, :]
+    at = np.arange(own.shape[1])
+    bent[:, at, at] += own
+    return (chance - true)[:, reference:], bent
+
+
+def _poisson(params: RegressionParams, linear: Floats, target: Floats) -> tuple[Floats, Floats]:
+    """Both in units of the largest count."""
+    mean = np.minimum(np.exp(linear) / unit(params), 1.0)
+    return mean - target[:, None], mean[:, :, None]
+
+
+_DERIVATIVES: Final = {"linear": _linear, "logistic": _logistic, "multinomial": _multinomial, "poisson": _poisson}
+
+
+def _rows(inputs: Inputs, params: RegressionParams) -> tuple[Floats, Floats, Floats]:
+    """Inputs between -1 and 1, the last being 1, targets, and what is added to linear predictors.
+
+    A row with a value missing, of no class, or with an exposure that is not positive is not used: refusing would tell of it.
+    """
     if "noisy" not in inputs.cache:
-        found = plain.read(inputs, params.features, params.domains, (params.target,))
+        shifted = params.offset_column
+        found = plain.read(inputs, params.features, params.domains, (params.target, *([shifted] if shifted else [])))
         matrix, target = np.column_stack([found.matrix, np.ones(len(found))]), found.extra[params.target].copy()
+        shift = found.extra[shifted].copy() if shifted else np.zeros(len(found))
         for at, term in enumerate(params.terms()):
             if term.level is None:
                 matrix[:, at] = _between(matrix[:, at], params.bounds[term.feature])
+        kept = np.ones(len(target), dtype=bool)
         if params.family == "linear":
             target = _between(target, params.bounds[params.target])
-        else:
+        elif params.family == "poisson":
+            target = np.clip(target / unit(params), 0.0, 1.0)
+        elif params.family == "logistic":
             kept = np.isin(target, (0.0, 1.0))
-            matrix, target = matrix[kept], target[kept]
-        inputs.cache["noisy"] = (matrix, target)
-    result: tuple[Floats, Floats] = inputs.cache["noisy"]
+        if params.exposure is not None:
+            kept &= shift > 0
+            shift = np.log(np.maximum(shift, 1e-300))
+        inputs.cache["noisy"] = (matrix[kept], target[kept], shift[kept])
+    result: tuple[Floats, Floats, Floats] = inputs.cache["noisy"]
     return result
 
 
 def _between(values: Floats, bounds: tuple[float, float]) -> Floats:
-    middle, half = _scale(bounds)
+    middle, half = scale(bounds)
     return np.clip((values - middle) / half, -1.0, 1.0)
 
 
-def _scale(bounds: tuple[float, float]) -> tuple[float, float]:
+def scale(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The middle between bounds, and half of their distance."""
     lower, upper = bounds
     return lower / 2 + upper / 2, upper / 2 - lower / 2
-
-
-# --- at the coordinator --------------------------------------------------------------------------------------------------
-
-
-def serve(grid: SecureGrid, params: RegressionParams) -> dict[str, Any]:
-    """Fit and describe a model; without an evaluation, which would cost as much again.
-
-    Raises:
-        ProblemError: ``bad_params``, and what charging the budget raises.
-    """
-    check(params)
-    count, size = rounds(params), params.size()
-    grid.plan(count)
-    weights, ridge = np.zeros(size), np.full(size, params.l2)
-    ridge[-1] = 0.0
-    hessian = np.eye(size)
-    upper = np.triu_indices(size)
-    for _ in range(count - 1):
-        total = grid.secure_sum(STEP, expect={"gradient": size, "hessian": len(upper[0])}, arrays={"weights": weights})
-        hessian = np.zeros((size, size))
-        hessian[upper] = total["hessian"]
-        hessian = _lifted(hessian + np.triu(hessian, 1).T + np.diag(ridge), total.deviation("hessian"))
-        step = -np.linalg.solve(hessian, total["gradient"] + ridge * weights)
-        weights = weights + step * min(1.0, _LONGEST / max(float(np.linalg.norm(step)), 1e-300))
-    total = grid.secure_sum(LAST, expect={"gradient": size}, arrays={"weights": weights})
-    step = -np.linalg.solve(hessian, total["gradient"] + ridge * weights)
-    weights = weights + step * min(1.0, _LONGEST / max(float(np.linalg.norm(step)), 1e-300))
-    root: Floats = np.asarray(np.linalg.inv(hessian) * total.deviation("gradient"), dtype=np.float64)
-    return _content(grid, params, weights, root, rows=max(total.cohort, 0), departments=len(total.participants))
-
-
-def _lifted(hessian: Floats, deviation: float) -> Floats:
-    """A Hessian with no eigenvalue below what noise alone makes: in such a direction nothing is known, and steps are short."""
-    values, vectors = np.linalg.eigh(hessian)
-    least = max(deviation * math.sqrt(2 * len(values)), 1e-9)  # about the norm of a symmetric matrix of such noise
-    return np.asarray((vectors * np.maximum(values, least)) @ vectors.T)
-
-
-def _content(
-    grid: SecureGrid, params: RegressionParams, weights: Floats, root: Floats, *, rows: int, departments: int,
-) -> dict[str, Any]:
-    """The result.
-
-    Args:
-        root: a square root of the noise's covariance of the weights.
-    """
-    terms = params.terms()
-    scales = [_scale(params.bounds[term.feature]) if term.level is None else (0.0, 1.0) for term in terms]
-    mean, sd = (np.array(column) for column in zip(*scales, strict=True))
-    middle, half = _scale(params.bounds[params.target]) if params.family == "linear" else (0.0, 1.0)
-    weights, root = weights * half, root * half
-    weights[-1] += middle
-    back = inference.to_original(mean, sd)
-    original = back @ weights
-    off = [np.sqrt((matrix**2).sum(axis=1)).tolist() for matrix in (root, back @ root)]
-    names = [*(term.name for term in terms), "(intercept)"]
-    features: list[dict[str, Any]] = []
-    for name in params.features:
-        if params.is_category(name):
-            levels = params.domains[name]
-            features.append({"name": name, "type": "category", "levels": list(levels), "mean": [0.0] * (len(levels) - 1),
-                             "sd": [1.0] * (len(levels) - 1)})
-        else:
-            centre, width = _scale(params.bounds[name])
-            features.append({"name": name, "type": "number", "mean": centre, "sd": width})
-    return {
-        "kind": "model", "family": params.family, "target": params.target, "features": features, "terms": names[:-1],
-        "coefficients": weights[:-1].tolist(), "intercept": float(weights[-1]), "intercepts": None,
-        "classes": params.classes() or None,
-        "original": {"coefficients": original[:-1].tolist(), "intercept": float(original[-1]), "intercepts": None},
-        "l1": 0.0, "l2": params.l2, "standardise": "bounds", "offset": None, "exposure": None,
-        "threshold": params.threshold if params.family == "logistic" else None, "rows": rows, "departments": departments,
-        "rounds": rounds(params), "converged": False, "metrics": {},
-        "inference": {"available": False, "reason": notice("inference_noise"), "confidence": params.confidence,
-                      "distribution": "normal", "degrees": None, "dispersion": None, "standardised": None, "original": None},
-        "evaluation": None, "warnings": [],
-        "noise": [{"term": name, "sd": scaled, "half_width": half_width(scaled), "original_sd": plain_sd}
-                  for name, scaled, plain_sd in zip(names, *off, strict=True)],
-        "privacy": spent(grid),
-    }

@@ -1,0 +1,183 @@
+"""Regression with differential privacy, coordinator side: the steps, and the result.
+
+A step on noisy sums errs, but the next one mends that, as far as it knows the gradient: only the last gradient's noise stays in
+the weights, to first order. It gets half of the run's ρ and leaves Σ = σ²·H⁻¹H⁻¹ around what the same steps would have come to
+without noise. (Newton's method with noise: Avella-Medina, Bradshaw & Loh, "Differentially private inference via noisy optimization",
+Ann. Statist. 51, 2023.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from shuyan.federation.apps.regression._noisy import LAST, STEP, check, rounds, scale, unit
+from shuyan.federation.apps.regression._params import RegressionParams
+from shuyan.federation.apps.regression._result import INTERCEPT
+from shuyan.federation.grid import SecureGrid, Sum
+from shuyan.federation.learning import inference
+from shuyan.federation.learning.content import spent
+from shuyan.federation.learning.notices import notice
+from shuyan.federation.privacy.noise import half_width
+from shuyan.federation.ring import Floats
+
+_LONGEST: Final = 4.0
+"""No step is longer: far from the optimum, Newton's method on noisy sums overshoots."""
+
+
+def serve(grid: SecureGrid, params: RegressionParams) -> dict[str, Any]:
+    """Fit and describe a model; without an evaluation, which would cost as much again.
+
+    Raises:
+        ProblemError: ``bad_params``, and what charging the budget raises.
+    """
+    check(params)
+    count, size = rounds(params), params.size()
+    grid.plan(count)
+    # Derivatives of counts come in units of their bound, so the penalty does as well.
+    ridge = np.full((params.blocks(), size // params.blocks()), params.l2 / unit(params))
+    ridge[:, -1] = 0.0
+    steps = _Steps(params, ridge.ravel())
+    for _ in range(count - 1):
+        steps.take(grid.secure_sum(STEP, expect={"gradient": size, "hessian": size * (size + 1) // 2}, arrays={"weights": steps.weights}))
+    total = grid.secure_sum(LAST, expect={"gradient": size}, arrays={"weights": steps.weights})
+    steps.take_last(total)
+    # A square root of the noise's covariance of the weights.
+    root = steps.centred(np.asarray(np.linalg.inv(steps.hessian), dtype=np.float64)) * total.deviation("gradient")
+    return _content(grid, params, steps.weights, root, rows=max(total.cohort, 0), departments=len(total.participants))
+
+
+class _Steps:
+    """The weights on their way; noise is made up for as far as the sums that come let it be."""
+
+    def __init__(self, params: RegressionParams, ridge: Floats) -> None:
+        self._params, self._ridge = params, ridge
+        self.weights: Floats = np.zeros(params.size())
+        self.hessian: Floats = np.eye(params.size())
+        if params.family == "poisson":
+            self.weights[-1] = math.log(unit(params) / 4) - _largest_shift(params)
+
+    def take(self, total: Sum) -> None:
+        """A step on both sums."""
+        size = len(self.weights)
+        upper = np.triu_indices(size)
+        hessian, gradient = np.zeros((size, size)), total["gradient"]
+        hessian[upper] = total["hessian"]
+        hessian = hessian + np.triu(hessian, 1).T
+        if self._params.family == "poisson":
+            hessian, gradient = self._levelled(hessian, gradient)
+        self.hessian = _lifted(hessian + np.diag(self._ridge), total.deviation("hessian"))
+        self._move(gradient)
+
+    def take_last(self, total: Sum) -> None:
+        """A step on the gradient and the Hessian known already."""
+        self._move(total["gradient"])
+
+    def _move(self, gradient: Floats) -> None:
+        step = -np.linalg.solve(self.hessian, gradient + self._ridge * self.weights)
+        step *= min(1.0, _LONGEST / max(float(np.linalg.norm(step)), 1e-300))
+        self.weights = self.centred(self.weights + step)
+
+    def _levelled(self, hessian: Floats, gradient: Floats) -> tuple[Floats, Floats]:
+        """The sums as they would be if predicted counts added up to the counts: another intercept scales all means alike.
+
+        Without that, Newton's method takes many steps to come down from means that are too large. It costs nothing, as it is
+        worked out from the sums: those of the means stand in the last column of the Hessian, where the inputs are 1.
+        """
+        predicted = float(hessian[-1, -1])
+        counted = predicted - float(gradient[-1])
+        if not (predicted > 0 and counted > 0):
+            return hessian, gradient
+        factor = min(max(counted / predicted, 0.01), 100.0)
+        self.weights = self.weights.copy()
+        self.weights[-1] += math.log(factor)
+        return hessian * factor, gradient + (factor - 1) * hessian[:, -1]
+
+    def centred(self, values: Floats) -> Floats:
+        """With a penalty every class has weights, and only their differences count: they add up to nought over the classes.
+
+        Args:
+            values: shape (weights, …).
+        """
+        if self._params.family != "multinomial" or not self._params.penalised:
+            return values
+        shaped = values.reshape(self._params.blocks(), -1, *values.shape[1:])
+        return np.asarray((shaped - shaped.mean(axis=0)).reshape(values.shape))
+
+
+def _largest_shift(params: RegressionParams) -> float:
+    """About the largest number that an exposure or offset adds, where it is declared."""
+    name = params.offset_column
+    if name is None or name not in params.bounds:
+        return 0.0
+    largest = params.bounds[name][1]
+    return largest if params.offset else math.log(max(largest, 1e-300))
+
+
+def _lifted(hessian: Floats, deviation: float) -> Floats:
+    """A Hessian with no eigenvalue below what noise alone makes: in such a direction nothing is known, and steps are short."""
+    values, vectors = np.linalg.eigh(hessian)
+    least = max(deviation * math.sqrt(2 * len(values)), 1e-9)  # about the norm of a symmetric matrix of such noise
+    return np.asarray((vectors * np.maximum(values, least)) @ vectors.T)
+
+
+def _content(
+    grid: SecureGrid, params: RegressionParams, weights: Floats, root: Floats, *, rows: int, departments: int,
+) -> dict[str, Any]:
+    """The result.
+
+    Args:
+        root: a square root of the noise's covariance of the weights.
+    """
+    terms = params.terms()
+    names = [*(term.name for term in terms), INTERCEPT]
+    scales = [scale(params.bounds[term.feature]) if term.level is None else (0.0, 1.0) for term in terms]
+    mean, sd = (np.array(column) for column in zip(*scales, strict=True))
+    middle, half = scale(params.bounds[params.target]) if params.family == "linear" else (0.0, 1.0)
+    back = np.kron(np.eye(params.blocks()), inference.to_original(mean, sd))
+    weights, root = weights * half, root * half
+    weights[-1] += middle
+    off = [np.sqrt((matrix**2).sum(axis=1)).tolist() for matrix in (root, back @ root)]
+    labels = names
+    if params.family == "multinomial":
+        labels = [f"{name}:{term}" for name in params.classes()[-params.blocks():] for term in names]
+    return {
+        "kind": "model", "family": params.family, "target": params.target, "features": _features(params),
+        **_weights(params, names, weights), "original": {
+            name: value for name, value in _weights(params, names, back @ weights).items() if name != "terms"},
+        "classes": params.classes() or None,
+        "l1": 0.0, "l2": params.l2, "standardise": "bounds", "offset": params.offset, "exposure": params.exposure,
+        "threshold": params.threshold if params.family == "logistic" else None, "rows": rows, "departments": departments,
+        "rounds": rounds(params), "converged": False, "metrics": {},
+        "inference": {"available": False, "reason": notice("inference_noise"), "confidence": params.confidence,
+                      "distribution": "normal", "degrees": None, "dispersion": None, "standardised": None, "original": None},
+        "evaluation": None, "warnings": [],
+        "noise": [{"term": name, "sd": scaled, "half_width": half_width(scaled), "original_sd": plain_sd}
+                  for name, scaled, plain_sd in zip(labels, *off, strict=True)],
+        "privacy": spent(grid),
+    }
+
+
+def _weights(params: RegressionParams, names: list[str], weights: Floats) -> dict[str, Any]:
+    """The weights as a result tells them, classes one after the other."""
+    if params.family != "multinomial":
+        return {"terms": names[:-1], "coefficients": weights[:-1].tolist(), "intercept": float(weights[-1]), "intercepts": None}
+    blocks = weights.reshape(params.blocks(), -1)
+    full = np.concatenate([np.zeros((len(params.classes()) - len(blocks), blocks.shape[1])), blocks])  # the reference has none
+    return {"terms": [f"{name}:{term}" for name in params.classes() for term in names[:-1]],
+            "coefficients": full[:, :-1].ravel().tolist(), "intercept": None, "intercepts": full[:, -1].tolist()}
+
+
+def _features(params: RegressionParams) -> list[dict[str, Any]]:
+    features: list[dict[str, Any]] = []
+    for name in params.features:
+        if params.is_category(name):
+            levels = params.domains[name]
+            features.append({"name": name, "type": "category", "levels": list(levels), "mean": [0.0] * (len(levels) - 1),
+                             "sd": [1.0] * (len(levels) - 1)})
+        else:
+            centre, width = scale(params.bounds[name])
+            features.append({"name": name, "type": "number", "mean": centre, "sd": width})
+    return features
