@@ -18,6 +18,7 @@ from shuyan.cli import (
     orders,
     products,
     sandbox,
+    sources,
     taking_part,
     verify,
 )
@@ -43,6 +44,7 @@ def _common(
 account.add_to(app)
 taking_part.add_to(app)
 catalogue.add_to(app)
+sources.add_to(app)
 authorisation.add_to(app)
 computing.add_to(app)
 app.add_typer(jobs.app, name="jobs")
