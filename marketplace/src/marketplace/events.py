@@ -21,6 +21,7 @@ class Tag(StrEnum):
     INVITATION_WITHDRAWN = "parties:invitation:withdrawn"
     PASSWORD_CHANGED = "parties:account:password_changed"  # noqa: S105 (an event's name)
     PASSWORD_RESET = "parties:account:password_reset"  # noqa: S105 (an event's name)
+    EMAIL_CHANGED = "parties:account:email_changed"
     SECOND_FACTOR_ADDED = "parties:account:second_factor_added"
     SECOND_FACTOR_REMOVED = "parties:account:second_factor_removed"
     IDENTITY_LINKED = "parties:account:identity_linked"

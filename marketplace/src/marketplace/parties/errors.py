@@ -40,6 +40,10 @@ SEALED_BY_ANOTHER = define(
     "sealed_by_another_key", 503, zh="暂时无法核对验证码，请联系运营机构。", en="Codes cannot be checked for the moment; tell the operator.")
 LINK_VOID = define(
     "link_void", 410, zh="该链接无效、已过期或已使用过，请重新获取。", en="This link is wrong, expired or was used before; ask for a new one.")
+LINK_FOR_ANOTHER = define(
+    "link_for_another", 403, zh="该链接属于另一个账户。请退出登录，再以申请更改邮箱的账户打开链接。",
+    en="This link is for another account. Sign out, and open it with the account whose address is to change.")
+SAME_ADDRESS = define("same_address", 422, zh="新邮箱与现在的邮箱相同。", en="This is your address already.")
 ALREADY_MEMBER = define("already_member", 409, zh="此人已是该单位的成员。", en="This person is a member of the organisation already.")
 ACCOUNT_EXISTS = define(
     "account_exists", 409, zh="该邮箱已有账户，请登录后接受邀请。", en="This address has an account already; sign in to accept the invitation.")

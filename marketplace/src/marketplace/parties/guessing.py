@@ -24,9 +24,10 @@ from marketplace.parties.errors import TOO_MANY_ATTEMPTS
 from marketplace.parties.models import GuessCounter
 from shuyan.problems import ProblemError
 
-FREE: Final = {"account": 10, "known": 10, "address": 100, "code": 5, "reset": 3, "link": 10, "device": 20}
+FREE: Final = {"account": 10, "known": 10, "address": 100, "code": 5, "reset": 3, "link": 10, "device": 20, "change": 5}
 """Attempts before pauses begin: at one account by strangers, by a browser known to it, from one network address, at one
-second factor, at mailing one person a reset link, at guessing links and device codes from one address."""
+second factor, at mailing one person a reset link, at guessing links and device codes from one address,
+at mailing links to addresses that one account wants."""
 FIRST_PAUSE: Final = dt.timedelta(seconds=30)
 LONGEST_PAUSE: Final = dt.timedelta(minutes=15)
 FORGOTTEN_AFTER: Final = dt.timedelta(hours=24)

@@ -119,6 +119,17 @@ class ResetLink(SQLModel, table=True):
     used_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class EmailChange(SQLModel, table=True):
+    """A link mailed to the address that a person wants, with which it becomes theirs, once."""
+
+    __tablename__ = "email_change"
+    token_hash: str = Field(primary_key=True)
+    account_id: str = Field(foreign_key="account.id", index=True)
+    email: str
+    expires_at: dt.datetime = Field(sa_type=UtcDateTime)
+    used_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 class MemberInvitation(SQLModel, table=True):
     """An organisation's mailed invitation to a person."""
 

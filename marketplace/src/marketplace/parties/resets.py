@@ -15,7 +15,7 @@ from marketplace.events import Tag
 from marketplace.notices import mail
 from marketplace.parties import accounts, alerts, connections, guessing, rules, second_factor, sessions
 from marketplace.parties.errors import LINK_VOID
-from marketplace.parties.models import Account, ExternalIdentity, ResetLink
+from marketplace.parties.models import Account, EmailChange, ExternalIdentity, ResetLink
 from marketplace.parties.sessions import SignedIn
 from marketplace.settings import settings
 from marketplace.trust import service as trust
@@ -43,6 +43,7 @@ def change_password(session: Session, who: SignedIn, password: str) -> None:
     accounts.store_password(session, account, password)
     sessions.end_all(session, account.id, but=who.session_id)
     session.execute(delete(ResetLink).where(col(ResetLink.account_id) == account.id))
+    session.execute(delete(EmailChange).where(col(EmailChange.account_id) == account.id))
     trust.append(session, Tag.PASSWORD_CHANGED, sessions.as_actor(session, who), account.id)
     alerts.tell(session, account, "password")
 
@@ -96,6 +97,7 @@ def use(token: str, password: str, address: str) -> None:
             session.execute(delete(ExternalIdentity).where(col(ExternalIdentity.account_id) == account.id))
             account.email_verified_at = utc_now()
             session.add(account)
+        session.execute(delete(EmailChange).where(col(EmailChange.account_id) == account.id))
         sessions.end_all(session, account.id)
         connections.revoke_all(session, account.id)
         guessing.forgive(session, [("account", account.email), ("reset", account.email)])

@@ -21,6 +21,7 @@ from marketplace.notices import mail
 from marketplace.notices.models import OutgoingMail
 from marketplace.parties import (
     accounts,
+    addresses,
     connections,
     external,
     guessing,
@@ -36,7 +37,7 @@ from marketplace.parties import (
     totp,
 )
 from marketplace.parties.external import Vouched
-from marketplace.parties.models import Account, GuessCounter, MemberInvitation, ResetLink
+from marketplace.parties.models import Account, EmailChange, GuessCounter, MemberInvitation, ResetLink
 from marketplace.parties.sessions import SignedIn
 from marketplace.parties.sign_in import Place
 from marketplace.settings import settings
@@ -428,6 +429,83 @@ def test_a_person_is_told_of_changes_to_how_one_signs_in(people: People) -> None
     assert [title for _to, title, _body in mails()] == [
         "【数堰】账户安全提醒：两步验证已停用", "【数堰】账户安全提醒：密码已修改", "【数堰】账户安全提醒：已关联统一身份认证账号"]
     assert all(to == "admin@example.cn" and "/reset" in body for to, _title, body in mails())
+
+
+# --- another address ---
+
+NEW = "new@example.cn"
+
+
+def ask(who: SignedIn, email: str = NEW, password: str = PASSWORD, code: str = "") -> str:
+    """Ask for another address; the link's token, "" if none was mailed to it."""
+    before = len(mails())
+    addresses.ask(who, email, password=password, code=code, place=HERE, locale="zh")
+    found = [re.search(r"token=([\w-]+)", body) for to, _title, body in mails()[before:] if to == rules.normal_email(email)]
+    return found[0].group(1) if found and found[0] else ""
+
+
+def test_an_address_changes_once_its_mail_is_read_and_the_old_one_is_told(people: People) -> None:
+    who = signed_in()
+    key, _recovery = enrolled(who)
+    with shifted(dt.timedelta(minutes=2)):
+        who = signed_in()
+        assert code_of(lambda: ask(who, code="000000")) == "wrong_code"
+        assert code_of(lambda: ask(who, password="wrong")) == "wrong_password"
+        assert code_of(lambda: ask(who, "nonsense")) == "invalid_email"
+        assert code_of(lambda: ask(who, " Admin@Example.cn")) == "same_address"
+        assert mails() == []
+        resets.ask("admin@example.cn", "192.0.2.1", "zh")
+        reset = token_in(mails()[0][2])
+        token = ask(who, " New@Example.cn ", code=now_code(key))
+        assert [title for to, title, _body in mails() if to == "admin@example.cn"][1:] == ["【数堰】账户安全提醒：有人申请更改邮箱"]
+        assert people.account("admin@example.cn").id == who.account.id  # nothing has changed yet
+        assert addresses.confirm(who, token, "192.0.2.1") == NEW
+        assert [title for to, title, _body in mails() if to == "admin@example.cn"][2:] == ["【数堰】账户安全提醒：邮箱已更改"]
+        assert people.account(NEW).email_verified_at is not None
+        assert code_of(lambda: sign_in.with_password("admin@example.cn", PASSWORD, THERE)) == "wrong_credentials"
+        assert sign_in.with_password(NEW, PASSWORD, HERE).stage == "second_factor"
+        assert code_of(lambda: resets.use(reset, ANOTHER, "192.0.2.1")) == "link_void"  # it went to the old address
+        assert code_of(lambda: addresses.confirm(who, token, "192.0.2.1")) == "link_void"
+    with db.reading() as session:
+        assert trust.check_database(session).ok
+        assert token not in str([row.model_dump() for row in session.exec(select(OutgoingMail))])
+
+
+def test_a_link_for_an_address_is_for_its_asker_expires_and_only_the_last_one_counts(people: People) -> None:
+    who, stranger = signed_in(), signed_in("handler@example.cn")
+    first, last = ask(who), ask(who, "newer@example.cn")
+    assert code_of(lambda: addresses.confirm(who, first, "192.0.2.1")) == "link_void"
+    assert code_of(lambda: addresses.confirm(stranger, last, "192.0.2.1")) == "link_for_another"
+    with shifted(dt.timedelta(minutes=31)):
+        assert code_of(lambda: addresses.confirm(who, last, "192.0.2.1")) == "link_void"
+    assert code_of(lambda: [addresses.confirm(who, f"guess {n}", "198.51.100.9") for n in range(9)]) == "link_void"
+    assert code_of(lambda: [code_of(lambda: addresses.confirm(who, "guess", "198.51.100.9")) for _ in range(9)]
+                   and addresses.confirm(who, "guess", "198.51.100.9")) == "too_many_attempts"
+    within(resets.change_password, who, ANOTHER)  # whoever fears for the account makes what was asked for void
+    assert code_of(lambda: addresses.confirm(who, last, "192.0.2.1")) == "link_void"
+
+
+def test_whether_an_address_is_taken_is_told_to_its_reader_only(people: People) -> None:
+    who = signed_in()
+    assert ask(who, "handler@example.cn") == ""
+    assert [title for to, title, _body in mails() if to == "handler@example.cn"] == ["【数堰】您的邮箱已有账户"]
+    token = ask(who)
+    within(accounts.open_account, email=NEW, display_name="后来者", password=PASSWORD)
+    assert code_of(lambda: addresses.confirm(who, token, "192.0.2.1")) == "already_taken"
+    assert people.account("admin@example.cn").id == who.account.id
+    assert code_of(lambda: [ask(who, f"{n}@example.cn") for n in range(6)]) == "too_many_attempts"  # no flood of mail
+
+
+def test_links_for_one_address_used_at_once_give_it_to_one(database: Any) -> None:
+    _people()
+    one, other = signed_in(), signed_in("handler@example.cn")
+    tokens = ask(one), ask(other)
+    said = together(lambda: addresses.confirm(one, tokens[0], "192.0.2.1"), lambda: addresses.confirm(one, tokens[0], "192.0.2.1"),
+                    lambda: addresses.confirm(other, tokens[1], "192.0.2.1"))
+    assert said.count("") == 1
+    assert set(said) <= {"", "already_taken", "link_void"}
+    with db.reading() as session:
+        assert len(session.exec(select(EmailChange).where(EmailChange.used_at != None)).all()) == 1  # noqa: E711
 
 
 # --- members and invitations ---

@@ -204,3 +204,23 @@ def test_one_person_acts_for_two_organisations(pages: Any) -> None:
 def test_the_pages_open_in_both_languages_and_for_nobody_else(pages: Any, path: str, language: str) -> None:
     assert pages.visitor().get(path).headers["Location"] == f"/sign-in?next={path}"
     assert pages.member("consumer", language).get(path).status_code == 200
+
+
+def test_another_address_is_confirmed_by_its_reader_signed_in(pages: Any) -> None:
+    client = pages.member("consumer")
+    wrong = pages.post(client, "/account", "/account/email", email="me@new.example", current="wrong")
+    assert "current password is wrong" in client.get(wrong.headers["Location"]).text
+    pages.post(client, "/account", "/account/email", email="me@new.example", current=PASSWORD)
+    with reading() as session:
+        row = session.exec(select(OutgoingMail).where(OutgoingMail.recipient == "me@new.example")).one()
+        link = re.search(r"http://127\.0\.0\.1:8700(\S+)", str(mail.compose(row).get_content()))
+    assert link
+    assert pages.visitor().get(link.group(1)).headers["Location"].startswith("/sign-in?next=/account/email/confirm")
+    assert pages.member("developer").get(link.group(1)).status_code == 403
+    page = client.get(link.group(1))
+    assert "me@new.example" in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    token = link.group(1).partition("token=")[2]
+    done = pages.post(client, link.group(1), "/account/email/confirm", token=token)
+    assert "me@new.example" in client.get(done.headers["Location"]).text
+    assert client.get(link.group(1)).status_code == 410

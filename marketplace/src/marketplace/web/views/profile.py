@@ -11,12 +11,12 @@ from flask_babel import gettext as _
 from markupsafe import Markup
 
 from marketplace.db import reading, transaction
-from marketplace.parties import accounts, external, resets, second_factor, sessions, totp
+from marketplace.parties import accounts, addresses, external, resets, second_factor, sessions, totp
 from marketplace.parties import service as parties
 from marketplace.parties import sign_in as signing
 from marketplace.web import session
 from marketplace.web.blueprint import web
-from marketplace.web.i18n import LOCALES
+from marketplace.web.i18n import LOCALES, language
 from marketplace.web.views._common import unstored
 from marketplace.web.views.account import external_name, inside, remember
 
@@ -55,6 +55,33 @@ def password_change() -> Any:
     with transaction() as db:
         resets.change_password(db, who, request.form.get("password", ""))
     flash(_("The password is changed; you are signed out everywhere else."), "success")
+    return redirect(url_for("web.profile"), 303)
+
+
+@web.post("/account/email")
+def email_change() -> Any:
+    who = session.own()
+    addresses.ask(who, request.form.get("email", ""), password=request.form.get("current", ""), code=request.form.get("code", ""),
+                  place=session.place(who.account.email), locale=language())
+    flash(_("A link is on its way to the new address. Open it within 30 minutes; until then nothing changes."), "info")
+    return redirect(url_for("web.profile"), 303)
+
+
+@web.get("/account/email/confirm")
+def email_confirm() -> Any:
+    # opening the link changes nothing: mail scanners open links, too
+    token = request.args.get("token", "")
+    if session.reader() is None:
+        return redirect(url_for("web.sign_in", next=url_for("web.email_confirm", token=token)))
+    with reading() as db:
+        email = addresses.show(db, session.own(), token)
+    return unstored(render_template("web/email_confirm.html", token=token, email=email))
+
+
+@web.post("/account/email/confirm")
+def email_confirm_submit() -> Any:
+    email = addresses.confirm(session.own(), request.form.get("token", ""), request.remote_addr or "")
+    flash(_("Your address is now %(email)s. Sign in with it from now on.", email=email), "success")
     return redirect(url_for("web.profile"), 303)
 
 

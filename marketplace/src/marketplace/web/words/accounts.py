@@ -58,6 +58,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "parties:invitation:withdrawn": _l("Invitation withdrawn"),
         "parties:account:password_changed": _l("Password changed"),
         "parties:account:password_reset": _l("Password reset by mail"),
+        "parties:account:email_changed": _l("E-mail address changed"),
         "parties:account:second_factor_added": _l("Second factor added"),
         "parties:account:second_factor_removed": _l("Second factor removed"),
         "parties:account:identity_linked": _l("External identity linked"),
