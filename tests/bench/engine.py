@@ -202,5 +202,5 @@ def _readings(market: Town, rows: int) -> dict[str, Path]:
 
 def _granted(market: Town, files: dict[str, Path], *, measured: bool = True) -> str:
     kinds = "kind" if measured else "kind=" + ",".join(f"k{number:02}" for number in range(KINDS))
-    found = market.offer("readings", files, ["used"], [kinds])
+    found = market.offer("readings", files, ["used"], [kinds], required=["used"])
     return market.grant(found, ["used", "kind"], apps=["query"])

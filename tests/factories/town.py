@@ -79,16 +79,19 @@ class Town(DemoMarket):
         authorise.operate(self)
 
     def offer(self, name: str, files: Mapping[str, Path], columns: Sequence[str], dimensions: Sequence[str] = (), *,
-              sector: str = "environment", grade: int = 2) -> list[shuyan.Resource]:
+              required: Sequence[str] = (), sector: str = "environment", grade: int = 2) -> list[shuyan.Resource]:
         """Register ``files`` (by department) as resource ``name``; waits until the catalogue shows them.
 
         Dimensions are columns whose values are published: measured by the node, or named here as ``column=a,b,c``.
+        Required ones have a value in every row.
         """
         declared = ["--sector", sector, "--grade", str(grade), "--approval", "automatic", "--title", name]
         for column in (*columns, *dimensions):
             declared += ["--column", column.partition("=")[0]]
         for column in dimensions:
             declared += ["--dimension", column]
+        for column in required:
+            declared += ["--required", column]
 
         def register(one: District) -> None:
             self.node_command(one, "source", "add", name, files[one.slug])

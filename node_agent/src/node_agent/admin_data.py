@@ -65,7 +65,8 @@ class DataAdmin:
     def RegisterResource(self, request: local_pb2.RegisterResourceRequest) -> link_pb2.Resource:
         """Offer a source's columns to the market."""
         resource = self.resources.register(request.source, request.resource, Declaration(
-            request.accept_classification, request.accept_risk, request.date_column, tuple(request.resolution)))
+            request.accept_classification, request.accept_risk, request.date_column, tuple(request.resolution),
+            request.require_complete))
         self.on_change("resources")
         return resource
 

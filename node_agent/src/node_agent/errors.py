@@ -142,6 +142,9 @@ RESOLUTION_INVALID = define(
 RESOLUTION_UNFIT = define(
     "resolution_unfit", 422, zh="列“{column}”有 {count} 个值不是 {step} 的整数倍。",
     en="{count} values of the column “{column}” are no whole multiples of {step}.")
+REQUIRED_UNFIT = define(
+    "required_unfit", 422, zh="列“{column}”有 {count} 行没有值，不能登记为每行都有值（--required）。",
+    en="{count} rows have no value of the column “{column}”: it cannot be registered as having one in every row (--required).")
 DATE_COLUMN = define(
     "date_column", 422, zh="“{column}”不是本资源的日期或时间列。", en="“{column}” is no column of dates or times of this resource.")
 NAME_INVALID = define(

@@ -12,7 +12,7 @@ from node_agent import errors
 from node_agent.classify import QUASI, SENSITIVE, Suggestion, classify
 from node_agent.journal import Journal
 from node_agent.profile import PERIOD_DAYS, measure_profile
-from node_agent.resources_columns import MAX_DIMENSION_VALUES, MEASURE, checked
+from node_agent.resources_columns import MAX_DIMENSION_VALUES, MEASURE, checked, settle_required
 from node_agent.risk import measure_risk
 from node_agent.sources import Measured, Source, Sources, check_name, logical_type, measure
 from node_agent.state import State
@@ -42,12 +42,14 @@ class Declaration:
         accept_risk: why a risk of re-identification above the node's limit is accepted.
         date_column: the column that timeliness is measured by.
         resolution: columns whose resolution is taken from the data.
+        require_complete: declare every column required that has a value in every row now.
     """
 
     accept_classification: bool = False
     accept_risk: str = ""
     date_column: str = ""
     resolution: tuple[str, ...] = ()
+    require_complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Registered:
         return {column.name: Column(
             column.name, cast(ColumnType, column.type), column.identifier, tuple(column.domain),
             _given(column, "lower"), _given(column, "upper"), _given(column, "resolution"), column.unit,
-            column.classification == "free")
+            column.classification == "free", column.required)
             for column in self.resource.columns}
 
     def message(self) -> local_pb2.RegisteredResource:
@@ -161,6 +163,7 @@ class Resources:
             resource.columns.append(checked(
                 column, types, source.kind, location, suggestion=seen.get(column.name),
                 accept=also.accept_classification, measure_step=column.name in also.resolution))
+        settle_required(resource.columns, source.kind, location, complete=also.require_complete)
         _check_date(resource, also.date_column)
         risk = self._risk(resource, source.kind, location, also.accept_risk.strip())
         profile, distributions = measure_profile(source.kind, location, resource.columns, also.date_column,
@@ -240,6 +243,8 @@ class Resources:
             return resource.name, before, before, [note("refresh_failed", reason=problem.code)]
         notes += [note("refresh_invalid", column=now.name, validity=now.validity) for now, was in zip(
             profile.columns, resource.profile.columns, strict=False) if now.validity < was.validity]
+        notes += [note("refresh_incomplete", column=column.name) for column, now in zip(
+            resource.columns, profile.columns, strict=True) if column.required and now.completeness < 100]
         if 2 * measured.row_count < before:
             notes.append(note("refresh_fewer_rows", before=before, rows=measured.row_count))
         if risk is not None and item.risk is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, cast
 
 from node_agent import errors
@@ -67,6 +67,29 @@ def checked(declared: link_pb2.Column, types: Mapping[str, str], kind: str, loca
     if measure_step or column.HasField("resolution"):
         _check_step(column, kind, location, measure_step)
     return column
+
+
+def settle_required(columns: Iterable[link_pb2.Column], kind: str, location: str, *, complete: bool) -> None:
+    """Hold against the data that every row has a value of the columns declared required; NaN and infinities are none.
+
+    Args:
+        complete: declare required, too, whatever column has a value in every row.
+
+    Raises:
+        ProblemError: ``required_unfit``.
+    """
+    looked = [column for column in columns if column.required or (complete and not column.identifier)]
+    if not looked:
+        return
+    values = [f"TRY_CAST({quote(column.name)} AS {SQL_TYPES[cast(ColumnType, column.type)]})" for column in looked]
+    counts = [f"count(*) FILTER (WHERE {value} IS NULL{f' OR NOT isfinite({value})' if column.type == 'number' else ''})"
+              for column, value in zip(looked, values, strict=True)]
+    with opened(kind, location) as (connection, table):
+        found = connection.execute(f"SELECT {', '.join(counts)} FROM {table}").fetchone()  # noqa: S608
+    for column, missing in zip(looked, found or (), strict=True):
+        if column.required and missing:
+            raise ProblemError(errors.REQUIRED_UNFIT, field="columns", column=column.name, count=missing)
+        column.required = not missing
 
 
 def _classify(column: link_pb2.Column, suggestion: Suggestion | None, accept: bool) -> None:

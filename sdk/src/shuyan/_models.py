@@ -19,7 +19,12 @@ class Record(BaseModel):
 
 
 class Column(Record):
-    """A column of a resource; ``domain`` lists the values of a dimension, empty for any other column."""
+    """A column of a resource.
+
+    Attributes:
+        domain: the values of a dimension; empty for any other column.
+        required: every row has a value.
+    """
 
     name: str
     type: str
@@ -31,6 +36,7 @@ class Column(Record):
     upper: float | None = None
     resolution: float | None = None
     classification: str = ""
+    required: bool = False
 
 
 class Resource(Record):

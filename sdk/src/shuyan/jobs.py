@@ -312,7 +312,7 @@ def _kept_from(name: str, departments: list[Department]) -> ProblemError | None:
 def _column(column: dict[str, Any]) -> Column:
     return Column(column["name"], column["type"], bool(column["identifier"]), tuple(column["domain"]), column.get("lower"),
                   column.get("upper"), column.get("resolution"), str(column.get("unit") or ""),
-                  column.get("classification") == "free")
+                  column.get("classification") == "free", bool(column.get("required")))
 
 
 def check_column(name: str, departments: list[Department], field: str) -> dict[str, Any]:

@@ -109,6 +109,28 @@ def test_registering_shows_the_risk_and_asks_for_a_reason(run):
     assert "resolution" in run(*declared, "--resolution", "age=x", code=1)
 
 
+def test_columns_with_a_value_in_every_row(run, place):
+    """Declared by name or as they are found; held against the data then, and looked at again with every measurement."""
+    header = "id,name,sex,age,diagnosis,seen\n"
+    (place / "people.csv").write_text(header + "".join(
+        f"{n},a,{'男女'[n % 2]},{20 + n % 3},{'' if n < 2 else '感冒'},2026-01-01\n" for n in range(60)))
+    declared = ("resource", "register", "people", "--source", "people", "--sector", "health", "--grade", "2",
+                "--identifier", "id", "--identifier", "name")
+
+    def required() -> set[str]:
+        shown = as_json(run("resource", "show", "people", "--json"))
+        return {column["name"] for column in shown["resource"]["resource"]["columns"] if column.get("required")}
+
+    assert "2 rows have no value of the column “diagnosis”" in run(*declared, "--required", "diagnosis", code=1)
+    run(*declared, "--required", "age")
+    assert required() == {"age"}
+    run(*declared, "--required", "*")
+    assert required() == {"sex", "age", "seen"}  # an identifier is never asked for
+    (place / "people.csv").write_text(header + "1,a,男,,感冒,2026-01-01\n2,b,女,30,,2026-01-01\n")
+    assert "“age” is registered as having a value in every row and now lacks some" in run("resource", "refresh", "people")
+    assert "no column" in run(*declared, "--required", "gone", code=1)
+
+
 def test_measuring_again(run, place):
     run("resource", "register", "people", "--source", "people", "--sector", "health", "--grade", "2")
     (place / "people.csv").write_text("id,name,sex,age,diagnosis,seen\n1,a,男,20,感冒,2026-01-01\n")

@@ -105,6 +105,8 @@ def _clean_column(resource: str, column: Mapping[str, Any], need: Need) -> dict[
         "identifier": bool(column.get("identifier", False)), "domain": domain, "unit": str(column.get("unit", ""))[:64],
         "lower": column.get("lower"), "upper": column.get("upper"), "resolution": column.get("resolution"),
         "classification": str(column.get("classification") or "")}
+    if column.get("required"):  # columns of nodes that do not say it are described as ever
+        out["required"] = True
     need(out["classification"] in CLASSIFICATIONS, field)
     need(out["resolution"] is None or (isinstance(out["resolution"], int | float) and out["resolution"] > 0), field)
     element = str(column.get("element") or "").strip()

@@ -149,7 +149,7 @@ def description(resource: pb.Resource) -> dict[str, Any]:
                                 "identifier": column.identifier, "domain": list(column.domain), "unit": column.unit}
         for bound in ("lower", "upper", "resolution"):
             item[bound] = getattr(column, bound) if column.HasField(bound) else None
-        item["classification"] = column.classification
+        item["classification"], item["required"] = column.classification, column.required
         item |= {"element": column.element, "source": column.authoritative}
         columns.append(item)
     return {"name": resource.name, "profile": _profile(resource.profile) if resource.HasField("profile") else None,

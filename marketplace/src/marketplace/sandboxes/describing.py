@@ -70,7 +70,7 @@ def _column(row: Mapping[str, Any], *, granted: bool, missing: int, marginal: Ma
         "domain": tuple(row["domain"]), "unit": str(row.get("unit") or ""), "classification": row.get("classification") or "",
         **{bound: row.get(bound) for bound in ("lower", "upper", "resolution")},
         "kind": kind_of([row["name"], row.get("title") or "", row.get("element") or ""]) if wordy else "",
-        "missing": 0 if row["identifier"] else missing, "granted": granted}
+        "required": bool(row.get("required")), "missing": 0 if row["identifier"] or row.get("required") else missing, "granted": granted}
     try:
         return MadeColumn(**body, marginal=marginal)
     except ValidationError:  # declared anew since it was approved

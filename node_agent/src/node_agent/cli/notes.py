@@ -18,6 +18,9 @@ _NOTES = {
     "refresh_column_gone": ("数据源中已没有列“{column}”，未更新", "the source no longer has the column “{column}”; nothing was updated"),
     "refresh_failed": ("无法读取（{reason}），保留原数", "it cannot be read ({reason}); the figures stay"),
     "refresh_invalid": ("列“{column}”有效率降至 {validity}%", "the validity of “{column}” fell to {validity} %"),
+    "refresh_incomplete": ("列“{column}”登记为每行都有值，现有缺失：对它的统计将被拒绝，直至数据补齐或重新登记",
+                           "“{column}” is registered as having a value in every row and now lacks some: statistics of it are refused"
+                           " until the data are mended or registered again"),
     "refresh_risk": ("重识别风险已超过上限：{share}% 的记录所在组不足 5 条", "the risk of re-identification is above the limit now:"
                      " {share} % of the rows are in groups of fewer than 5"),
     "refresh_fewer_rows": ("记录数由 {before} 减至 {rows}", "the rows fell from {before} to {rows}"),

@@ -178,6 +178,10 @@ NO_USABLE_ROWS: Final = define(
     "no_usable_rows", 422, zh="该部门没有可用记录：每条记录都至少缺少一个所用字段的值。可去除缺失较多的字段，或设置缺失值填补。",
     en="The department has no usable row: each lacks a value of some column used. "
        "Leave out columns with many missing values, or have them filled in.")
+VALUES_MISSING: Final = define(
+    "values_missing", 409, zh="所用字段中有登记为每行都有值的，但该部门的数据现有缺失；该部门补齐数据或重新登记后方可统计。",
+    en="A column used is declared to have a value in every row, and the department's data now lack some. "
+       "It can be computed on once the department has mended its data or registered them again.")
 EXPOSURE_NOT_POSITIVE: Final = define("exposure_not_positive", 422, zh="风险暴露量字段的值必须大于 0。",
                                       en="Values of the exposure column must be greater than 0.")
 
@@ -235,6 +239,6 @@ APP_CODES: Final = frozenset({
     TIMES_OFF_GRID,
     SOURCE_UNAVAILABLE,
     TARGET_NOT_BINARY, BAD_PARAMS, WRONG_TYPE, UNKNOWN_ACTION, TARGET_NOT_A_CLASS, TARGET_NOT_A_COUNT, CATEGORIES_TOO_MANY,
-    NO_USABLE_ROWS, EXPOSURE_NOT_POSITIVE,
+    NO_USABLE_ROWS, EXPOSURE_NOT_POSITIVE, VALUES_MISSING,
 })
 """Codes an app in the worker may raise; the agent turns any other into ``app_failed`` and drops all arguments."""

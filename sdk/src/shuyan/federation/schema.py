@@ -26,6 +26,7 @@ class Column:
         resolution: the step between neighbouring values of a numeric column, where it has one.
         unit: as declared, ``µg/m³`` for instance.
         free: the department declares it to be about no one (classified as ``free``), so an extreme may show as it is.
+        required: the department declares every row to have a value (Table Schema, ``constraints.required``).
     """
 
     name: str
@@ -37,6 +38,7 @@ class Column:
     resolution: float | None = None
     unit: str = ""
     free: bool = False
+    required: bool = False
 
 
 Schema = Mapping[str, Column]

@@ -102,6 +102,7 @@ class MadeColumn(_Part):
     resolution: Edge | None = None
     unit: str = ""
     classification: str = ""
+    required: bool = False
     kind: str = ""
     missing: int = Field(default=0, ge=0, le=100)
     granted: bool = True
@@ -117,7 +118,7 @@ class MadeColumn(_Part):
         """As the catalogue describes it."""
         return {"name": self.name, "type": self.type, "title": self.title, "identifier": self.identifier,
                 "domain": list(self.domain), "lower": self.lower, "upper": self.upper, "resolution": self.resolution,
-                "unit": self.unit, "classification": self.classification}
+                "unit": self.unit, "classification": self.classification, "required": self.required}
 
 
 class Described(_Part):
@@ -133,7 +134,7 @@ class Described(_Part):
     def schema_(self) -> Schema:
         """As a node knows it."""
         return {column.name: Column(column.name, column.type, column.identifier, column.domain, column.lower, column.upper,
-                                    column.resolution, column.unit, column.classification == "free") for column in self.columns}
+                                    column.resolution, column.unit, column.classification == "free", column.required) for column in self.columns}
 
     @property
     def granted(self) -> GrantedResource:

@@ -904,6 +904,7 @@ class Column(_message.Message):
     RESOLUTION_FIELD_NUMBER: _builtins.int
     ELEMENT_FIELD_NUMBER: _builtins.int
     AUTHORITATIVE_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     type: _builtins.str
     """"integer" | "number" | "string" | "boolean" | "date" | "timestamp" """
@@ -922,6 +923,8 @@ class Column(_message.Message):
     """the datum it holds, such as "自然人.婚姻状况"; empty: none declared"""
     authoritative: _builtins.bool
     """the department claims to be the element's one authoritative source"""
+    required: _builtins.bool
+    """every row has a value (Table Schema, constraints.required)"""
     @_builtins.property
     def domain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """declared values of a dimension, as canonical strings; empty: not a dimension"""
@@ -941,10 +944,11 @@ class Column(_message.Message):
         resolution: _builtins.float | None = ...,
         element: _builtins.str = ...,
         authoritative: _builtins.bool = ...,
+        required: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "lower", b"lower", "resolution", b"resolution", "upper", b"upper"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "authoritative", b"authoritative", "classification", b"classification", "domain", b"domain", "element", b"element", "identifier", b"identifier", "lower", b"lower", "name", b"name", "resolution", b"resolution", "title", b"title", "type", b"type", "unit", b"unit", "upper", b"upper"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lower", b"_lower", "_resolution", b"_resolution", "_upper", b"_upper", "authoritative", b"authoritative", "classification", b"classification", "domain", b"domain", "element", b"element", "identifier", b"identifier", "lower", b"lower", "name", b"name", "required", b"required", "resolution", b"resolution", "title", b"title", "type", b"type", "unit", b"unit", "upper", b"upper"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lower: _TypeAlias = _typing.Literal["lower"]  # noqa: Y015
     _WhichOneofArgType__lower: _TypeAlias = _typing.Literal["_lower", b"_lower"]  # noqa: Y015

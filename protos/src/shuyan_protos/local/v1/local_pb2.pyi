@@ -280,6 +280,7 @@ class RegisterResourceRequest(_message.Message):
     ACCEPT_RISK_FIELD_NUMBER: _builtins.int
     DATE_COLUMN_FIELD_NUMBER: _builtins.int
     RESOLUTION_FIELD_NUMBER: _builtins.int
+    REQUIRE_COMPLETE_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     accept_classification: _builtins.bool
     """take the suggested classification of every column that declares none"""
@@ -287,6 +288,8 @@ class RegisterResourceRequest(_message.Message):
     """why a re-identification risk above the node's limit is accepted"""
     date_column: _builtins.str
     """the column that timeliness is measured by; empty: none"""
+    require_complete: _builtins.bool
+    """declare every column required that has a value in every row now"""
     @_builtins.property
     def resource(self) -> _link_pb2.Resource:
         """columns may be a subset; types and row_count are measured, not believed"""
@@ -304,10 +307,11 @@ class RegisterResourceRequest(_message.Message):
         accept_risk: _builtins.str = ...,
         date_column: _builtins.str = ...,
         resolution: _abc.Iterable[_builtins.str] | None = ...,
+        require_complete: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["resource", b"resource"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_classification", b"accept_classification", "accept_risk", b"accept_risk", "date_column", b"date_column", "resolution", b"resolution", "resource", b"resource", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_classification", b"accept_classification", "accept_risk", b"accept_risk", "date_column", b"date_column", "require_complete", b"require_complete", "resolution", b"resolution", "resource", b"resource", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from shuyan.federation.schema import double_sql
 from shuyan.federation.sql import errors, grammar
 from shuyan.federation.sql.apart import NotToldError, left_out, rows_apart
 from shuyan.federation.sql.compile import guarded
-from shuyan.federation.sql.cores import Aggregate, BinState, Core, Grid, ProductState, RankState, SumState
+from shuyan.federation.sql.cores import Aggregate, BinState, Core, Grid, ProductState, Promise, RankState, SumState
 from shuyan.federation.sql.domains import Domains
 from shuyan.federation.sql.errors import refuse
 from shuyan.federation.sql.gate import to_sql
@@ -137,12 +137,12 @@ class Splitter:
         if isinstance(node.this, exp.Distinct):
             return self._distinct(node, node.this.expressions[0], where)
         self._note_condition(node.this)
-        return Aggregate("count", "BIGINT", self.core.support(f"count({self._sql(node.this)}){_filter(where)}"))
+        return Aggregate("count", "BIGINT", self._present(node.this, self._sql(node.this), where))
 
     def _sum(self, node: exp.Expr, where: str) -> Aggregate:
         type_ = self._number(node.this, node)
         value = self._value(node.this)
-        count = self.core.support(f"count({value}){_filter(where)}")
+        count = self._present(node.this, value, where)
         support = self._support(node.this, value, where, count)
         place = self.core.add(self.core.sums, self._summed(node.this, value, where, support))
         # The count is kept for the mean even where the support is narrower.
@@ -163,7 +163,7 @@ class Splitter:
     def _moment(self, node: exp.Expr, kind: str, where: str) -> Aggregate:
         self._number(node.this, node)
         value = self._value(node.this)
-        count = self.core.support(f"count({value}){_filter(where)}")
+        count = self._present(node.this, value, where)
         support = self._support(node.this, value, where, count)
         state = self._summed(node.this, value, where, support)
         total, sum_ = state.measure, self.core.add(self.core.sums, state)
@@ -178,8 +178,9 @@ class Splitter:
             self._number(column, node)
             values.append(self._value(column))
             self._note_condition(column)
-        complete = " AND ".join(f"{value} IS NOT NULL" for value in values)
-        present = f" FILTER (WHERE {f'{where} AND ' if where else ''}{complete})"
+        complete = [f"{value} IS NOT NULL" for column, value in zip(columns, values, strict=True)
+                    if not self._promised(column, value, where)]
+        present = _filter(" AND ".join([*([where] if where else []), *complete]))
         support = self.core.support(f"count(*){present}")
         totals = [self.core.measure(f"sum({value}){present}") for value in values]
         sums = [self.core.add(self.core.sums, SumState(total, support, value, f"{where}+", None))
@@ -290,7 +291,7 @@ class Splitter:
         value = self._sql(argument)
         index = grid.index_sql(value)
         index = f"CASE WHEN {where} THEN {index} END" if where else index
-        support = self.core.support(f"count({value}){_filter(where)}")
+        support = self._present(argument, value, where)
         ranks = 1 if kind in ("min", "max") else len(at) * (2 if kind == "quantile_cont" else 1)
         self.core.ranks.append(RankState(index, grid, support, ranks, self._free(argument)))
         place = len(self.core.ranks) - 1
@@ -309,6 +310,23 @@ class Splitter:
         return Grid.of_column(field.terms) if field.terms is not None else None
 
     # --- common --------------------------------------------------------------------------------------------------
+
+    def _present(self, argument: exp.Expr, value: str, where: str) -> int:
+        """The count of the rows with a value: of all rows where they are declared to have one."""
+        counted = "count(*)" if self._promised(argument, value, where) else f"count({value})"
+        return self.core.support(f"{counted}{_filter(where)}")
+
+    def _promised(self, argument: exp.Expr, value: str, where: str) -> bool:
+        """Whether an argument is a column that has a value in every row by declaration; each department then looks that it has."""
+        tree, relation = _bare(argument), self.core.relation
+        if not isinstance(tree, exp.Column) or relation.args.get("joins") or not isinstance(relation.args["from_"].this, exp.Table):
+            return False
+        terms = self.scope.field(tree).terms
+        if terms is None or not terms.required:
+            return False
+        found = Promise(self.core.measure(f"count({value}){_filter(where)}"), self.core.measure(f"count(*){_filter(where)}"))
+        self.core.add(self.core.promises, found)
+        return True
 
     def _support(self, argument: exp.Expr, value: str, where: str, count: int) -> int:
         """What a sum rests on: where its argument has a condition, the rows it gives something other than nought for."""

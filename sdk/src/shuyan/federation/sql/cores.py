@@ -130,6 +130,14 @@ class SumState:
 
 
 @dataclass(frozen=True)
+class Promise:
+    """A column declared to have a value in every row: both measures, of its values and of the rows, are the same."""
+
+    values: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class ProductState:
     """Σxy, from the pairs' count, both sums, and n times a centred (co)variance."""
 
@@ -214,6 +222,7 @@ class Core:
     products: list[ProductState] = field(default_factory=list)
     bins: list[BinState] = field(default_factory=list)
     ranks: list[RankState] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
     aggregates: list[Aggregate] = field(default_factory=list)
     conditional: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)

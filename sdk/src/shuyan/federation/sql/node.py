@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from shuyan.federation import problems
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.own import OwnFigures
 from shuyan.federation.ring import Floats
@@ -116,6 +117,9 @@ def _tally(inputs: Inputs, core: Core) -> Tallied:
         if cell is None:
             continue
         measures = record[keys:]
+        for promise in core.promises:
+            if measures[promise.values] != measures[promise.rows]:
+                raise ProblemError(problems.VALUES_MISSING)
         result.counts[cell] = [measures[place] for place in core.supports]
         for place, total in enumerate(core.sums):
             result.sums[:, cell, place] = terms_of(measures[total.measure] or 0, 2)

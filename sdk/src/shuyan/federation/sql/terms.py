@@ -25,6 +25,7 @@ class ColumnTerms(BaseModel):
             seconds, from 1970-01-01.
         resolution: the finest of theirs, where all have one.
         free: all departments declare it to be about no one.
+        required: all departments declare every row to have a value.
         sole: each value belongs to one department only, so grouping by it never mixes departments.
     """
 
@@ -37,6 +38,7 @@ class ColumnTerms(BaseModel):
     resolution: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     sole: bool = False
     free: bool = False
+    required: bool = False
 
 
 ResourceTerms = Mapping[str, ColumnTerms]
@@ -132,7 +134,7 @@ def _column(columns: Sequence[Column], alone: frozenset[str]) -> ColumnTerms:
         type=type_, domain=sorted(domain), lower=float(min(lowers)) if bounded else None,
         upper=float(max(uppers)) if bounded else None,
         resolution=_finest(steps) if len(steps) == len(columns) else None, sole=bool(domain) and domain <= alone,
-        free=all(column.free for column in columns))
+        free=all(column.free for column in columns), required=all(column.required for column in columns))
 
 
 def _finest(steps: Sequence[float]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,54 @@ def test_a_cell_that_one_department_alone_fills_never_leaves_it() -> None:
     assert "south" not in {row[0] for row in content["rows"]}
     assert content["suppressed"] == 3 - len(content["rows"])
     assert "suppressed_cells" in content["notes"]
+
+
+def _filled(*values: list[float | None], required: bool = True) -> LocalFederation:
+    """Departments with a column that they declare to have a value in every row."""
+    schema = {"v": Column("v", "number", lower=0, upper=9, required=required), "kind": Column("kind", "string", domain=("a", "b"))}
+    return LocalFederation({
+        f"d{place}": {"t": LocalResource.arrays({"v": column, "kind": ["a", "b"] * (len(column) // 2)}, schema)}
+        for place, column in enumerate(values)}, grant={"minimum_cohort": 5}, record=True)
+
+
+OVERALL = "SELECT count(v) n, sum(v) s, stddev_samp(v) d, corr(v, v) c FROM t"
+
+
+def test_what_every_row_has_takes_one_question() -> None:
+    told: dict[bool, list[Any]] = {}
+    for required in (True, False):
+        with _filled([1.0] * 10, [2.0] * 12, [3.0] * 20, required=required) as federation:
+            rounds: list[int] = []
+            content = federation.run("query", {"sql": OVERALL}, progress=lambda round_, *_, seen=rounds, **__: seen.append(round_))
+            assert max(rounds) == (1 if required else 2)
+            told[required] = content["rows"]
+    assert told[True] == told[False]
+
+
+def test_groups_of_what_every_row_has_are_still_looked_for_first() -> None:
+    """A group may be one department's own although all have values: only then may nothing of it be told."""
+    with _filled([1.0] * 10, [2.0] * 12, [3.0] * 20) as federation:
+        rounds: list[int] = []
+        content = federation.run("query", {"sql": "SELECT kind, avg(v) FROM t GROUP BY kind ORDER BY 1"},
+                                 progress=lambda round_, *_, **__: rounds.append(round_))
+    assert max(rounds) == 2
+    assert [row[0] for row in content["rows"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("lost", [None, math.nan, math.inf])
+def test_a_department_that_lacks_what_it_declared_refuses(lost: float | None) -> None:
+    with _filled([1.0] * 10, [2.0] * 11 + [lost], [3.0] * 20) as federation, pytest.raises(NodeFailure) as refused:
+        federation.run("query", {"sql": OVERALL})
+    assert refused.value.code == "values_missing"
+
+
+def test_a_marketplace_cannot_say_it_of_a_column_that_no_department_declared_so() -> None:
+    """Or it would be told the sums of those who have values, without being told how many have."""
+    with _filled([1.0] * 10, [2.0] * 12, [3.0] * 20, required=False) as federation:
+        told = prepare({"sql": OVERALL}, {"t": [{"v": Column("v", "number", lower=0, upper=9, required=True)}]})
+        with pytest.raises(NodeFailure) as refused:
+            federation.run("query", told)
+    assert refused.value.code == "domain_mismatch"
 
 
 def test_a_filter_cannot_single_a_department_out() -> None:

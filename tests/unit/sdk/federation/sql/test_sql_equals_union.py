@@ -28,6 +28,7 @@ SCHEMA = {
     "y": Column("y", "number", lower=0, upper=10, resolution=0.25),
     "day": Column("day", "date", lower=(FIRST - datetime.date(1970, 1, 1)).days, upper=(FIRST - datetime.date(1970, 1, 1)).days + 400),
     "word": Column("word", "string"),
+    "w": Column("w", "number", lower=0, upper=9, required=True),
 }
 MINIMUM = 3
 
@@ -47,6 +48,7 @@ def _table(seed: int, rows: int) -> dict[str, list[Any]]:
         "y": [maybe(chance.randint(0, 40) / 4) for _ in range(rows)],
         "day": [(FIRST + datetime.timedelta(days=chance.randint(0, 400))) for _ in range(rows)],
         "word": [chance.choice(("Red", "green", "blue sky", "")) for _ in range(rows)],
+        "w": [chance.uniform(0, 9) for _ in range(rows)],
     }
 
 
@@ -60,10 +62,10 @@ class Scene:
         tables = [{**table, "day": [day.isoformat() for day in table["day"]]} for table in tables]
         self.resources = {f"d{place}": {"t": LocalResource.arrays(table, SCHEMA)} for place, table in enumerate(tables)}
         self.union = duckdb.connect(":memory:")
-        self.union.execute("CREATE TABLE t (kind VARCHAR, year BIGINT, flag BOOLEAN, n BIGINT, x DOUBLE, y DOUBLE, day DATE, word VARCHAR)")
+        self.union.execute("CREATE TABLE t (kind VARCHAR, year BIGINT, flag BOOLEAN, n BIGINT, x DOUBLE, y DOUBLE, day DATE, word VARCHAR, w DOUBLE)")
         for table in tables:
             rows = [list(row) for row in zip(*(table[name] for name in SCHEMA), strict=True)]
-            self.union.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self.union.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def ask(self, sql: str) -> dict[str, Any]:
         """Departments that were asked nothing before: their guard against differencing has nothing to compare with."""
@@ -79,7 +81,7 @@ def scenes() -> Any:
         scene.union.close()
 
 
-NUMBERS = st.sampled_from(["n", "x", "y", "n + 1", "x * 2", "n * y", "x / 3", "abs(x)", "round(x, 1)", "coalesce(n, 0)",
+NUMBERS = st.sampled_from(["n", "x", "y", "w", "w * 2", "n + 1", "x * 2", "n * y", "x / 3", "abs(x)", "round(x, 1)", "coalesce(n, 0)",
                            "CASE WHEN x > 0 THEN x ELSE 0 END", "CAST(flag AS INT)", "greatest(n, y)", "-x", "n % 7", "sqrt(y)",
                            "length(word)", "date_diff('day', DATE '2020-01-01', day)"])
 CONDITIONS = st.sampled_from(["x > 0", "n BETWEEN -10 AND 10", "kind = 'a'", "kind IN ('a', 'c')", "kind IS NOT NULL", "NOT flag",
@@ -93,8 +95,8 @@ SIMPLE = st.one_of(
     st.just("count(*)"), NUMBERS.map(lambda n: f"count({n})"), NUMBERS.map(lambda n: f"sum({n})"), NUMBERS.map(lambda n: f"avg({n})"),
     NUMBERS.map(lambda n: f"var_samp({n})"), NUMBERS.map(lambda n: f"stddev_pop({n})"),
     st.tuples(NUMBERS, NUMBERS).map(lambda p: f"covar_samp({p[0]}, {p[1]})"),
-    st.tuples(st.sampled_from(["n", "x", "y"]), st.sampled_from(["y", "x + 1", "n"])).map(lambda p: f"corr({p[0]}, {p[1]})"),
-    st.sampled_from(["min(n)", "max(n)", "min(y)", "max(day)", "min(kind)", "median(n)", "quantile_cont(y, 0.9)",
+    st.tuples(st.sampled_from(["n", "x", "y", "w"]), st.sampled_from(["y", "x + 1", "n"])).map(lambda p: f"corr({p[0]}, {p[1]})"),
+    st.sampled_from(["min(n)", "max(n)", "min(y)", "max(day)", "min(kind)", "median(n)", "max(w)", "quantile_cont(y, 0.9)",
                      "quantile_disc(n, 0.25)", "count(DISTINCT kind)", "count(DISTINCT n)", "count(DISTINCT month(day))",
                      "quantile_cont(n, [0.1, 0.5])", "max(year)"]),
     CONDITIONS.map(lambda c: f"count_if({c})"),

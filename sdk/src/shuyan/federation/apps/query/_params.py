@@ -141,7 +141,7 @@ def check_declared(params: QueryParams, schemas: Mapping[str, Schema]) -> None:
                 continue
             if column.type != terms.type and (column.type, terms.type) != ("integer", "number"):
                 raise ProblemError(problems.WRONG_TYPE, column=name, expected=terms.type)
-            if terms.free and not column.free:
+            if (terms.free and not column.free) or (terms.required and not column.required):
                 raise ProblemError(problems.DOMAIN_MISMATCH, column=name)
             if terms.domain and not set(column.domain) <= set(terms.domain):
                 raise ProblemError(problems.DOMAIN_MISMATCH, column=name)
