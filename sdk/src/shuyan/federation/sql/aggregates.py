@@ -13,7 +13,16 @@ from shuyan.federation.schema import double_sql
 from shuyan.federation.sql import errors, grammar
 from shuyan.federation.sql.apart import NotToldError, left_out, rows_apart
 from shuyan.federation.sql.compile import guarded
-from shuyan.federation.sql.cores import Aggregate, BinState, Core, Grid, ProductState, Promise, RankState, SumState
+from shuyan.federation.sql.cores import (
+    Aggregate,
+    BinState,
+    Core,
+    Grid,
+    ProductState,
+    Promise,
+    RankState,
+    SumState,
+)
 from shuyan.federation.sql.domains import Domains
 from shuyan.federation.sql.errors import refuse
 from shuyan.federation.sql.gate import to_sql
