@@ -70,6 +70,7 @@ class Tag(StrEnum):
     GRANT_REVOKED = "authorisation:grant:revoked"
     GRANT_HELD = "authorisation:grant:held"
     GRANT_RELEASED = "authorisation:grant:released"
+    GRANT_STOPPED = "authorisation:grant:stopped"
     WITHDRAWAL_ASKED = "authorisation:withdrawal:asked"
     WITHDRAWAL_DISMISSED = "authorisation:withdrawal:dismissed"
     JOB_SUBMITTED = "computing:job:submitted"

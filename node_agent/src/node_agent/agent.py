@@ -198,7 +198,7 @@ class Agent:
             self._spawn(self._revocations(frame.revocations.list))
         elif kind == "holds":
             self.admin.holds.tell(frame.holds.grant_ids)
-            self._spawn(self._stop_held())
+            self._spawn(self._obey_holds(frame.holds.number))
         elif kind == "checkpoint":
             cosignature = self.checkpoints.cosign(frame.checkpoint)
             if cosignature is not None:
@@ -219,6 +219,11 @@ class Agent:
         if self.revocations.accept(jws):
             await self.pipeline.revoked(self.revocations.revoked)
         await self.link.send(revocations_seen=link_pb2.RevocationsSeen(number=self.revocations.number))
+
+    async def _obey_holds(self, number: int) -> None:
+        await self._stop_held()
+        if number:  # a coordinator that does not number them does not know the answer either
+            await self.link.send(holds_seen=link_pb2.HoldsSeen(number=number))
 
     async def _stop_held(self) -> None:
         await self.pipeline.revoked(self.admin.holds.held)

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from shuyan._agreements import Agreement, Renewal, StoredFile
     from shuyan._audit import verify_evidence
-    from shuyan._authorisation import Change, Demand, Finding, Hold, Line, Opinion, Permission, Scenario
+    from shuyan._authorisation import (
+        Change,
+        Demand,
+        Finding,
+        Hold,
+        Line,
+        NodeStop,
+        Opinion,
+        Permission,
+        Scenario,
+    )
     from shuyan._client import Job, Market, Product, connect
     from shuyan._errors import (
         ConfigurationError,
@@ -89,6 +99,7 @@ __all__ = [
     "Message",
     "Model",
     "Node",
+    "NodeStop",
     "NotAllowed",
     "NotFound",
     "NotSignedIn",
@@ -129,7 +140,7 @@ __all__ = [
 _HOMES = {
     "_agreements": ("Agreement", "Renewal", "StoredFile"),
     "_audit": ("verify_evidence",),
-    "_authorisation": ("Change", "Demand", "Finding", "Hold", "Line", "Opinion", "Permission", "Scenario"),
+    "_authorisation": ("Change", "Demand", "Finding", "Hold", "Line", "NodeStop", "Opinion", "Permission", "Scenario"),
     "_client": ("Job", "Market", "Product", "connect"),
     "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
     "_members": ("Member", "MemberInvitation"),

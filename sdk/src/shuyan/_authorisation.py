@@ -95,6 +95,20 @@ class Hold(Record):
     status: str
     cause: str
     reason: str
+    reached: int = 0
+    """How many nodes have answered that they stopped."""
+
+
+class NodeStop(Record):
+    """A node of a grant that is withdrawn or revoked; ``seen_at`` is when it answered that it stopped, ``None`` before that."""
+
+    node_id: str
+    name: str
+    organisation_id: str
+    status: str
+    connected: bool
+    last_seen_at: dt.datetime | None = None
+    seen_at: dt.datetime | None = None
 
 
 class Permission(Record):
@@ -295,6 +309,10 @@ class Grants(Collection[Permission]):
     def holds(self, id: str) -> builtins.list[Hold]:
         """Who has withdrawn a grant, and when it was lifted; the latest first."""
         return [Hold.model_validate(item) for item in self._api.pages(f"{self._path}/{quote(id, safe='')}/holds")]
+
+    def stops(self, id: str) -> builtins.list[NodeStop]:
+        """How far a withdrawal or revocation has got: the grant's nodes, and which have answered; empty for a usable grant."""
+        return [NodeStop.model_validate(item) for item in self._api.pages(f"{self._path}/{quote(id, safe='')}/stops")]
 
     def decide(self, hold_id: str, follow: bool) -> Hold:
         """Follow what the operator asked for, or leave the grant as it is. For the data authority."""

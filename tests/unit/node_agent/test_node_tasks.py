@@ -157,8 +157,9 @@ async def test_a_hold_of_the_market_stops_a_running_task(place):
     async with one_node(place) as (world, _, _agent, session):
         await session.send(task_request=world.task(world.signed(), mode="hang"))
         await session.expect("heartbeat")
-        await session.send(holds=link_pb2.Holds(grant_ids=["grt_1"]))
+        await session.send(holds=link_pb2.Holds(grant_ids=["grt_1"], number=3))
         assert (await session.expect("task_reply")).failure.code == "grant_held"
+        assert (await session.expect("holds_seen")).number == 3
 
 
 @runs

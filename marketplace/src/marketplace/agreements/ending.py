@@ -21,7 +21,10 @@ def suspend(session: Session, actor: Actor, agreement_id: str, reason: str) -> A
     target, reason = store.check(row, "suspend", actor), rules.check_reason(reason)
     store.move(session, row, target, reason=reason)
     store.tell(session, row, (row.grantor_id, row.grantee_id), texts.SUSPENDED, reason=reason)
+    after = hooks.run(session, hooks.SUSPENDED, row)
     trust.append(session, Tag.AGREEMENT_SUSPENDED, actor, row.id, related=[row.grantor_id, row.grantee_id])
+    for append in after:
+        append()
     return row
 
 
@@ -30,7 +33,10 @@ def resume(session: Session, actor: Actor, agreement_id: str) -> Agreement:
     row = store.locked(session, actor, agreement_id)
     store.move(session, row, store.check(row, "resume", actor), reason="")
     store.tell(session, row, (row.grantor_id, row.grantee_id), texts.RESUMED)
+    after = hooks.run(session, hooks.RESUMED, row)
     trust.append(session, Tag.AGREEMENT_RESUMED, actor, row.id, related=[row.grantor_id, row.grantee_id])
+    for append in after:
+        append()
     return row
 
 

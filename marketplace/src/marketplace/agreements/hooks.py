@@ -1,4 +1,4 @@
-"""What other domains do when an agreement takes effect or ends.
+"""What other domains do when an agreement takes effect, is suspended, goes on, ends, or never comes about.
 
 A hook runs in the same transaction, and locks and changes its own rows. What it has to append to the audit log it returns as
 a function, which is called once every hook has its locks: the head of the log is locked last, or transactions would wait
@@ -18,12 +18,31 @@ Afterwards = Callable[[], object]
 Hook = Callable[[Session, Agreement], Afterwards | None]
 
 EFFECTIVE: Final[dict[str, list[Hook]]] = {"operation": [], "development": []}
+SUSPENDED: Final[dict[str, list[Hook]]] = {"operation": [], "development": []}
+RESUMED: Final[dict[str, list[Hook]]] = {"operation": [], "development": []}
 ENDED: Final[dict[str, list[Hook]]] = {"operation": [], "development": []}
+BROKEN_OFF: Final[dict[str, list[Hook]]] = {"operation": [], "development": []}
 
 
 def when_effective(kind: str) -> Callable[[Hook], Hook]:
     """Register what happens once both sides have signed an agreement of this kind."""
     return _register(EFFECTIVE, kind)
+
+
+def when_suspended(kind: str) -> Callable[[Hook], Hook]:
+    """Register what happens once an agreement of this kind is suspended."""
+    return _register(SUSPENDED, kind)
+
+
+def when_resumed(kind: str) -> Callable[[Hook], Hook]:
+    """Register what happens once a suspended agreement of this kind is in force again."""
+    return _register(RESUMED, kind)
+
+
+def when_broken_off(kind: str) -> Callable[[Hook], Hook]:
+    """Register what happens once it is clear that an agreement of this kind will not come about: a side broke off, the draft was
+    thrown away, or it was not signed in time. ``reason`` says why."""
+    return _register(BROKEN_OFF, kind)
 
 
 def when_ended(kind: str) -> Callable[[Hook], Hook]:

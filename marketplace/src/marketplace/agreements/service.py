@@ -15,7 +15,13 @@ from marketplace import work
 from marketplace.actor import Actor
 from marketplace.agreements import renewal, rules, store
 from marketplace.agreements.ending import resume, suspend, terminate
-from marketplace.agreements.hooks import when_effective, when_ended
+from marketplace.agreements.hooks import (
+    when_broken_off,
+    when_effective,
+    when_ended,
+    when_resumed,
+    when_suspended,
+)
 from marketplace.agreements.models import Agreement, AgreementRenewal, AgreementSignature, AgreementVersion
 from marketplace.agreements.negotiation import (
     accept,
@@ -89,8 +95,11 @@ __all__ = [
     "suspend",
     "terminate",
     "terms_in_force",
+    "when_broken_off",
     "when_effective",
     "when_ended",
+    "when_resumed",
+    "when_suspended",
     "withdraw",
 ]
 

@@ -47,10 +47,22 @@ class HoldOut(Out):
     organisation_id: str | None = Field(description="Who placed it; null: the market itself.")
     party: str
     status: str
-    cause: Literal["withdrawn", "replaced", "agreement_ended"]
+    cause: Literal["withdrawn", "replaced", "agreement_ended", "agreement_suspended", "standing"]
+    agreement_id: str | None = Field(description="Whose suspension it is.")
     reason: str
+    reached: int = Field(0, description="How many nodes have answered that they stopped, see `/grants/{id}/stops`.")
     placed_at: Time
     ended_at: Time | None
+
+
+class StopOut(Out):
+    node_id: str
+    name: str
+    organisation_id: str
+    status: Literal["active", "revoked"]
+    connected: bool
+    last_seen_at: Time | None
+    seen_at: Time | None = Field(description="When it answered that it takes no task under the grant any more; null: not reached yet.")
 
 
 class VolumeOut(Out):
@@ -146,7 +158,17 @@ def ask_withdrawal(path: IdPath, body: ReasonIn) -> dict[str, Any]:
 @scope("read")
 def grant_holds(path: IdPath) -> dict[str, Any]:
     with db.reading() as session:
-        return listing([HoldOut.of(row) for row in authorisation.grant_holds(session, actor(), path.id)])
+        rows = authorisation.grant_holds(session, actor(), path.id)
+        reached = authorisation.reached(session, [row.id for row in rows])
+        return listing([HoldOut.of(row, reached=reached.get(row.id, 0)) for row in rows])
+
+
+@api.get("/grants/<id>/stops", summary="Which nodes have answered that they stopped a withdrawn or revoked grant",
+         responses={200: Listing[StopOut]})
+@scope("read")
+def grant_stops(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        return listing([StopOut.of(row) for row in authorisation.stops(session, actor(), path.id)])
 
 
 @api.post("/withdrawals/<id>/follow", summary="Withdraw what the operator asked for; the authority does", responses={200: HoldOut})

@@ -81,6 +81,17 @@ def open_development(session: Session, demand: DataDemand, scenario: Scenario, r
         developer_id=demand.organisation_id, until=until, terms={"split": split, "resources": ids}).id
 
 
+def lock(session: Session, demand_id: str) -> None:
+    """Keep the agreements under a demand from ending or being suspended until this transaction is over.
+
+    Raises:
+        ProblemError: ``agreement_not_in_force``.
+    """
+    row = session.get(DataDemand, demand_id)
+    if agreements.require_for_demand(session, demand_id, utc_now()) is None and row is not None and row.operation_id:
+        agreements.require_in_force(session, row.operation_id, utc_now())  # the operator's own demand rests on this alone
+
+
 def latest_end(session: Session, demand: DataDemand) -> dt.datetime | None:
     """When the first of the agreements that a demand rests on ends."""
     found = agreements.by_id(session, [one for one in (demand.agreement_id, demand.operation_id) if one])

@@ -151,7 +151,7 @@ def accept_grant(session: Session, actor: Actor, demand_id: str, jws: str) -> Gr
             ``agreement_not_in_force``, ``grant_other_demand``, ``grant_too_wide``, or a ``demand_…`` problem.
     """
     rules.ISSUE.require(actor)
-    agreements.require_for_demand(session, demand_id, utc_now())  # locked first, as by whoever ends it
+    frames.lock(session, demand_id)  # first, as by whoever ends or suspends it
     row = shared.demand(session, actor, demand_id, lock=True)
     earlier = withdrawals.lock_of_demand(session, row.follows_id)
     grant, digest = verify_grant(jws, shared.authority_key()), grant_digest(jws)

@@ -147,6 +147,7 @@ class GrantRecord(SQLModel, table=True):
     status: str = "active"  # active | held | revoked; expiry follows from the clock
     revoked_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     revocation_reason: str = ""
+    revoked_in: int | None = None  # number of the list that revoked it
     # of the claims: 1 said nothing of how answers are released, and is enforced by nobody any more
     claims_version: int = CLAIMS_VERSION
     release: str = "exact"  # exact | dp, as the claims say
@@ -176,12 +177,22 @@ class GrantHold(SQLModel, table=True):
     organisation_id: str | None = Field(default=None, foreign_key="organisation.id", index=True)  # None: the system's
     party: str
     status: str = Field(default="placed", index=True)  # see rules.HOLD
-    cause: str = "withdrawn"  # withdrawn | replaced | agreement_ended | standing
+    cause: str = "withdrawn"  # withdrawn | replaced | agreement_ended | agreement_suspended | standing
+    agreement_id: str | None = Field(default=None, foreign_key="agreement.id")  # whose suspension it is
     reason: str
     placed_by: str
     placed_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
     ended_by: str | None = None
     ended_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class StopSeen(SQLModel, table=True):
+    """That a node has answered that it takes no task under a grant any more."""
+
+    __tablename__ = "stop_seen"
+    cause_id: str = Field(primary_key=True)  # the hold; of a revocation the grant
+    node_id: str = Field(primary_key=True, foreign_key="node.id")
+    seen_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)
 
 
 class RevocationListRecord(SQLModel, table=True):

@@ -44,7 +44,7 @@ def accept_revocations(session: Session, actor: Actor, jws: str) -> RevocationLi
     grants = session.exec(query.order_by(GrantRecord.id).with_for_update()).all()
     for grant in grants:
         grant.status = rules.GRANT.check("revoke", grant.status, actor, owner=grant.organisation_id).target
-        grant.revoked_at, grant.revocation_reason = utc_now(), reasons[grant.id]
+        grant.revoked_at, grant.revocation_reason, grant.revoked_in = utc_now(), reasons[grant.id], new.number
         session.add(grant)
     after = [hook(session, [grant.id for grant in grants]) for hook in withdrawals.WITHDRAWN] if grants else []
     for grant in grants:

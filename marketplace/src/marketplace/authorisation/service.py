@@ -57,26 +57,38 @@ from marketplace.authorisation.scenarios import (
     submit_scenario,
     withdraw_scenario,
 )
+from marketplace.authorisation.stops import (
+    NOTHING_HELD,
+    HeldThere,
+    NodeStop,
+    held_by_node,
+    holds_seen,
+    reached,
+    revocations_seen,
+    stops,
+)
 from marketplace.authorisation.volume import Volume, limited_resources, may_set_volume, record_use, volumes
 from marketplace.authorisation.volume import set_limit as set_volume
 from marketplace.authorisation.withdrawals import ask as ask_withdrawal
 from marketplace.authorisation.withdrawals import decide as decide_withdrawal
+from marketplace.authorisation.withdrawals import hold as hold_grant
 from marketplace.authorisation.withdrawals import (
-    held_by_node,
     hold_actions,
     may_hold,
     when_withdrawn,
     withdrawal_actions,
 )
-from marketplace.authorisation.withdrawals import hold as hold_grant
 from marketplace.authorisation.withdrawals import holds as grant_holds
 from marketplace.authorisation.withdrawals import release as release_grant
 
 __all__ = [
+    "NOTHING_HELD",
     "Approved",
     "Authorised",
     "Content",
     "Decision",
+    "HeldThere",
+    "NodeStop",
     "Volume",
     "accept_grant",
     "accept_revocations",
@@ -105,6 +117,7 @@ __all__ = [
     "hold_actions",
     "hold_agreement",
     "hold_grant",
+    "holds_seen",
     "latest_revocations",
     "limited_resources",
     "list_demands",
@@ -119,12 +132,14 @@ __all__ = [
     "opinions",
     "preview",
     "propose_scenario",
+    "reached",
     "read_grant",
     "record_use",
     "release_grant",
     "review_progress",
     "revise_demand",
     "revise_scenario",
+    "revocations_seen",
     "scenario_actions",
     "scenario_of",
     "scenario_of_grant",
@@ -132,6 +147,7 @@ __all__ = [
     "sector_department",
     "sector_departments",
     "set_volume",
+    "stops",
     "strikable",
     "submit_demand",
     "submit_scenario",

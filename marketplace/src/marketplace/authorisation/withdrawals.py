@@ -96,11 +96,12 @@ def _place(session: Session, actor: Actor, record: GrantRecord, reason: str, cau
     return made
 
 
-def _placed(session: Session, actor: Actor, record: GrantRecord, reason: str, cause: str) -> tuple[GrantHold, Afterwards]:
+def _placed(session: Session, actor: Actor, record: GrantRecord, reason: str, cause: str, agreement_id: str | None = None
+            ) -> tuple[GrantHold, Afterwards]:
     """A hold on a locked grant, and its line for the log, to be appended once everything is locked."""
     record.status = rules.GRANT.check("hold", record.status, SYSTEM).target
     made = GrantHold(id=new_id("hold"), grant_id=record.id, organisation_id=actor.organisation_id, party=actor.party,
-                     cause=cause, reason=reason, placed_by=actor.label)
+                     cause=cause, agreement_id=agreement_id, reason=reason, placed_by=actor.label)
     session.add_all([record, made])
     session.flush()
     _tell(session, record, texts.HELD, organisation=shared.organisation_name(session, actor.organisation_id), reason=reason)
@@ -190,17 +191,50 @@ def replace(session: Session, record: GrantRecord) -> None:
 def _agreement_ended(session: Session, agreement: Agreement) -> Afterwards:
     """Demands under an agreement that is over lapse, and its grants stop at the nodes too."""
     after = demands.lapse(session, agreement.id)
-    for record in session.exec(select(GrantRecord).where(
-            (GrantRecord.operation_id == agreement.id) | (GrantRecord.agreement_id == agreement.id),
-            col(GrantRecord.status).in_(_LIVE)).order_by(col(GrantRecord.id)).with_for_update()).all():
+    for record in _under(session, agreement):
         if not any(one.cause == "agreement_ended" for one in _holds(session, record.id, "placed")):
             after.append(_placed(session, SYSTEM, record, "协议已终止", "agreement_ended")[1])
+    return functools.partial(_append, after)
 
-    def append() -> None:
-        for one in after:
-            one()
 
-    return append
+@agreements.when_suspended("development")
+@agreements.when_suspended("operation")
+def _agreement_suspended(session: Session, agreement: Agreement) -> Afterwards:
+    """Grants under an agreement that is suspended stop at the nodes too."""
+    return functools.partial(_append, [
+        _placed(session, SYSTEM, record, "协议已中止", "agreement_suspended", agreement.id)[1] for record in _under(session, agreement)])
+
+
+@agreements.when_resumed("development")
+@agreements.when_resumed("operation")
+def _agreement_resumed(session: Session, agreement: Agreement) -> Afterwards:
+    """What its suspension held can be used again, unless something else holds it: another agreement, or somebody responsible."""
+    return functools.partial(_append, [
+        append for record in _under(session, agreement)
+        for append in _lifted(session, record, [one for one in _holds(session, record.id, "placed") if one.agreement_id == agreement.id])])
+
+
+def _under(session: Session, agreement: Agreement) -> list[GrantRecord]:
+    """The live grants that rest on an agreement, locked."""
+    return list(session.exec(select(GrantRecord).where(
+        (GrantRecord.operation_id == agreement.id) | (GrantRecord.agreement_id == agreement.id),
+        col(GrantRecord.status).in_(_LIVE)).order_by(col(GrantRecord.id)).with_for_update().execution_options(populate_existing=True)).all())
+
+
+def _lifted(session: Session, record: GrantRecord, found: list[GrantHold]) -> list[Afterwards]:
+    """Lift holds of the market itself, as their cause is gone, and free the grant if nothing else holds it."""
+    if not found:
+        return []
+    for one in found:
+        _end(session, SYSTEM, one, "void")
+    _free(session, record)
+    _tell(session, record, texts.RELEASED, organisation=shared.organisation_name(session, None))
+    return [functools.partial(trust.append, session, Tag.GRANT_RELEASED, SYSTEM, record.id, related=[found[0].id, record.organisation_id])]
+
+
+def _append(todo: list[Afterwards]) -> None:
+    for one in todo:
+        one()
 
 
 @standing.when_changed
@@ -215,18 +249,9 @@ def _standing_changed(session: Session, organisation_id: str, before: str, after
         mine = [one for one in _holds(session, record.id, "placed") if one.cause == "standing"]
         if after != "active" and not mine:
             todo.append(_placed(session, SYSTEM, record, "被授权单位资格已中止", "standing")[1])
-        elif after == "active" and mine:
-            for one in mine:
-                _end(session, SYSTEM, one, "void")
-            _free(session, record)
-            todo.append(functools.partial(trust.append, session, Tag.GRANT_RELEASED, SYSTEM, record.id,
-                                          related=[mine[0].id, record.organisation_id]))
-
-    def append() -> None:
-        for one in todo:
-            one()
-
-    return append
+        elif after == "active":
+            todo += _lifted(session, record, mine)
+    return functools.partial(_append, todo)
 
 
 def holds(session: Session, actor: Actor, grant_id: str) -> list[GrantHold]:
@@ -240,17 +265,6 @@ def holds(session: Session, actor: Actor, grant_id: str) -> list[GrantHold]:
 def hold_actions(actor: Actor, found: GrantHold) -> list[str]:
     """What this actor may do with a hold now."""
     return rules.HOLD.possible(found.status, actor, owner=found.organisation_id)
-
-
-def held_by_node(session: Session) -> dict[str, list[str]]:
-    """By node, the grants that take part there and are held: what the coordinator tells its links, sorted."""
-    out: dict[str, list[str]] = {}
-    query = select(GrantedLine.node_id, GrantedLine.grant_id).join(
-        GrantRecord, col(GrantRecord.id) == col(GrantedLine.grant_id)).where(
-        GrantRecord.status == "held", col(GrantRecord.expires_at) > utc_now()).distinct()
-    for node_id, grant_id in session.exec(query):
-        out.setdefault(node_id, []).append(grant_id)
-    return {node_id: sorted(found) for node_id, found in out.items()}
 
 
 def _locked(session: Session, actor: Actor, grant_id: str) -> GrantRecord:

@@ -163,9 +163,10 @@ class EgressOpinion(SQLModel, table=True):
     party: str  # in what capacity it is asked
     # None: any organisation that is this party, until one has decided
     organisation_id: str | None = Field(default=None, foreign_key="organisation.id", index=True)
-    decision: str = "pending"  # pending | approved | rejected
+    decision: str = "pending"  # pending | approved | rejected | passed_on (to the data authority)
     decided_by: str | None = None
     decided_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)
     note: str = ""
     override_reason: str = ""  # why it agrees although the report has findings that stand against it
+    due_at: dt.datetime | None = Field(default=None, sa_type=UtcDateTime)  # None: asked before opinions were due
     created_at: dt.datetime = Field(default_factory=utc_now, sa_type=UtcDateTime)

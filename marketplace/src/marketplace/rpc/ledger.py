@@ -35,8 +35,11 @@ async def arrived(node_id: str, serial: str, hello: pb.Hello) -> bool:
         if node is None or node.certificate_serial != serial:
             return False
         apps = [{"name": app.name, "digest": app.digest} for app in hello.apps]
-        return nodes.node_connected(session, node_id, software_version=hello.software_version, apps=apps,
-                                    revocations_seen=min(hello.revocations_number, 2**31 - 1)) is not None
+        number = min(hello.revocations_number, 2**31 - 1)
+        known = nodes.node_connected(session, node_id, software_version=hello.software_version, apps=apps, revocations_seen=number)
+        if known is not None:
+            authorisation.revocations_seen(session, node_id, number)
+        return known is not None
 
     return await database.write(use_case)
 
@@ -65,13 +68,23 @@ async def revocations(link: Link) -> Frames:
     return [pb.CoordinatorFrame(revocations=pb.Revocations(list=latest.jws))]
 
 
-def holds(link: Link, held: Mapping[str, Sequence[str]]) -> Frames:
-    """The grants held at the link's node, if that is not what it was told last. It may have kept others from before."""
-    told = tuple(held.get(link.node_id, ()))
+def holds(link: Link, held: Mapping[str, authorisation.HeldThere]) -> Frames:
+    """The grants held at the link's node, if that is not what it was told last. It may have kept others from before.
+
+    A second hold of a grant is told too: the node is to answer for each.
+    """
+    told = held.get(link.node_id, authorisation.NOTHING_HELD)
     if link.holds == told:
         return []
-    link.holds = told
-    return [pb.CoordinatorFrame(holds=pb.Holds(grant_ids=told))]
+    link.holds, link.holds_number = told, link.holds_number + 1
+    return [pb.CoordinatorFrame(holds=pb.Holds(grant_ids=told.grants, number=link.holds_number))]
+
+
+async def holds_seen(link: Link, number: int) -> Frames:
+    """The node has stopped what it was told last to hold; what it says of an earlier telling is out of date."""
+    if link.holds is not None and number == link.holds_number and link.holds.holds:
+        await database.write(authorisation.holds_seen, link.node_id, link.holds.holds)
+    return []
 
 
 async def checkpoint(link: Link) -> Frames:
@@ -100,7 +113,12 @@ async def cosignature(link: Link, message: pb.Cosignature) -> Frames:
 
 async def revocations_seen(link: Link, number: int) -> Frames:
     """The node holds this revocation list."""
-    await database.write(nodes.revocations_seen, link.node_id, min(number, 2**31 - 1))
+    def use_case(session: Session) -> None:
+        held = min(number, 2**31 - 1)
+        nodes.revocations_seen(session, link.node_id, held)
+        authorisation.revocations_seen(session, link.node_id, held)
+
+    await database.write(use_case)
     return []
 
 
@@ -173,9 +191,9 @@ def _profile(profile: pb.Profile) -> dict[str, Any]:
                         for column in profile.columns]}
 
 
-async def active_and_newest() -> tuple[set[str], int, int, dict[str, list[str]]]:
+async def active_and_newest() -> tuple[set[str], int, int, dict[str, authorisation.HeldThere]]:
     """Which nodes may be linked, the newest revocation list's number, the newest checkpoint's size, and by node the held grants."""
-    def use_case(session: Session) -> tuple[set[str], int, int, dict[str, list[str]]]:
+    def use_case(session: Session) -> tuple[set[str], int, int, dict[str, authorisation.HeldThere]]:
         latest, newest = authorisation.latest_revocations(session), trust.latest_checkpoint(session)
         return (nodes.active_nodes(session), latest.number if latest else 0, newest.size if newest else 0,
                 authorisation.held_by_node(session))

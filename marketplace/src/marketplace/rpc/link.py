@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 import grpc
 
+from marketplace.authorisation.service import HeldThere
 from marketplace.logging import get_logger
 from marketplace.rpc import ledger
 from marketplace.rpc.hub import Hub
@@ -44,7 +45,8 @@ class Link:
         self.heard = time.monotonic()
         self.cosigned_size = hello.checkpoint_size
         self.revocations_number = hello.revocations_number
-        self.holds: tuple[str, ...] | None = None  # as last told on this link
+        self.holds: HeldThere | None = None  # as last told on this link
+        self.holds_number = 0  # how often they were told on it
         self.come_back = True
         self._outbox: asyncio.Queue[pb.CoordinatorFrame | None] = asyncio.Queue()
         self.closed = asyncio.Event()
@@ -182,6 +184,8 @@ class NodeLinks:
                 book.put(ledger.cosignature(link, frame.cosignature))
             case "revocations_seen":
                 book.put(ledger.revocations_seen(link, frame.revocations_seen.number))
+            case "holds_seen":
+                book.put(ledger.holds_seen(link, frame.holds_seen.number))
             case _:
                 raise FrameError("unexpected_frame")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
+from marketplace.authorisation.service import HeldThere
 from marketplace.logging import get_logger
 from marketplace.rpc import ledger
 from marketplace.rpc.hub import Hub
@@ -54,7 +55,7 @@ async def watch(hub: Hub) -> None:
         await asyncio.sleep(WATCH_SECONDS)
 
 
-async def _tell(hub: Hub, held: Mapping[str, Sequence[str]], *, revocations: bool, checkpoint: bool) -> None:
+async def _tell(hub: Hub, held: Mapping[str, HeldThere], *, revocations: bool, checkpoint: bool) -> None:
     for link in list(hub.links.values()):
         if not isinstance(link, Link):
             continue

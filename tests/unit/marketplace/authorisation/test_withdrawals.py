@@ -96,6 +96,70 @@ def test_the_end_of_an_agreement_stops_its_grants_for_good(database: Any, grant:
         assert trust.check_database(session).ok
 
 
+@pytest.mark.parametrize("kind", ["operation", "development"])
+def test_a_suspended_agreement_holds_its_grants_and_its_resumption_lifts_exactly_that(database: Any, grant: str, kind: str) -> None:
+    with database.transaction() as session:
+        record = session.get_one(GrantRecord, grant)
+        agreement = record.operation_id if kind == "operation" else record.agreement_id
+        agreements.suspend(session, AUTHORITY, agreement, "核查")
+        assert (usable(session, grant), record.status) == ("agreement_not_in_force", "held")
+        assert set(authorisation.held_by_node(session)) == {"node_1", "node_2", "node_3"}
+        with pytest.raises(ProblemError, match="not_found"):  # nobody's to lift but the agreement's
+            authorisation.release_grant(session, AUTHORITY, grant)
+        authorisation.hold_grant(session, FIRST, grant, "用途不符")
+        agreements.resume(session, AUTHORITY, agreement)
+        assert [(one.cause, one.status) for one in authorisation.grant_holds(session, AUTHORITY, grant)] == [
+            ("withdrawn", "placed"), ("agreement_suspended", "void")]
+        assert usable(session, grant) == "grant_held"
+        authorisation.release_grant(session, FIRST, grant)
+        assert (usable(session, grant), authorisation.held_by_node(session)) == ("", {})
+        assert trust.check_database(session).ok
+
+
+def test_a_grant_goes_on_only_once_both_its_agreements_do(database: Any, grant: str) -> None:
+    with database.transaction() as session:
+        record = session.get_one(GrantRecord, grant)
+        for agreement in (record.operation_id, record.agreement_id):
+            agreements.suspend(session, AUTHORITY, agreement, "核查")
+        agreements.resume(session, AUTHORITY, record.operation_id)
+        assert record.status == "held"
+        agreements.resume(session, AUTHORITY, record.agreement_id)
+        assert record.status == "active"
+
+
+def test_what_nodes_answer_shows_where_a_grant_is_stopped(database: Any, grant: str) -> None:
+    with database.transaction() as session:
+        assert authorisation.stops(session, AUTHORITY, grant) == []
+        authorisation.hold_grant(session, FIRST, grant, "用途不符")
+        held = authorisation.held_by_node(session)["node_2"]
+        assert held.grants == (grant,)
+        authorisation.holds_seen(session, "node_2", held.holds)
+        authorisation.holds_seen(session, "node_2", held.holds)  # and again after a reconnection
+        assert [(one.node_id, one.seen_at is not None) for one in authorisation.stops(session, FIRST, grant)] == [
+            ("node_1", False), ("node_2", True), ("node_3", False)]
+        assert authorisation.reached(session, held.holds) == {held.holds[0]: 1}
+        with pytest.raises(ProblemError, match="not_found"):
+            authorisation.stops(session, RIVAL, grant)
+        authorisation.release_grant(session, FIRST, grant)
+        assert authorisation.stops(session, AUTHORITY, grant) == []
+        authorisation.hold_grant(session, FIRST, grant, "again")  # a new hold wants a new answer
+        assert [one.seen_at for one in authorisation.stops(session, AUTHORITY, grant)] == [None] * 3
+        assert [one.tag.rsplit(":", 1)[-1] for one in trust.events_for(session, grant)] == ["issued", "held", "stopped", "released", "held"]
+
+
+def test_a_revocation_is_answered_too(database: Any, grant: str) -> None:
+    with database.transaction() as session:
+        record = session.get_one(GrantRecord, grant)
+        record.status, record.revoked_in = "revoked", 5
+        session.add(record)
+        session.flush()
+        authorisation.revocations_seen(session, "node_1", 4)
+        assert all(one.seen_at is None for one in authorisation.stops(session, AUTHORITY, grant))
+        authorisation.revocations_seen(session, "node_1", 5)
+        authorisation.revocations_seen(session, "node_1", 6)
+        assert [one.seen_at is not None for one in authorisation.stops(session, AUTHORITY, grant)] == [True, False, False]
+
+
 def test_two_departments_withdraw_at_once_and_both_count(database: Any, grant: str) -> None:
     second = Actor("source_department", "org_2", "mem_2")
     said = together(lambda session: authorisation.hold_grant(session, FIRST, grant, "a"),

@@ -466,6 +466,51 @@ def test_a_withdrawn_grant_is_told_at_once_and_again_to_whoever_arrives(coordina
     coordinated(scenario, heartbeat_seconds=5)
 
 
+def test_what_a_node_answers_to_a_hold_is_kept_and_what_is_out_of_date_is_not(coordinated: Coordinated) -> None:
+    async def scenario(c: Any) -> None:
+        from marketplace.authorisation import service as authorisation
+
+        first, second = c.market.departments[:2]
+        grant = c.market.grant_id
+
+        def act(what: Any, department: Any, *args: Any) -> None:
+            with db.transaction() as session:
+                what(session, Actor("source_department", department.organisation_id, member_id="mem"), grant, *args)
+
+        def stopped() -> set[str]:
+            with db.reading() as session:
+                rows = authorisation.stops(session, Actor("data_authority", None), grant)
+            assert {row.node_id for row in rows} == {one.node_id for one in c.market.departments}
+            return {row.node_id for row in rows if row.seen_at}
+
+        async def answered(node: LinkNode, number: int, wanted: set[str]) -> None:
+            await node.send(pb.NodeFrame(holds_seen=pb.HoldsSeen(number=number)))
+            while await asyncio.to_thread(stopped) != wanted:
+                await asyncio.sleep(0.01)
+
+        await asyncio.to_thread(act, authorisation.hold_grant, first, "用途不符")
+        async with dial(first, c.root_pem, c.port) as node:
+            told = await node.wait_for("holds")
+            await answered(node, told.number, {first.node_id})
+            await asyncio.to_thread(act, authorisation.hold_grant, second, "另有原因")  # the grants are the same, the holds are not
+            again = await node.wait_for("holds", 2)
+            assert (list(again.grant_ids), again.number) == ([grant], told.number + 1)
+            await node.send(pb.NodeFrame(holds_seen=pb.HoldsSeen(number=told.number)))
+            await answered(node, again.number, {first.node_id})
+        async with dial(second, c.root_pem, c.port) as node:  # away until now
+            await answered(node, (await node.wait_for("holds")).number, {first.node_id, second.node_id})
+
+        def counts() -> list[int]:
+            with db.reading() as session:
+                rows = authorisation.grant_holds(session, Actor("data_authority", None), grant)
+                reached = authorisation.reached(session, [row.id for row in rows])
+            return sorted(reached.get(row.id, 0) for row in rows)
+
+        assert await asyncio.to_thread(counts) == [2, 2]
+
+    coordinated(scenario, heartbeat_seconds=5)
+
+
 async def _told(node: LinkNode, wanted: list[str], after: int = 0) -> int:
     """Wait until a node is told exactly these holds; the number of the frame that does."""
     while True:

@@ -45,7 +45,9 @@ def grant(grant_id: str) -> Any:
         resources = resource_rows(db, claims.resources, {node.node_id: node.name for node in claims.nodes})
         holds = _holds(db, record.id)
         powers = authorisation.withdrawal_actions(db, current_actor(), record)
+        stops = _stops(db, record.id)
     return render_template("web/grant.html", record=record, grant=claims, resources=resources, holds=holds, powers=powers,
+                           stops=stops, stopping=_stopping(stops),
                            state=authorisation.grant_state(record, utc_now()),
                            apps=app_titles(), privacy=release.terms(claims.privacy), own_figures_reason=reason,
                            sole=[(entry.resource, entry.column, list(entry.values)) for entry in claims.sole_values],
@@ -55,8 +57,29 @@ def grant(grant_id: str) -> Any:
 def _holds(db: Any, grant_id: str) -> list[dict[str, Any]]:
     rows = authorisation.grant_holds(db, current_actor(), grant_id)
     names = organisation_names(db, [row.organisation_id for row in rows if row.organisation_id])
-    return [{"hold": row, "organisation": names.get(row.organisation_id or "", _("The market")),
+    reached = authorisation.reached(db, [row.id for row in rows])
+    return [{"hold": row, "reached": reached.get(row.id, 0), "organisation": names.get(row.organisation_id or "", _("The market")),
              "actions": [one for one in authorisation.hold_actions(current_actor(), row) if one in ("follow", "dismiss")]} for row in rows]
+
+
+def _stops(db: Any, grant_id: str) -> list[dict[str, Any]]:
+    rows = authorisation.stops(db, current_actor(), grant_id)
+    names = organisation_names(db, {row.organisation_id for row in rows})
+    return [{"stop": row, "organisation": names.get(row.organisation_id, "–")} for row in rows]
+
+
+def _stopping(stops: list[dict[str, Any]]) -> bool:
+    """Whether an answer is to be expected any moment, and the page should look again."""
+    return any(one["stop"].seen_at is None and one["stop"].connected for one in stops)
+
+
+@web.get("/grants/<grant_id>/stops")
+@signed_in()
+def grant_stops(grant_id: str) -> Any:
+    """How far a withdrawal has got, again and again until every node that is linked has answered."""
+    with reading() as db:
+        stops = _stops(db, grant_id)
+    return render_template("web/_stops.html", grant_id=grant_id, stops=stops, stopping=_stopping(stops))
 
 
 @web.post("/grants/<grant_id>/<any(hold, release, ask):action>")

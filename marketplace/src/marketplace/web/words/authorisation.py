@@ -40,6 +40,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "withdrawn": _l("Withdrawn"),
         "replaced": _l("A newer version of the list was granted"),
         "agreement_ended": _l("An agreement it rests on has ended"),
+        "agreement_suspended": _l("An agreement it rests on is suspended"),
     },
     "scenario_field": {
         "title": _l("Title"),
@@ -89,6 +90,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "authorisation:demand:lapsed": _l("Data demand lapsed"),
         "authorisation:grant:held": _l("Grant withdrawn for now"),
         "authorisation:grant:released": _l("Withdrawal of a grant lifted"),
+        "authorisation:grant:stopped": _l("Grant stopped at a node"),
         "authorisation:withdrawal:asked": _l("Withdrawal asked for"),
         "authorisation:withdrawal:dismissed": _l("Withdrawal not followed"),
     },

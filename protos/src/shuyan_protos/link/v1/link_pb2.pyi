@@ -103,6 +103,7 @@ class NodeFrame(_message.Message):
     REVOCATIONS_SEEN_FIELD_NUMBER: _builtins.int
     APPROVALS_DECIDED_FIELD_NUMBER: _builtins.int
     BUDGETS_FIELD_NUMBER: _builtins.int
+    HOLDS_SEEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -123,6 +124,8 @@ class NodeFrame(_message.Message):
     def approvals_decided(self) -> Global___ApprovalsDecided: ...
     @_builtins.property
     def budgets(self) -> Global___Budgets: ...
+    @_builtins.property
+    def holds_seen(self) -> Global___HoldsSeen: ...
     def __init__(
         self,
         *,
@@ -136,12 +139,13 @@ class NodeFrame(_message.Message):
         revocations_seen: Global___RevocationsSeen | None = ...,
         approvals_decided: Global___ApprovalsDecided | None = ...,
         budgets: Global___Budgets | None = ...,
+        holds_seen: Global___HoldsSeen | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "budgets", b"budgets", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "budgets", b"budgets", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "holds_seen", b"holds_seen", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "budgets", b"budgets", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals_decided", b"approvals_decided", "body", b"body", "budgets", b"budgets", "chunk", b"chunk", "cosignature", b"cosignature", "heartbeat", b"heartbeat", "hello", b"hello", "holds_seen", b"holds_seen", "open_reply", b"open_reply", "resources", b"resources", "revocations_seen", b"revocations_seen", "task_reply", b"task_reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "heartbeat", "chunk", "task_reply", "open_reply", "resources", "cosignature", "revocations_seen", "approvals_decided", "budgets"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "heartbeat", "chunk", "task_reply", "open_reply", "resources", "cosignature", "revocations_seen", "approvals_decided", "budgets", "holds_seen"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1036,20 +1040,46 @@ class Holds(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GRANT_IDS_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """of this telling on this link, from 1 on"""
     @_builtins.property
     def grant_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
         grant_ids: _abc.Iterable[_builtins.str] | None = ...,
+        number: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant_ids", b"grant_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grant_ids", b"grant_ids", "number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Holds: _TypeAlias = Holds  # noqa: Y015
+
+@_typing.final
+class HoldsSeen(_message.Message):
+    """The node has written down what this telling of holds named, and no task under any of it runs any more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Holds.number"""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HoldsSeen: _TypeAlias = HoldsSeen  # noqa: Y015
 
 @_typing.final
 class RevocationsSeen(_message.Message):
