@@ -55,6 +55,21 @@ class Resources(Collection[Resource]):
             cursor = unquote(following.partition("cursor=")[2].partition("&")[0])
 
 
+class Departments:
+    """The departments whose resources make the catalogue."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def list(self, *, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Departments with how many ``resources`` each has."""
+        return self._api.pages("/departments", limit=limit)
+
+    def get(self, id: str) -> dict[str, Any]:
+        """One department with its ``stewards``, the offices that answer for its data."""
+        return _dict(self._api.get(f"/departments/{quote(id, safe='')}"))
+
+
 class Elements:
     """Data elements and the one authoritative source of each (一数一源)."""
 

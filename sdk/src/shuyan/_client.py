@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from shuyan._agreements import Agreements, Files
 from shuyan._audit import Audit
 from shuyan._authorisation import Demands, Grants, Opinions, Permission, Scenarios, Sectors
-from shuyan._catalogue import Elements, NegativeList, QualityObjections, Resources
+from shuyan._catalogue import Departments, Elements, NegativeList, QualityObjections, Resources
 from shuyan._clients import Clients
 from shuyan._collection import Collection
 from shuyan._config import resolve
@@ -366,6 +366,7 @@ class Market:
     def __init__(self, api: Api) -> None:
         self._api = api
         self.resources = Resources(api)
+        self.departments = Departments(api)
         self.elements = Elements(api)
         self.negative_list = NegativeList(api)
         self.quality_objections = QualityObjections(api)

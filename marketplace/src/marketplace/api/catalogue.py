@@ -121,6 +121,24 @@ class ResourceDetailOut(ResourceOut):
     open_objections: int
 
 
+class DepartmentOut(Out):
+    id: str
+    name_zh: str
+    name_en: str
+    credit_code: str | None
+    status: str
+    resources: int = Field(description="Active resources.")
+
+
+class StewardOut(Out):
+    name: str
+    resources: int
+
+
+class DepartmentDetailOut(DepartmentOut):
+    stewards: list[StewardOut] = Field(description="The offices that answer for its data, those of the most resources first.")
+
+
 class AppVersionOut(Out):
     version: str
     digest: str
@@ -184,7 +202,7 @@ def resource_changes(query: ChangesQuery) -> dict[str, Any]:
 @public
 def resource_feed() -> Response:
     with db.reading() as session:
-        return _documents.atom(catalogue.newest(session, actor()), settings().public_url)
+        return _documents.changes_feed(catalogue.newest(session, actor()), settings().public_url)
 
 
 @api.get("/dcat", summary="The catalogue as DCAT 3 (DCAT-AP 3.0.1), page by page")
@@ -221,6 +239,22 @@ def resource_history(path: IdPath, query: HistoryQuery) -> dict[str, Any]:
     with db.reading() as session:
         catalogue.get_resource(session, actor(), path.id)
         return listing([ChangeOut.of(row) for row in catalogue.history(session, actor(), path.id, before=query.before, limit=query.limit)])
+
+
+@api.get("/departments", summary="The departments whose resources make the catalogue", responses={200: Listing[DepartmentOut]})
+@public
+def list_departments(query: PageQuery) -> dict[str, Any]:
+    with db.reading() as session:
+        page = catalogue.list_departments(session, actor(), cursor=query.cursor, limit=query.limit)
+    return listing([DepartmentOut.of(row) for row in page.items], page.next)
+
+
+@api.get("/departments/<id>", summary="One department, and who answers for its data", responses={200: DepartmentDetailOut})
+@public
+def get_department(path: IdPath) -> dict[str, Any]:
+    with db.reading() as session:
+        row = catalogue.get_department(session, actor(), path.id)
+    return DepartmentDetailOut.of(row, stewards=[{"name": name, "resources": count} for name, count in row.stewards])
 
 
 @api.get("/apps", summary="Federated apps that a demand can name", responses={200: Listing[AppOut]})

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from flask import Response
 from pydantic import Field
 
 from marketplace import db, work
+from marketplace.api import _documents
 from marketplace.api.auth import actor, public, scope
 from marketplace.api.base import blueprint
 from marketplace.api.limits import OBJECTION_LIMIT, limiter
 from marketplace.api.schemas import Empty, IdPath, In, Listing, Out, PageQuery, QueryIn, Time, listing
 from marketplace.notices import inbox
 from marketplace.notices import service as notices
+from marketplace.settings import settings
 
 api = blueprint("notices")
 
@@ -109,6 +112,13 @@ def list_notices(query: NoticeQuery) -> dict[str, Any]:
     with db.reading() as session:
         page = notices.list_notices(session, **query.model_dump())
     return listing([NoticeOut.of(row) for row in page.items], page.next)
+
+
+@api.get("/notices.atom", summary="The newest public notices as an Atom feed")
+@public
+def notice_feed() -> Response:
+    with db.reading() as session:
+        return _documents.notices_feed(notices.list_notices(session, limit=50).items, settings().public_url)
 
 
 @api.get("/notices/<id>", summary="One notice, with what was answered to objections", responses={200: NoticeDetailOut})

@@ -1,7 +1,7 @@
 """The catalogue as DCAT 3 in JSON-LD, after the application profile DCAT-AP 3.0.1, for other catalogues to harvest.
 
 A resource is a dataset whose only distribution is its page here: the rows never leave their department, so there is nothing to
-download, and access rights say so.
+download, and access rights say so. The IRIs of resources, their departments and the offices that answer for them are pages of the market.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sqlmodel import Session
 
 from marketplace.actor import Actor
 from marketplace.catalogue import tokens
+from marketplace.catalogue.departments import steward_mark
 from marketplace.catalogue.models import DataResource
 from marketplace.catalogue.search import list_resources
 from marketplace.parties import service as parties
@@ -106,7 +107,8 @@ def _dataset(row: DataResource, base: str) -> dict[str, Any]:
     if row.standard:
         out["dct:conformsTo"] = {"@id": here + "#standard", "@type": "dct:Standard", "dct:title": _zh(row.standard)}
     if row.steward:
-        out["dcat:contactPoint"] = {"@id": here + "#steward", "@type": "vcard:Kind", "vcard:fn": row.steward}
+        out["dcat:contactPoint"] = {"@id": f"{base}/departments/{row.organisation_id}#{steward_mark(row.steward)}", "@type": "vcard:Kind",
+                                    "vcard:fn": row.steward}
     measured = row.profile or {}
     figures = [(name, measured[name]) for name in ("completeness", "validity", "uniqueness", "timeliness") if measured.get(name) is not None]
     if figures:

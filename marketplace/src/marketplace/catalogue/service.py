@@ -15,6 +15,12 @@ from marketplace.catalogue.claims import (
     settle_element,
     standings,
 )
+from marketplace.catalogue.departments import (
+    Department,
+    get_department,
+    list_departments,
+    steward_mark,
+)
 from marketplace.catalogue.feed import changes, history, newest
 from marketplace.catalogue.models import DataResource
 from marketplace.catalogue.negative import (
@@ -42,10 +48,12 @@ from marketplace.catalogue.sync import LinkedNode, sync_resources
 from shuyan.problems import ProblemError
 
 __all__ = [
-    "ElementPage", "Facets", "Filters", "Hit", "LinkedNode", "ObjectionPage", "Sort", "Standing", "act", "changes", "enter", "facets", "get_element",
-    "get_negative", "get_objection", "get_resource", "grants_hit", "grants_in_force", "history", "latest_quality", "list_elements", "list_negative", "list_objections", "list_resources",
-    "negative_hits", "newest", "open_objections", "quality_history", "raise_objection", "resources_by_id", "resources_of_node", "revise", "settle_element", "standings",
-    "sync_resources", "thresholds", "withdraw",
+    "Department", "ElementPage", "Facets", "Filters", "Hit", "LinkedNode", "ObjectionPage", "Sort", "Standing", "act",
+    "changes", "enter", "facets", "get_department", "get_element", "get_negative", "get_objection", "get_resource",
+    "grants_hit", "grants_in_force", "history", "latest_quality", "list_departments", "list_elements",
+    "list_negative", "list_objections", "list_resources", "negative_hits", "newest", "open_objections",
+    "quality_history", "raise_objection", "resources_by_id", "resources_of_node", "revise", "settle_element",
+    "standings", "steward_mark", "sync_resources", "thresholds", "withdraw",
 ]
 
 

@@ -47,7 +47,7 @@ _CHAIN: Final = "data_authority source_department developer operator industry_de
 ENTRIES: Final = (
     _entry("home", _l("To do"), "", _EVERYBODY - {"public"}),
     _entry("store", _l("Products"), "", _EVERYBODY, "product", "sector_products", "product_changes", "disposal"),
-    _entry("resources", _l("Data resources"), "data", _EVERYBODY, "resource"),
+    _entry("resources", _l("Data resources"), "data", _EVERYBODY, "resource", "departments", "department"),
     _entry("elements", _l("Authoritative sources"), "data", "data_authority source_department security_supervisor", "element"),
     _entry("negative_list", _l("Negative list"), "data", "data_authority source_department operator developer industry_department "
            "security_supervisor", "negative_entry"),

@@ -103,3 +103,21 @@ def test_the_shapes_of_dcat_ap_accept_it(market: Zone) -> None:
         assert conforms, text
         broken = rdflib.Graph().parse(data=json.dumps(document).replace("dct:title", "dct:nothing"), format="json-ld")
         assert not pyshacl.validate(broken, shacl_graph=shapes)[0]
+
+
+def test_publisher_and_contact_are_pages_that_say_who_they_are(market: Zone) -> None:
+    client, base = create_app().test_client(), "https://market.example"
+    with db.reading() as session:
+        document = dcat.dataset(session, catalogue.get_resource(session, PUBLIC, market.departments[0].resource_id), base)
+    found = next(item for item in document["@graph"] if item["@type"] == "dcat:Dataset")
+    for iri, said in ((found["dct:publisher"]["@id"], "station0"), (found["dcat:contactPoint"]["@id"], "监测处")):
+        path, _, fragment = iri.removeprefix(base).partition("#")
+        page = client.get(path, headers={"Accept-Language": "zh"}).text
+        assert path == "/departments/org_station0"
+        assert said in page
+        assert not fragment or f'id="{fragment}"' in page
+    listed = client.get("/api/v1/departments").json["items"]
+    assert [(one["id"], one["resources"]) for one in listed][:2] == [("org_station0", 2), ("org_station1", 1)]
+    assert client.get("/api/v1/departments/org_station0").json["stewards"] == [{"name": "监测处", "resources": 1}]
+    for other in ("org_developer", "nobody"):
+        assert client.get(f"/api/v1/departments/{other}").status_code == client.get(f"/departments/{other}").status_code == 404

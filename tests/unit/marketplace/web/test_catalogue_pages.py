@@ -39,12 +39,17 @@ def test_the_whole_round(pages: Any) -> None:
     one, other = made.values()
     visitor = pages.visitor()
     for address in ("/resources", "/resources?q=水质&sector=environment&grade=2&sort=quality&quality=80", f"/resources?tag={SCRIPT}",
-                    f"/resources/{one}", "/elements", "/elements/气象/风向", "/negative-list", "/resources?sector=x&grade=9&sort=y&quality=1"):
+                    f"/resources/{one}", "/departments", f"/departments/{next(iter(made))}",
+                    f"/departments/{next(iter(made))}?q=水质&sector=environment&grade=2&tag={SCRIPT}", "/elements", "/elements/气象/风向", "/negative-list", "/resources?sector=x&grade=9&sort=y&quality=1"):
         for tongue in ("en", "zh"):
             answer = pages.visitor(tongue).get(address)
             assert answer.status_code == 200, address
             assert SCRIPT not in answer.text, address
     assert "Completeness" in visitor.get(f"/resources/{one}").text
+    department = visitor.get(f"/departments/{next(iter(made))}?sector=environment").text
+    assert one in department
+    assert other not in department
+    assert f"/departments/{next(iter(made))}?sector=environment&amp;grade=2" in department  # facets narrow this department's resources
     authority, developer, owner = (pages.member(kind) for kind in ("data_authority", "developer", "source_department"))
     assert "Contested" in authority.get("/elements?status=conflict").text
     refused = pages.post(authority, "/elements/气象/风向", "/elements/气象/风向", source=f"{one} pm25", reason="")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
-from flask import render_template, request
+from flask import render_template, request, url_for
 from flask_babel import gettext as _
 
 from marketplace.catalogue import service as catalogue
@@ -36,24 +37,44 @@ def _filters() -> catalogue.Filters:
 
 @web.get("/resources")
 def resources() -> Any:
+    return render_template("web/resources.html", **_listing("web.resources"))
+
+
+@web.get("/departments")
+def departments() -> Any:
+    with reading() as db:
+        page = catalogue.list_departments(db, current_actor(), cursor=cursor(), limit=PAGE)
+    return render_template("web/departments.html", page=page, first_page=cursor() is None)
+
+
+@web.get("/departments/<organisation_id>")
+def department(organisation_id: str) -> Any:
+    with reading() as db:
+        row = catalogue.get_department(db, current_actor(), organisation_id)
+    return render_template("web/department.html", department=row, mark=catalogue.steward_mark,
+                           **_listing("web.department", organisation_id=organisation_id))
+
+
+def _listing(endpoint: str, **of: str) -> dict[str, Any]:
+    """What a list of resources shows that this request asks for, all of it (``of``) one department's if one is given."""
     q, wanted = request.args.get("q", "").strip()[:100].replace("\x00", ""), request.args.get("sort", "relevance")
     sort = cast(catalogue.Sort, wanted if wanted in SORTS else "relevance")
-    filters = _filters()
+    filters = replace(_filters(), **of)
     with reading() as db:
         rows, following = catalogue.list_resources(db, current_actor(), q=q, sort=sort, filters=filters, cursor=cursor(), limit=PAGE)
         found = catalogue.facets(db, current_actor(), q=q, filters=filters)
         named = {value for value, _count in found.counts.get("organisation_id", ())[:12]}
         names = organisation_names(db, {row.organisation_id for row in rows} | named)
-    chosen = {name: request.args[name] for name in _ASKED if request.args.get(name)}
+    chosen = {name: request.args[name] for name in _ASKED if request.args.get(name) and name not in of}
     groups = [{"name": name, "text": text, "values": [
         {"value": value, "text": _value(name, value, names), "count": count} for value, count in found.counts.get(name, ())[:12]]}
         for name, text in (("sector", _("Sector")), ("grade", _("Grade")), ("organisation_id", _("Department")),
                            ("frequency", _("Update frequency")), ("quality", _("Quality at least")), ("tag", _("Tags")),
-                           ("standard", _("Standard")))]
-    return render_template(
-        "web/resources.html", items=rows, next=following, first_page=cursor() is None, q=q, sort=sort, found=found, chosen=chosen,
-        groups=[group for group in groups if group["values"]], organisations=names, sorts=labels.choices("resource_sort"),
-        link=lambda **changes: _link(q, sort, chosen, changes))
+                           ("standard", _("Standard"))) if name not in of]
+    return {"items": rows, "next": following, "first_page": cursor() is None, "q": q, "sort": sort, "found": found, "chosen": chosen,
+            "groups": [group for group in groups if group["values"]], "organisations": names, "sorts": labels.choices("resource_sort"),
+            "link": lambda **changes: url_for(endpoint, **of, **_link(q, sort, chosen, changes)), "whole": url_for(endpoint, **of),
+            "of_one": bool(of)}
 
 
 def _link(q: str, sort: str, chosen: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:
@@ -88,7 +109,7 @@ def resource(resource_id: str) -> Any:
         "web/resource.html", resource=row, organisation=names.get(row.organisation_id, "–"), node_name=found.name if found else "–",
         quality=quality, latest=reports[-1] if reports else None, trend=_trend(reports), standings=standings, sources=sources,
         whole=[hit for hit in hits if hit.column is None], barred={hit.column: hit for hit in hits if hit.column}, changes=changes,
-        objections=objections, measures=MEASURES,
+        objections=objections, measures=MEASURES, steward_at=catalogue.steward_mark(row.steward),
         may_object=row.status == "active" and RAISE.held(actor) and actor.organisation_id != row.organisation_id)
 
 
