@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from shuyan._client import Job
     from shuyan._sandbox import Trial
+    from shuyan.torch import Network
 
 
 class Table:
@@ -123,6 +124,18 @@ class Model(Result):
         from shuyan import scoring
 
         return scoring.score(self.content, features)
+
+    def to_torch(self) -> Network:
+        """A neural network as a PyTorch module, to go on with it.
+
+        Raises:
+            ExtraMissing: PyTorch is not installed.
+            ValueError: it is a model of another family.
+        """
+        _extra("torch", "torch")
+        from shuyan.torch import Network
+
+        return Network(self.content)
 
 
 _READ: Final[dict[str, Callable[[str], Any]]] = {"DATE": dt.date.fromisoformat, "TIMESTAMP": dt.datetime.fromisoformat}

@@ -40,8 +40,10 @@ UNKNOWN_COLUMN: Final = define("unknown_column", 422, zh="资源中没有字段�
                                en="The resource has no column “{column}”.")
 WRONG_TYPE: Final = define("wrong_type", 422, zh="字段“{column}”的类型不适用于此计算，需要{expected}。",
                            en="The column “{column}” has the wrong type for this computation; {expected} is needed.")
-NOT_A_DIMENSION: Final = define("not_a_dimension", 422, zh="字段“{column}”没有登记取值范围，不能作为分组维度。",
-                                en="The column “{column}” has no declared values, so it cannot be a dimension.")
+NOT_A_DIMENSION: Final = define("not_a_dimension", 422, zh="字段“{column}”没有登记取值范围，不能作为分组维度。可请部门登记取值；授权采用差分隐私的，"
+                                   "也可改用联邦 SQL，由其带噪声地查找未登记的取值。",
+                                en="The column “{column}” has no declared values, so it cannot be a dimension. Ask the departments to declare "
+                                   "them; under a grant with differential privacy, federated SQL can find undeclared ones, with noise.")
 DOMAIN_MISMATCH: Final = define("domain_mismatch", 409, zh="任务中“{column}”的取值范围与节点登记的不一致。",
                                 en="The task's values for “{column}” are not those the node has declared.")
 BAD_PARAMS: Final = define("bad_params", 422, zh="任务参数有误：{where}。", en="The job's parameters are wrong: {where}.")

@@ -15,10 +15,7 @@ from shuyan.scoring import _features
 
 def score(content: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
     """Score one case; arguments and errors as for :func:`shuyan.scoring.score`."""
-    _features.refuse_unknown({feature["name"] for feature in content["features"]}, features)
-    values: list[float] = []
-    for feature in content["features"]:
-        values += _inputs(feature, _features.value_of(feature["name"], features))
+    values = inputs_of(content, features)
     last = len(content["layers"]) - 1
     for place, layer in enumerate(content["layers"]):
         sums = [math.fsum([bias, *(value * row[unit] for value, row in zip(values, layer["weights"], strict=True))])
@@ -36,6 +33,15 @@ def score(content: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, 
     best = shares.index(max(shares))
     return {"score": shares[best], "label": content["classes"][best],
             "probabilities": dict(zip(content["classes"], shares, strict=True))}
+
+
+def inputs_of(content: Mapping[str, Any], features: Mapping[str, Any]) -> list[float]:
+    """One case as the first layer reads it; errors as for :func:`shuyan.scoring.score`."""
+    _features.refuse_unknown({feature["name"] for feature in content["features"]}, features)
+    values: list[float] = []
+    for feature in content["features"]:
+        values += _inputs(feature, _features.value_of(feature["name"], features))
+    return values
 
 
 def _inputs(feature: Mapping[str, Any], value: Any) -> list[float]:
