@@ -31,7 +31,7 @@ def test_public_things_do_not_show_private_modules() -> None:
 
 def test_modules_of_the_client_are_private() -> None:
     public = {module.name for module in pkgutil.iter_modules(shuyan.__path__) if not module.name.startswith("_")}
-    assert public == {"appkit", "cli", "confinement", "detect", "federation", "jobs", "mockdata", "problems", "scoring", "trust"}
+    assert public == {"appkit", "cli", "confinement", "detect", "federation", "jobs", "mockdata", "problems", "scoring", "torch", "trust"}
 
 
 def test_the_drawn_exception_tree_is_the_real_one() -> None:
