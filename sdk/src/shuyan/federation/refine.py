@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from shuyan.federation.ring import Floats
-from shuyan.federation.schema import quote
 
 ROUNDS: Final = 3
 MAX_STEPS: Final = 1 << 50
@@ -223,48 +222,3 @@ def _round(ask: Ask, grid: Grid, known: Sequence[_Known], probes: Sequence[Count
     for group, part in enumerate(probes):
         # Sums of honest counts are monotone; what is not must not send the search astray.
         known[group].learn(part, np.maximum.accumulate(answers[group, : len(part)]))
-
-
-# --- distinct values ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Distinct:
-    """A number of distinct values and its standard error; 0 where it is exact."""
-
-    value: float
-    error: float
-
-
-def distinct_of_domain(departments: Sequence[int] | npt.NDArray[Any]) -> Distinct:
-    """From how many departments have each declared value: exact."""
-    return Distinct(float(np.count_nonzero(np.asarray(departments) > 0)), 0.0)
-
-
-def bitmap_sql(column: str, bits: int, key: str) -> str:
-    """SQL for the place of a value in a bitmap: 0 to ``bits`` - 1, or null.
-
-    Args:
-        column: its name; its values are told apart as text.
-        key: makes one query's bitmap useless for another's. It is no secret from the coordinator, who could look whether
-            a value that it can guess is there: never for identifiers.
-    """
-    text = "'" + key.replace("'", "''") + "'"
-    return f"CAST(md5_number_lower({text} || chr(0) || CAST({quote(column)} AS VARCHAR)) % {bits} AS BIGINT)"
-
-
-def distinct_of_bitmap(departments: Sequence[int] | npt.NDArray[Any]) -> Distinct:
-    """Linear counting (Whang, Vander-Zanden & Taylor, ACM TODS 15, 1990) over the union of departments' bitmaps.
-
-    Args:
-        departments: how many departments have each bit set.
-
-    Raises:
-        ValueError: no bit is left unset, so there are too many values for so few bits.
-    """
-    counts = np.asarray(departments)
-    bits, empty = len(counts), int(np.count_nonzero(counts == 0))
-    if empty == 0:
-        raise ValueError("the bitmap is full")
-    load = -math.log(empty / bits)
-    return Distinct(bits * load, math.sqrt(bits * max(math.expm1(load) - load, 0.0)))

@@ -98,27 +98,3 @@ def test_counts_that_make_no_sense_end_too() -> None:
     found = refine.quantiles(lambda t: random.integers(-10, 1000, t.shape), lower=0.0, upper=1e6, resolution=1.0,
                              probabilities=[0.1, 0.5], minimum=5)
     assert found.rounds <= 2 * refine.ROUNDS
-
-
-def test_distinct_values_of_a_domain_are_counted_exactly() -> None:
-    assert refine.distinct_of_domain([0, 3, 1, 0, 2]) == refine.Distinct(3.0, 0.0)
-
-
-@pytest.mark.parametrize("distinct", [10, 1000, 20_000, 100_000])
-def test_linear_counting_is_off_by_no_more_than_it_says(distinct: int) -> None:
-    bits = 1 << 15
-    misses = []
-    for seed in range(5):
-        places = duckdb.sql(
-            f"SELECT {refine.bitmap_sql('v', bits, f'key {seed}')} FROM (SELECT 'value ' || i AS v FROM range({distinct}) t(i))"
-        ).fetchnumpy()
-        bitmap = np.bincount(next(iter(places.values())), minlength=bits)
-        found = refine.distinct_of_bitmap(bitmap)
-        misses.append((found.value - distinct) / found.error)
-    assert max(map(abs, misses)) < 4
-    assert found.error / distinct < 0.03
-
-
-def test_a_full_bitmap_says_so() -> None:
-    with pytest.raises(ValueError, match="full"):
-        refine.distinct_of_bitmap(np.ones(64))
