@@ -83,6 +83,7 @@ class Tag(StrEnum):
     USE_REJECTED = "computing:use:rejected"
     EGRESS_CHECKED = "computing:egress:checked"
     EGRESS_AGREED = "computing:egress:agreed"
+    EGRESS_PASSED_ON = "computing:egress:passed_on"
     EGRESS_OVERRIDDEN = "computing:egress:overridden"
     EGRESS_APPROVED = "computing:egress:approved"
     EGRESS_REJECTED = "computing:egress:rejected"

@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     city_code: str = Field("SZ", pattern="^[A-Z]{2,4}$", description="The city's letters in registration codes.")
     default_locale: str = Field("zh", description="Language for visitors whose browser asks for none we have.")
     agreement_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice before an operation agreement may be signed.")
+    agreement_signing_days: int = Field(30, ge=1, le=365, description="Days in which both sides are to sign an agreement; then it is off.")
+    egress_days: int = Field(5, ge=1, le=60, description="Working days for each organisation asked whether a result or a product leaves the domain; then the data authority decides in its place.")
     selection_notice_days: int = Field(5, ge=0, le=60, description="Working days of public notice of the result of an operator selection.")
     retirement_notice_days: int = Field(30, ge=0, le=365, description="Days from the announcement of a product's retirement to its end.")
     share_treasury: int = Field(10, description="Per cent of revenue to the treasury.")

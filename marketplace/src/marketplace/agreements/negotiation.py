@@ -9,10 +9,12 @@ from typing import Any
 from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM, Actor
-from marketplace.agreements import errors, rules, store, texts
+from marketplace.agreements import errors, hooks, rules, store, texts
 from marketplace.agreements.models import Agreement
 from marketplace.agreements.scope import operation_for, resource_facts
 from marketplace.db import utc_now
+from marketplace.deadlines import service as deadlines
+from marketplace.deadlines.models import Deadline
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.notices import service as notices
@@ -21,6 +23,8 @@ from marketplace.parties import service as parties
 from marketplace.settings import settings
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
+
+_UNSIGNED = "agreement.unsigned"
 
 
 def draft(session: Session, actor: Actor, *, operator_id: str, terms: Mapping[str, Any], note: str = "") -> Agreement:
@@ -105,7 +109,10 @@ def withdraw(session: Session, actor: Actor, agreement_id: str) -> Agreement:
     """Throw a draft away. Raises ``not_found``, ``not_allowed``, ``wrong_state``."""
     row = store.locked(session, actor, agreement_id)
     store.move(session, row, store.check(row, "withdraw", actor))
+    after = hooks.run(session, hooks.BROKEN_OFF, row)
     trust.append(session, Tag.AGREEMENT_WITHDRAWN, actor, row.id, related=[row.grantor_id, row.grantee_id])
+    for append in after:
+        append()
     return row
 
 
@@ -127,6 +134,8 @@ def accept(session: Session, actor: Actor, agreement_id: str, *, number: int | N
     if number is not None and number != version.number:
         raise ProblemError(errors.DIGEST_DIFFERS, field="number")
     store.move(session, row, target)
+    if target == "signing":
+        _sign_until(session, row)
     store.tell(session, row, store.other_side(row, here), texts.ACCEPTED, number=version.number)
     if target == "terms_agreed":
         store.tell(session, row, row.grantor_id, texts.APPROVE, role="reviewer")
@@ -206,6 +215,7 @@ def _noticed(session: Session, notice: PublicNotice, outcome: notices.Outcome) -
         return
     if outcome == "passed":
         store.move(session, row, rules.OPERATION.check("pass", row.status, SYSTEM).target)
+        _sign_until(session, row)
         store.tell(session, row, (row.grantor_id, row.grantee_id), texts.TO_SIGN, role="admin")
         return
     reason = "公示期间异议成立"
@@ -218,11 +228,31 @@ def refuse(session: Session, actor: Actor, agreement_id: str, reason: str) -> Ag
     """Break the negotiation off, from either side. Raises ``not_found``, ``not_allowed``, ``wrong_state``, ``agreement_reason_missing``."""
     row = store.locked(session, actor, agreement_id)
     target, reason = store.check(row, "break_off", actor), rules.check_reason(reason)
-    store.move(session, row, target, reason=reason, ended_at=utc_now())
     notices.withdraw(session, row.id)
-    store.tell(session, row, (row.grantor_id, row.grantee_id), texts.REFUSED, reason=reason)
-    trust.append(session, Tag.AGREEMENT_REFUSED, actor, row.id, related=[row.grantor_id, row.grantee_id])
+    _break_off(session, actor, row, target, reason)
     return row
+
+
+def _break_off(session: Session, actor: Actor, row: Agreement, target: str, reason: str) -> None:
+    store.move(session, row, target, reason=reason, ended_at=utc_now())
+    store.tell(session, row, (row.grantor_id, row.grantee_id), texts.REFUSED, reason=reason)
+    after = hooks.run(session, hooks.BROKEN_OFF, row)
+    trust.append(session, Tag.AGREEMENT_REFUSED, actor, row.id, related=[row.grantor_id, row.grantee_id])
+    for append in after:
+        append()
+
+
+def _sign_until(session: Session, row: Agreement) -> None:
+    """From now both sides have a time to sign in, as after an award (Government Procurement Law, article 46: thirty days)."""
+    until = utc_now() + dt.timedelta(days=settings().agreement_signing_days)
+    deadlines.put(session, _UNSIGNED, row.id, until, number=row.version)
+
+
+@deadlines.on(_UNSIGNED)
+def _unsigned(session: Session, due: Deadline) -> None:
+    row = session.get_one(Agreement, due.subject, with_for_update=True, populate_existing=True)
+    if row.status == "signing" and row.version == due.number:
+        _break_off(session, SYSTEM, row, rules.LIVES[row.kind].check("expire", row.status, SYSTEM).target, "逾期未签署")
 
 
 def open_development(session: Session, actor: Actor, *, demand_id: str, scenario_id: str, operator_id: str, developer_id: str,
@@ -256,6 +286,7 @@ def open_development(session: Session, actor: Actor, *, demand_id: str, scenario
     session.add(row)
     session.flush()
     version = store.add_version(session, actor, row, 1, store.compose(session, actor, row, proposal), proposed_by=operator_id)
+    _sign_until(session, row)
     store.tell(session, row, (operator_id, developer_id), texts.TO_SIGN, role="admin")
     trust.append(session, Tag.AGREEMENT_DRAFTED, actor, row.id, related=[demand_id, scenario_id, operator_id, developer_id, operation.id],
                  data={"kind": row.kind, "terms": version.digest})

@@ -59,6 +59,7 @@ OPERATION: Final = Lifecycle("operation_agreement", "draft", (
     transition("pass", "noticed", "signing", "system"),
     _step("sign", "signing", "effective", _O, Tag.AGREEMENT_SIGNED, roles="admin"),
     _step("break_off", ("negotiating", "terms_agreed", "noticed", "signing"), "broken_off", _O, Tag.AGREEMENT_REFUSED, roles="reviewer"),
+    transition("expire", "signing", "broken_off", "system", Tag.AGREEMENT_REFUSED),
     _step("suspend", "effective", "suspended", "data_authority", Tag.AGREEMENT_SUSPENDED, roles="reviewer"),
     _step("resume", "suspended", "effective", "data_authority", Tag.AGREEMENT_RESUMED, roles="reviewer"),
     _step("terminate", ("effective", "suspended"), "terminated", "data_authority", Tag.AGREEMENT_TERMINATED, roles="reviewer"),
@@ -71,6 +72,7 @@ DEVELOPMENT: Final = Lifecycle("development_agreement", "signing", (
     _step("accept_terms", "negotiating", "signing", _D, Tag.AGREEMENT_ACCEPTED, roles=("handler", "reviewer")),
     _step("sign", "signing", "effective", _D, Tag.AGREEMENT_SIGNED, roles="admin"),
     _step("break_off", ("negotiating", "signing"), "broken_off", _D, Tag.AGREEMENT_REFUSED, roles="reviewer"),
+    transition("expire", "signing", "broken_off", "system", Tag.AGREEMENT_REFUSED),
     transition("withdraw", ("negotiating", "signing"), "withdrawn", "system", Tag.AGREEMENT_WITHDRAWN),
     *(step for own, party in ((True, "operator"), (False, "data_authority")) for step in (
         _step("suspend", "effective", "suspended", party, Tag.AGREEMENT_SUSPENDED, roles="reviewer", own=own),

@@ -166,7 +166,8 @@ class ResultOut(Out):
 class EgressOpinionOut(Out):
     party: str = Field(description="In what capacity it is asked.")
     organisation_id: str | None = Field(description="null: any organisation that is this party, until one has decided.")
-    decision: Literal["pending", "approved", "rejected"]
+    decision: Literal["pending", "approved", "rejected", "passed_on"]
+    due_at: Time | None = Field(description="After this the data authority decides in its place.")
     decided_at: Time | None
     note: str
     override_reason: str = Field(description="Why it agrees against the report.")

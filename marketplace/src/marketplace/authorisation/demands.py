@@ -274,6 +274,18 @@ def lapse(session: Session, agreement_id: str) -> list[Afterwards]:
     return out
 
 
+@agreements.when_broken_off("development")
+def _not_agreed(session: Session, agreement: Agreement) -> Afterwards:
+    """The agreement about an approved demand will not come about: the demand lapses, and may be revised."""
+    after = lapse(session, agreement.id)
+
+    def append() -> None:
+        for one in after:
+            one()
+
+    return append
+
+
 def _title(session: Session, row: DataDemand) -> str:
     return session.get_one(Scenario, row.scenario_id).title
 

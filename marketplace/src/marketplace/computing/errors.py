@@ -62,6 +62,9 @@ NOT_SEATED: Final = define(
     en="Whoever authorised a use reviews what leaves from it; that is not your organisation.")
 ALREADY_SAID: Final = define(
     "egress_opinion_given", 409, zh="贵单位已对该结果作出审核意见。", en="Your organisation has already decided on this result.")
+PASSED_ON: Final = define(
+    "egress_passed_on", 409, zh="贵单位未在期限内审核，已转由数据主管部门决定。",
+    en="Your organisation let the time for its decision pass; the data authority decides in its place.")
 REVIEW_BLOCKED: Final = define(
     "review_blocked", 409, zh="自动报告中有 {count} 项不通过的发现（{codes}），不能直接批准。确需批准的，请写明理由。",
     en="The automatic report has {count} findings that stand against an approval ({codes}). To approve all the same, write down why.")

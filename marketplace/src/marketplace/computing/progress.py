@@ -77,6 +77,7 @@ LINES: Final[Mapping[str, Line]] = {
                               "The reviewer approved it against {count} findings of the automatic report and wrote down why."),
     "egress_approved": Line("出域审核通过，结果可以使用。", "The egress review approved the result."),
     "egress_agreed": Line("出域审核的一方已同意，等待其他审核方。", "One of those who decide on the egress has agreed; the others are waited for."),
+    "egress_passed_on": Line("出域审核的一方逾期未审，转由数据主管部门决定。", "One of those who decide on the egress let the time pass; the data authority decides in its place."),
     "result_disposed": Line("产品已退市，结果已删除。", "The product was retired; the result was deleted."),
     "egress_rejected": Line("出域审核未通过，结果已删除。", "The egress review rejected the result; it was deleted."),
 }

@@ -12,15 +12,25 @@ from typing import Any
 from sqlmodel import Session, col, or_, select
 
 from marketplace import work
-from marketplace.actor import Actor
+from marketplace.actor import SYSTEM, Actor
 from marketplace.computing import cards, costs, egress, rules, texts
-from marketplace.computing.errors import ALREADY_SAID, NOT_SEATED, NOTE_REQUIRED, OWN_REVIEW, REVIEW_BLOCKED
+from marketplace.computing.errors import (
+    ALREADY_SAID,
+    NOT_SEATED,
+    NOTE_REQUIRED,
+    OWN_REVIEW,
+    PASSED_ON,
+    REVIEW_BLOCKED,
+)
 from marketplace.computing.jobs import add_log, get_job, locked_job
 from marketplace.computing.models import EgressOpinion, EgressReview, Job, JobOutput
-from marketplace.computing.routing import opinions_of, seat_of
+from marketplace.computing.routing import OVERDUE, opinions_of, seat_of
 from marketplace.computing.submission import digest_of
 from marketplace.db import storable, utc_now
+from marketplace.deadlines import service as deadlines
+from marketplace.deadlines.models import Deadline
 from marketplace.events import Tag
+from marketplace.ids import new_id
 from marketplace.notices import service as notices
 from marketplace.parties import service as parties
 from marketplace.trust import service as trust
@@ -158,7 +168,7 @@ def decide_review(session: Session, actor: Actor, review_id: str, approve: bool,
     if opinion is None:
         raise ProblemError(NOT_SEATED)
     if opinion.decision != "pending":
-        raise ProblemError(ALREADY_SAID)
+        raise ProblemError(PASSED_ON if opinion.decision == "passed_on" else ALREADY_SAID)
     note = _written(note)
     if not approve and not note:
         raise ProblemError(NOTE_REQUIRED, field="note")
@@ -180,7 +190,7 @@ def decide_review(session: Session, actor: Actor, review_id: str, approve: bool,
         trust.append(session, Tag.EGRESS_AGREED, actor, job.id, related=[review.id, output.id, job.grant_id],
                      data={"output_digest": output.digest, "left": left})
         return review
-    _settle(session, actor, review, job, output, step.target, opinion if not approve else opinions[0])
+    _settle(session, actor, review, job, output, step.target, opinion if not approve else _leading(opinions))
     if step.event:
         trust.append(session, step.event, actor, job.id, related=[review.id, output.id, job.grant_id],
                      data={"output_digest": output.digest})
@@ -193,7 +203,7 @@ def _settle(session: Session, actor: Actor, review: EgressReview, job: Job, outp
     approved = status == "approved"
     review.status, review.decided_by, review.decided_at = status, said.decided_by, utc_now()
     review.note, review.override_reason = said.note, said.override_reason
-    job.status = rules.JOB.check("approve" if approved else "reject", job.status, actor).target
+    job.status = rules.JOB.check("time_up" if actor == SYSTEM else "approve" if approved else "reject", job.status, actor).target
     job.finished_at = utc_now()
     if not approved:
         output.content = {}
@@ -202,6 +212,47 @@ def _settle(session: Session, actor: Actor, review: EgressReview, job: Job, outp
     add_log(session, job.id, "egress_approved" if approved else "egress_rejected", "info" if approved else "warning")
     notices.tell(session, job.organisation_id, texts.APPROVED if approved else texts.REJECTED, job.id, title=job.title or job.id,
                  **({} if approved else {"reason": said.note}))
+
+
+def _leading(opinions: list[EgressOpinion]) -> EgressOpinion:
+    """Of those who approved, the one who leads."""
+    return next(one for one in opinions if one.decision == "approved")
+
+
+@deadlines.on(OVERDUE)
+def _overdue(session: Session, due: Deadline) -> None:
+    """Whoever authorised a use and does not decide in time, in whose place the data authority does: no result waits for ever.
+
+    It decides where it has no seat of its own yet; where it has and has agreed, that counts for the other too.
+    """
+    found = session.get_one(EgressOpinion, due.subject)
+    review = session.get_one(EgressReview, found.review_id, with_for_update=True, populate_existing=True)
+    job = locked_job(session, review.job_id)
+    opinions = opinions_of(session, review.id, lock=True)
+    opinion = next(one for one in opinions if one.id == found.id)
+    if job is None or review.status != "pending" or opinion.decision != "pending":
+        return
+    opinion.decision, opinion.decided_by, opinion.decided_at = "passed_on", SYSTEM.label, utc_now()
+    session.add(opinion)
+    seat = next((one for one in opinions if one.party == "data_authority"), None)
+    if seat is None:
+        seat = EgressOpinion(id=new_id("egop"), review_id=review.id, party="data_authority")
+        session.add(seat)
+    session.flush()
+    names = parties.organisations_by_id(session, [opinion.organisation_id] if opinion.organisation_id else [])
+    name = next((one.name_zh for one in names.values()), "")
+    authorities = [row.id for row in parties.list_organisations(session, kind="data_authority", limit=50)]
+    for told in [*names, *authorities]:
+        notices.tell(session, told, texts.PASSED_ON, review.id, role="reviewer", title=job.title or job.id, organisation=name)
+    add_log(session, job.id, "egress_passed_on", "warning")
+    output = session.get_one(JobOutput, review.output_id)
+    settled = seat.decision == "approved" and not any(one.decision == "pending" for one in opinions)
+    if settled:
+        _settle(session, SYSTEM, review, job, output, rules.REVIEW.check("time_up", review.status, SYSTEM).target, _leading(opinions))
+    related = [review.id, output.id, job.grant_id]
+    trust.append(session, Tag.EGRESS_PASSED_ON, SYSTEM, job.id, related=[*related, *names], data={"output_digest": output.digest})
+    if settled:
+        trust.append(session, Tag.EGRESS_APPROVED, SYSTEM, job.id, related=related, data={"output_digest": output.digest})
 
 
 def _written(text: str) -> str:
@@ -215,7 +266,10 @@ def _work(session: Session, actor: Actor) -> Iterable[WorkItem]:
     if actor.organisation_id is None or not rules.REVIEW.possible(rules.REVIEW.initial, actor):
         return
     asked = _asked(actor).where(EgressOpinion.decision == "pending")
+    due = dict(session.exec(select(EgressOpinion.review_id, EgressOpinion.due_at).where(col(EgressOpinion.review_id).in_(asked),
+                                                                                        EgressOpinion.party == actor.party)).all())
     for review, job in session.exec(select(EgressReview, Job).join(Job, col(Job.id) == col(EgressReview.job_id)).where(
             EgressReview.status == "pending", col(EgressReview.id).in_(asked)).order_by(col(EgressReview.id)).limit(100)):
         if not _own(session, actor, job):
-            yield WorkItem("result.egress", review.id, job.title or job.id, "review:review_id", job.organisation_id, review.created_at)
+            yield WorkItem("result.egress", review.id, job.title or job.id, "review:review_id", job.organisation_id, review.created_at,
+                           due.get(review.id))

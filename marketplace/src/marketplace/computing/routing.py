@@ -5,8 +5,9 @@ The one rule for both: the result of a job, and what is made of it, version by v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel import Session, col, select
 
@@ -16,10 +17,16 @@ from marketplace.computing import texts
 from marketplace.computing.errors import NOT_SEATED
 from marketplace.computing.models import EgressOpinion, EgressReview, Job, JobOutput
 from marketplace.computing.nodes import nodes_by_id
+from marketplace.db import utc_now
+from marketplace.deadlines import service as deadlines
 from marketplace.ids import new_id
 from marketplace.notices import service as notices
 from marketplace.parties import service as parties
+from marketplace.settings import settings
+from marketplace.workdays import after_workdays
 from shuyan.problems import ProblemError
+
+OVERDUE: Final = "egress.overdue"
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,10 @@ class Seats:
         if actor.party == self.party:
             return self.organisation_id in (None, actor.organisation_id)
         return actor.party == "source_department" and actor.organisation_id in self.departments
+
+    def passed_on(self, agreed: Iterable[str]) -> Seats:
+        """The seats once the time is over: the data authority decides in the place of whoever is not in ``agreed``."""
+        return Seats("data_authority", None, self.departments & set(agreed))
 
     def require(self, actor: Actor) -> None:
         """Raises ``not_reviewer_of_grant`` for an organisation that has no say."""
@@ -74,8 +85,14 @@ def ask(session: Session, review: EgressReview, job: Job) -> None:
     """Ask everybody who decides on a candidate output for their opinion, and tell them."""
     seats = reviewers_of(session, job)
     asked = [(seats.party, seats.organisation_id), *(("source_department", one) for one in sorted(seats.departments))]
-    session.add_all([EgressOpinion(id=new_id("egop"), review_id=review.id, party=party, organisation_id=organisation)
-                     for party, organisation in asked])
+    due = after_workdays(utc_now(), settings().egress_days)
+    opinions = [EgressOpinion(id=new_id("egop"), review_id=review.id, party=party, organisation_id=organisation, due_at=due)
+                for party, organisation in asked]
+    session.add_all(opinions)
+    session.flush()
+    for one in opinions:
+        if one.party != "data_authority":  # it has nobody to pass it on to
+            deadlines.put(session, OVERDUE, one.id, due)
     for organisation in seats.organisations(session):
         notices.tell(session, organisation, texts.ASKED, review.id, role="reviewer", title=job.title or job.id)
 

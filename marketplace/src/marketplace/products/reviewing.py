@@ -9,9 +9,11 @@ from typing import Final
 from sqlalchemy import text
 from sqlmodel import Session, col, func, select
 
-from marketplace.actor import Actor
+from marketplace.actor import SYSTEM, Actor
 from marketplace.computing import service as computing
 from marketplace.db import storable, utc_now
+from marketplace.deadlines import service as deadlines
+from marketplace.deadlines.models import Deadline
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.notices import service as notices
@@ -33,9 +35,11 @@ from marketplace.products.reading import locked_product, locked_version, version
 from marketplace.products.testing import latest_run
 from marketplace.settings import settings
 from marketplace.trust import service as trust
+from marketplace.workdays import after_workdays
 from shuyan.problems import ProblemError
 
 MAX_NOTE: Final = 2000
+_OVERDUE: Final = "version.egress_overdue"
 _REGISTRATION_LOCK: Final = 7239472
 _REGISTERED: Final = ("registered", "listed", "superseded")
 
@@ -78,6 +82,8 @@ def _move(session: Session, product: Product, version: ProductVersion, stage: st
     """Into the next stage, and those are told who are to act."""
     version.status, version.stage_since = stage, utc_now()
     session.add(version)
+    if stage == "egress_review":
+        deadlines.put(session, _OVERDUE, version.id, _due(version.stage_since), number=version.round)
     for organisation in _to_act(session, product, version):
         notices.tell(session, organisation, texts.VERSION_WAITING, version.id, role="reviewer",
                      title_zh=product.title_zh, title_en=product.title_en, number=version.number, stage=stage)
@@ -101,7 +107,32 @@ def seats_of(session: Session, version: ProductVersion) -> computing.Seats:
     job = computing.find_job(session, version.job_id)
     if job is None:
         raise ProblemError("not_found", what="job")
-    return computing.reviewers_of(session, job)
+    seats = computing.reviewers_of(session, job)
+    late = version.status == "egress_review" and version.stage_since is not None and _due(version.stage_since) <= utc_now()
+    return seats.passed_on(_agreed(session, version)) if late else seats
+
+
+def _due(since: dt.datetime) -> dt.datetime:
+    return after_workdays(since, settings().egress_days)
+
+
+@deadlines.on(_OVERDUE)
+def _overdue(session: Session, due: Deadline) -> None:
+    """The data authority decides in the place of whoever has not; where it has agreed already, the version goes on."""
+    found = session.get_one(ProductVersion, due.subject)
+    product = session.get_one(Product, found.product_id, with_for_update=True, populate_existing=True)
+    version = locked_version(session, product.id, found.number)
+    if version.status != "egress_review" or version.round != due.number or version.stage_since is None:
+        return
+    if _everybody_agreed(session, version):
+        rules.version_life(product.tier).check("time_up", version.status, SYSTEM)
+        _pass(session, product, version)
+        trust.append(session, Tag.VERSION_EGRESS_PASSED, SYSTEM, version.id, related=[product.id],
+                     data={"manifest_digest": version.manifest_digest, "complete": True, "round": version.round})
+        return
+    for organisation in _to_act(session, product, version):
+        notices.tell(session, organisation, texts.VERSION_OVERDUE, version.id, role="reviewer",
+                     title_zh=product.title_zh, title_en=product.title_en, number=version.number)
 
 
 def pass_stage(session: Session, actor: Actor, product_id: str, number: int, *, ticked: Sequence[str] = (), note: str = "",
@@ -133,12 +164,16 @@ def pass_stage(session: Session, actor: Actor, product_id: str, number: int, *, 
     session.flush()
     complete = stage != "egress_review" or _everybody_agreed(session, version)
     if complete:
-        skip = [row.stage for row in _reviews(session, version) if row.decision == "skipped"]
-        _move(session, product, version, stages.next_stage(stage, skip))
+        _pass(session, product, version)
     if step.event:
         trust.append(session, step.event, actor, version.id, related=[product_id, organisation],
                      data={"manifest_digest": version.manifest_digest, "complete": complete, "round": version.round})
     return version
+
+
+def _pass(session: Session, product: Product, version: ProductVersion) -> None:
+    skip = [row.stage for row in _reviews(session, version) if row.decision == "skipped"]
+    _move(session, product, version, stages.next_stage(version.status, skip))
 
 
 def return_version(session: Session, actor: Actor, product_id: str, number: int, note: str, *, stage: str | None = None) -> ProductVersion:
@@ -196,9 +231,14 @@ def may_decide(session: Session, actor: Actor, product: Product, version: Produc
 
 
 def _everybody_agreed(session: Session, version: ProductVersion) -> bool:
-    passed = [row.organisation_id for row in _reviews(session, version) if row.stage == "egress_review" and row.decision == "passed"]
-    found = parties.organisations_by_id(session, [item for item in passed if item])
+    found = parties.organisations_by_id(session, _agreed(session, version))
     return seats_of(session, version).complete({key: row.kind for key, row in found.items()})
+
+
+def _agreed(session: Session, version: ProductVersion) -> list[str]:
+    """The organisations that have agreed to the egress of the present submission."""
+    return [row.organisation_id for row in _reviews(session, version)
+            if row.stage == "egress_review" and row.decision == "passed" and row.organisation_id]
 
 
 def _reviews(session: Session, version: ProductVersion) -> list[VersionReview]:

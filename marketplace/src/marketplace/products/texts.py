@@ -9,6 +9,10 @@ from marketplace.notices.texts import kind
 VERSION_WAITING: Final = kind(
     "version_waiting", zh="产品“{title_zh}”第 {number} 版待贵单位审核", en="Version {number} of “{title_en}” waits for your review",
     page="review_version:version_id")
+VERSION_OVERDUE: Final = kind(
+    "version_overdue", zh="产品“{title_zh}”第 {number} 版的出域审核已逾期，由数据主管部门代为决定",
+    en="The egress review of version {number} of “{title_en}” is overdue; the data authority decides in place of the others",
+    page="review_version:version_id")
 VERSION_RETURNED: Final = kind(
     "version_returned", zh="产品“{title_zh}”第 {number} 版被退回修改", en="Version {number} of “{title_en}” was returned for changes",
     page="my_product:product_id")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
 from marketplace.actor import SYSTEM, Actor
 from marketplace.agreements import errors as agreement_errors
 from marketplace.agreements import rules as agreement_rules
 from marketplace.agreements import service as agreements
+from marketplace.agreements.hooks import Afterwards
+from marketplace.agreements.models import Agreement
 from marketplace.agreements.rules import check_reason
 from marketplace.events import Tag
 from marketplace.notices import service as notices
@@ -42,11 +45,12 @@ def next_candidate(session: Session, actor: Actor, selection_id: str, reason: st
     """
     row = store.find(session, actor, selection_id, lock=True)
     store.check(row, "next", actor)
-    _pass_over(session, actor, row, check_reason(reason))
+    _pass_over(session, actor, row, check_reason(reason))()
     return row
 
 
-def _pass_over(session: Session, actor: Actor, row: Selection, reason: str) -> None:
+def _pass_over(session: Session, actor: Actor, row: Selection, reason: str) -> Afterwards:
+    """Go on to the next candidate, or to the end; what is to be appended to the log once everything is locked."""
     application = session.get_one(SelectionApplication, row.candidate_id, with_for_update=True, populate_existing=True)
     application.status, application.reason = rules.APPLICATION.check("pass_over", application.status, SYSTEM).target, reason
     session.add(application)
@@ -56,12 +60,28 @@ def _pass_over(session: Session, actor: Actor, row: Selection, reason: str) -> N
         following = row.ranking[place]
         store.move(session, row, "negotiating", candidate_id=following["application_id"], terms={}, concluded_by=None, approved_by=None)
         store.tell(session, row, following["organisation_id"], texts.NEGOTIATING)
-        trust.append(session, Tag.SELECTION_NEXT, actor, row.id, related=[application.id, following["application_id"]])
-        return
+        return partial(trust.append, session, Tag.SELECTION_NEXT, actor, row.id, related=[application.id, following["application_id"]])
     reason = "排名中的申报单位均未达成一致"
     store.move(session, row, "failed", candidate_id=None, reason=reason)
     store.tell(session, row, row.organisation_id, texts.FAILED, reason=reason)
-    trust.append(session, Tag.SELECTION_FAILED, actor, row.id, related=[application.id])
+    return partial(trust.append, session, Tag.SELECTION_FAILED, actor, row.id, related=[application.id])
+
+
+@agreements.when_broken_off("operation")
+def _not_agreed(session: Session, agreement: Agreement) -> Afterwards | None:
+    """The agreement with the one selected will not come about: those ranked after it come back, and the next is invited."""
+    row = session.exec(select(Selection).where(Selection.agreement_id == agreement.id, Selection.status == "selected")
+                       .with_for_update().execution_options(populate_existing=True)).first()
+    if row is None:
+        return None
+    order = [one["application_id"] for one in row.ranking]
+    later = set(order[order.index(row.candidate_id) + 1:])  # those before it had their turn
+    for one in store.applications(session, row.id, "passed_over", lock=True):
+        if one.id in later:
+            one.status = rules.APPLICATION.check("recall", one.status, SYSTEM).target
+            session.add(one)
+    store.move(session, row, rules.SELECTION.check("fall_through", row.status, SYSTEM).target, agreement_id=None)
+    return _pass_over(session, SYSTEM, row, agreement.reason or "授权运营协议未能达成")
 
 
 def conclude(session: Session, actor: Actor, selection_id: str, terms: Mapping[str, Any]) -> Selection:
@@ -121,7 +141,7 @@ def _noticed(session: Session, notice: PublicNotice, outcome: notices.Outcome) -
         return
     if outcome == "upheld":
         store.move(session, row, rules.SELECTION.check("object", row.status, SYSTEM).target)
-        _pass_over(session, SYSTEM, row, "公示期间异议成立")
+        _pass_over(session, SYSTEM, row, "公示期间异议成立")()
         return
     chosen = session.get_one(SelectionApplication, row.candidate_id, with_for_update=True, populate_existing=True)
     chosen.status = rules.APPLICATION.check("choose", chosen.status, SYSTEM).target

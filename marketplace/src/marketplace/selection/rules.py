@@ -46,9 +46,11 @@ SELECTION: Final = Lifecycle("selection", "draft", (
     _step("approve", "concluded", "noticed", Tag.SELECTION_APPROVED, roles="reviewer"),
     transition("object", "noticed", "negotiating", "system"),
     transition("pass", "noticed", "selected", "system", Tag.SELECTION_DECIDED),
+    # the agreement with the one selected has not come about
+    transition("fall_through", "selected", "negotiating", "system", Tag.SELECTION_NEXT),
     _step("cancel", ("draft", "applying", "scoring", "ranked", "negotiating", "concluded"), "cancelled", Tag.SELECTION_CANCELLED,
           roles="reviewer"),
-), final=frozenset({"selected", "failed", "cancelled"}),
+), final=frozenset({"failed", "cancelled"}),
     way=("draft", "applying", "scoring", "ranked", "negotiating", "concluded", "noticed", "selected"))
 
 APPLICATION: Final = Lifecycle("selection_application", "submitted", (
@@ -56,8 +58,9 @@ APPLICATION: Final = Lifecycle("selection_application", "submitted", (
     transition("set_aside", "submitted", "set_aside", "data_authority", Tag.APPLICATION_SET_ASIDE, own=True, scope=_SCOPE,
                roles="reviewer"),
     transition("choose", "submitted", "chosen", "system"),
-    transition("pass_over", "submitted", "passed_over", "system"),
-), final=frozenset({"withdrawn", "set_aside", "chosen", "passed_over"}), way=("submitted", "chosen"))
+    transition("pass_over", ("submitted", "chosen"), "passed_over", "system"),
+    transition("recall", "passed_over", "submitted", "system"),
+), final=frozenset({"withdrawn", "set_aside"}), way=("submitted", "chosen"))
 
 DRAFT: Final = power("selection.draft", "data_authority", scope=_SCOPE, roles="handler")
 APPLY: Final = power("selection.apply", "operator", scope=_SCOPE, roles="handler")

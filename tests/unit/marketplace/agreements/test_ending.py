@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 from sqlmodel import Session, select
-from tests.factories.agreements import colleague, development_agreement, operation_agreement, sign_by
+from tests.factories.agreements import (
+    colleague,
+    development_agreement,
+    operation_agreement,
+    pass_notice,
+    sign_by,
+    terms,
+)
 from tests.factories.market import STATISTICS, City, make_city, make_product
 
 from marketplace import clock, db
@@ -141,6 +148,29 @@ def test_renewal_is_asked_for_between_six_and_three_months_before_the_end_and_ex
     with at(renewed):
         deadlines.fire_due()
     assert state(agreement) == "lapsed"
+
+
+@pytest.mark.usefixtures("sqlite_database")
+def test_an_agreement_that_is_not_signed_in_time_is_off_and_signed_in_time_it_stands() -> None:
+    with db.transaction() as session:
+        city = make_city(session)
+        made = []
+        for _ in range(2):
+            row = agreements.draft(session, city["data_authority"], operator_id=city["operator"].organisation_id or "",
+                                   terms=terms(session, city["data_authority"]))
+            agreements.propose(session, city["data_authority"], row.id)
+            agreements.accept(session, city["operator"], row.id)
+            agreements.approve(session, colleague(city["data_authority"]), row.id)
+            pass_notice(session, row.id)
+            made.append(row.id)
+        sign_by(session, made[0], city["data_authority"], city["operator"])
+        sign_by(session, made[1], city["data_authority"])
+    with clock.shifted(dt.timedelta(days=29)):
+        deadlines.fire_due()
+        assert [state(one) for one in made] == ["effective", "signing"]
+    with clock.shifted(dt.timedelta(days=31)):
+        deadlines.fire_due()
+        assert [state(one) for one in made] == ["effective", "broken_off"]
 
 
 @pytest.mark.usefixtures("sqlite_database")

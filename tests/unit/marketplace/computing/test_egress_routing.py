@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -10,13 +11,14 @@ import pytest
 from sqlmodel import Session, select
 from tests.factories.federation import PARAMS, Zone, zone
 
-from marketplace import db, work
+from marketplace import clock, db, work
 from marketplace.actor import Actor
 from marketplace.authorisation.models import Opinion
 from marketplace.computing import runs
 from marketplace.computing import service as computing
 from marketplace.computing.models import EgressReview, Job, JobOutput
 from marketplace.db import utc_now
+from marketplace.deadlines import service as deadlines
 from marketplace.notices.models import Message
 from marketplace.parties.models import Organisation
 from marketplace.trust import service as trust
@@ -151,6 +153,66 @@ def test_nobody_decides_on_what_they_submitted_under_another_membership() -> Non
     assert decide(same, review) == "own_review"
     with db.reading() as session:
         assert not [item for item in work.waiting(session, same, utc_now()) if item.kind == "result.egress"]
+
+
+def late() -> None:
+    """The time of everybody who is asked is over."""
+    with clock.shifted(dt.timedelta(days=20)):
+        deadlines.fire_due()
+
+
+@pytest.mark.usefixtures("sqlite_database")
+def test_the_authority_decides_in_the_place_of_whoever_let_the_time_pass() -> None:
+    market = zone()
+    review = computed(market)
+    assert decide(department(0), review) == "pending"
+    late()
+    assert decide(department(1), review) == "egress_passed_on"
+    assert decide(market.authority, review) == "approved"
+    with db.reading() as session:
+        job = session.get_one(EgressReview, review).job_id
+        assert [one.decision for one in computing.decided_by(session, market.developer, job)] == [
+            "approved", "approved", "passed_on", "passed_on"]
+        tags = [event.tag.rpartition(":")[2] for event in trust.events_for(session, job)]
+        assert tags[-4:] == ["agreed", "passed_on", "passed_on", "approved"]
+        assert trust.check_database(session).ok
+
+
+@pytest.mark.usefixtures("sqlite_database")
+def test_what_the_authority_has_agreed_to_leaves_once_the_time_of_the_others_is_over() -> None:
+    market = zone()
+    review = computed(market)
+    assert decide(market.authority, review, note="同意。") == "pending"
+    late()
+    with db.reading() as session:
+        assert _outcome(session, review) == ("approved", "completed", ["computing:egress:approved"])
+        assert session.get_one(EgressReview, review).note == "同意。"
+        assert trust.check_database(session).ok
+
+
+@pytest.mark.usefixtures("sqlite_database")
+def test_an_industry_department_that_is_gone_holds_no_result_for_ever() -> None:
+    market = zone(mode="field")
+    review = computed(market)
+    assert decide(market.authority, review) == "not_reviewer_of_grant"
+    with db.transaction() as session:
+        session.get_one(Organisation, "org_industry").status = "ended"
+    late()
+    with db.reading() as session:
+        assert [item.subject for item in work.waiting(session, market.authority, utc_now()) if item.kind == "result.egress"] == [review]
+    assert decide(market.authority, review, False, "含可识别信息") == "rejected"
+
+
+@pytest.mark.usefixtures("database")
+def test_a_decision_and_the_end_of_its_time_at_once_make_one_outcome() -> None:
+    market = zone(mode="field")
+    review = computed(market)
+    with clock.shifted(dt.timedelta(days=20)):
+        said = together(lambda: decide(INDUSTRY, review), lambda: str(deadlines.fire_due()))
+    assert said[0] in ("approved", "egress_passed_on")
+    with db.reading() as session:
+        status, job, tags = _outcome(session, review)
+        assert (status, job, len(tags)) == (("approved", "completed", 1) if said[0] == "approved" else ("pending", "reviewing", 0))
 
 
 def together(*acts: Callable[[], str]) -> list[str]:

@@ -12,11 +12,14 @@ from tests.factories.market import STATISTICS, City, make_city, make_output, mak
 
 from marketplace import clock, db
 from marketplace.actor import Actor
-from marketplace.computing.models import JobOutput
+from marketplace.authorisation.models import DataDemand, GrantRecord, Opinion
+from marketplace.computing.models import Job, JobOutput
 from marketplace.deadlines import service as deadlines
+from marketplace.ids import new_id
 from marketplace.products import service as products
 from marketplace.products.models import Product, ProductVersion
 from marketplace.products.stages import CHECKLISTS
+from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
 
@@ -59,6 +62,31 @@ def test_no_code_without_tests_and_every_review(drafted: tuple[City, str]) -> No
     assert passed(city, product, "egress_review", "data_authority") == "cleared"
     assert step("register_version", operator, product, 1) == "registered"
     assert step("list_product", seller, product) == "listed"
+
+
+@pytest.mark.parametrize("authority_first", [True, False])
+def test_the_authority_decides_on_a_version_in_the_place_of_a_department_that_does_not(drafted: tuple[City, str], authority_first: bool) -> None:
+    city, product = drafted
+    with db.transaction() as session:
+        job = session.get_one(Job, session.exec(select(ProductVersion.job_id).where(ProductVersion.product_id == product)).one())
+        demand = session.get_one(DataDemand, session.get_one(GrantRecord, job.grant_id).demand_id)
+        session.add(Opinion(id=new_id("opinion"), kind="demand", subject=demand.id, version=demand.version, stage="review",
+                            organisation_id=city.departments[0], party="source_department", status="approved", due_at=db.utc_now()))
+    step("run_tests", city["developer"], product, 1)
+    step("submit_version", city["developer"], product, 1)
+    passed(city, product, "security_test", "operator")
+    passed(city, product, "compliance_review", "operator")
+    if authority_first:
+        assert passed(city, product, "egress_review", "data_authority") == "egress_review"
+    with clock.shifted(dt.timedelta(days=20)):
+        deadlines.fire_due()
+        if not authority_first:
+            department = Actor("source_department", city.departments[0], "mem_department")
+            refused("not_reviewer_of_grant", "pass_stage", department, product, 1, ticked=CHECKLISTS["egress_review"])
+            assert passed(city, product, "egress_review", "data_authority") == "cleared"
+        assert step("register_version", city["operator"], product, 1) == "registered"
+    with db.reading() as session:
+        assert trust.check_database(session).ok
 
 
 def test_a_returned_version_says_why_and_is_tested_anew(drafted: tuple[City, str]) -> None:

@@ -201,6 +201,38 @@ def test_the_next_is_asked_when_a_negotiation_fails_and_after_the_last_it_is_ove
     assert act("next_candidate", call.authority, call.id, "也未谈拢").status == "failed"
 
 
+def selected(call: Call) -> str:
+    """Brings the candidate in turn through approval and notice; the id of the agreement that is drafted."""
+    act("conclude", call.authority, call.id, TERMS)
+    act("approve", call.reviewer, call.id)
+    with db.transaction() as session:
+        pass_notice(session, call.id)
+    return page(PUBLIC, call).selection.agreement_id or ""
+
+
+def test_a_selection_goes_on_with_the_next_when_its_agreement_does_not_come_about(call: Call) -> None:
+    ranked(call)
+    second, first = call.applications
+    act("negotiate", call.authority, call.id)
+    agreement = selected(call)
+    with db.transaction() as session:
+        agreements.propose(session, call.authority, agreement)
+        agreements.refuse(session, call.applicants[1], agreement, "条款无法接受")
+    row = page(call.authority, call)
+    assert (row.selection.status, row.selection.candidate_id, row.selection.agreement_id) == ("negotiating", second, None)
+    assert {one.application.id: (one.application.status, one.application.reason) for one in row.applications} == {
+        first: ("passed_over", "条款无法接受"), second: ("submitted", "")}
+    agreement = selected(call)
+    with db.transaction() as session:
+        agreements.withdraw(session, call.authority, agreement)  # the draft is thrown away, and nobody is left
+    row = page(call.authority, call)
+    assert (row.selection.status, {one.application.status for one in row.applications}) == ("failed", {"passed_over"})
+    from marketplace.trust import service as trust
+
+    with db.reading() as session:
+        assert trust.check_database(session).ok
+
+
 def test_an_upheld_objection_passes_the_candidate_over(call: Call) -> None:
     ranked(call)
     act("negotiate", call.authority, call.id)

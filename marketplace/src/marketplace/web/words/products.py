@@ -8,6 +8,7 @@ from flask_babel import lazy_gettext as _l
 
 LABELS: dict[str, dict[str, Any]] = {
     "state": {
+        "passed_on": _l("Passed on to the data authority"),
         "testing": _l("Testing"),
         "security_test": _l("Security test"),
         "compliance_review": _l("Compliance review"),
@@ -16,6 +17,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "retiring": _l("Being retired"),
     },
     "action": {
+        "time_up": _l("Time is up"),
         "test": _l("Run tests"),
         "submit": _l("Submit for review"),
         "pass_security": _l("Pass the security test"),
@@ -116,6 +118,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "retired": _l("Retired"),
     },
     "event": {
+        "computing:egress:passed_on": _l("Egress decision passed on to the data authority"),
         "computing:egress:agreed": _l("Egress agreed to by one of those who decide"),
         "products:version:tested": _l("Product version tested"),
         "products:version:submitted": _l("Product version submitted"),

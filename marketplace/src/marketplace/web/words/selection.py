@@ -28,6 +28,8 @@ LABELS: dict[str, dict[str, Any]] = {
         "negotiate": _l("Begin to negotiate"),
         "next": _l("Go on to the next"),
         "conclude": _l("Terms are agreed"),
+        "fall_through": _l("The agreement does not come about"),
+        "recall": _l("Call back"),
         "apply": _l("Apply"),
         "score": _l("Score"),
     },
