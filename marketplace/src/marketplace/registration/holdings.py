@@ -132,6 +132,16 @@ def declared(session: Session, organisation_id: str) -> list[Shareholding]:
                                         .order_by(col(Shareholding.id))) if _holds(row, today())]
 
 
+def in_force(rows: Iterable[Shareholding]) -> list[Shareholding]:
+    """The declarations that hold today; of several of one holding (both sides may declare it) the largest, which is what counts."""
+    day, by_pair = today(), dict[tuple[str, str], Shareholding]()
+    for row in rows:
+        before = by_pair.get((row.owner_code, row.owned_code))
+        if _holds(row, day) and (before is None or before.share_bp < row.share_bp):
+            by_pair[row.owner_code, row.owned_code] = row
+    return list(by_pair.values())
+
+
 def _holds(row: Shareholding, day: dt.date) -> bool:
     return row.since <= day and (row.until is None or day <= row.until)
 
@@ -141,11 +151,7 @@ def controlled_by_operators(session: Session) -> dict[str, Controller]:
     day = today()
     rows = session.exec(select(Shareholding).where(
         Shareholding.since <= day, or_(col(Shareholding.until).is_(None), col(Shareholding.until) >= day)).order_by(col(Shareholding.id))).all()
-    by_pair: dict[tuple[str, str], Shareholding] = {}
-    for row in rows:
-        before = by_pair.get((row.owner_code, row.owned_code))
-        if before is None or before.share_bp < row.share_bp:
-            by_pair[row.owner_code, row.owned_code] = row
+    by_pair = {(row.owner_code, row.owned_code): row for row in in_force(rows)}
     plain = [Holding(row.owner_code, row.owned_code, row.share_bp) for row in by_pair.values()]
     out: dict[str, Controller] = {}
     for operator in parties.of_kinds(session, ("operator",)):

@@ -10,6 +10,7 @@ from tests.factories.registering import PASSWORD, PDF, all_well, application, cr
 
 from marketplace import db
 from marketplace.notices import service as notices
+from marketplace.parties import service as parties
 from marketplace.registration import service as registration
 
 SCRIPT = "<script>alert(1)</script>"
@@ -94,7 +95,15 @@ def test_lists_ownership_and_measures_on_pages(pages: Any) -> None:
     owner = pages.city["developer"].organisation_id
     pages.post(authority, "/ownership", "/shareholdings", owner_name="A", owner_code=code, owned_name="B", owned_code=credit_code(),
                share="51.5", since="2026-01-01")
-    assert "51.5 %" in authority.get("/ownership").text
+    page = authority.get("/ownership").text
+    assert "51.5%" in page
+    assert "the operator controls nobody" in page
+    with db.transaction() as session:
+        parties.set_credit_code(session, pages.city["operator"].organisation_id, code)
+    page = authority.get("/ownership").text
+    assert re.search(r'<g class="life-state shares-controlled"><title>B ', page)
+    assert "A holds 51.5% of B" in page  # the picture's words
+    assert developer.get("/ownership").status_code == 200
     pages.post(authority, "/ownership", f"/organisations/{owner}/standing", action="suspend", reason="misuse")
     assert "misuse" in developer.get("/standing").text
     assert developer.get("/orders").status_code in (302, 303, 403)

@@ -55,8 +55,9 @@ def department(organisation_id: str) -> Any:
                            **_listing("web.department", organisation_id=organisation_id))
 
 
-def _listing(endpoint: str, **of: str) -> dict[str, Any]:
-    """What a list of resources shows that this request asks for, all of it (``of``) one department's if one is given."""
+def _listing(endpoint: str, organisation_id: str | None = None) -> dict[str, Any]:
+    """What a list of resources shows that this request asks for; of one department, whose page ``endpoint`` is, if one is given."""
+    of: dict[str, Any] = {} if organisation_id is None else {"organisation_id": organisation_id}
     q, wanted = request.args.get("q", "").strip()[:100].replace("\x00", ""), request.args.get("sort", "relevance")
     sort = cast(catalogue.Sort, wanted if wanted in SORTS else "relevance")
     filters = replace(_filters(), **of)
@@ -73,8 +74,8 @@ def _listing(endpoint: str, **of: str) -> dict[str, Any]:
                            ("standard", _("Standard"))) if name not in of]
     return {"items": rows, "next": following, "first_page": cursor() is None, "q": q, "sort": sort, "found": found, "chosen": chosen,
             "groups": [group for group in groups if group["values"]], "organisations": names, "sorts": labels.choices("resource_sort"),
-            "link": lambda **changes: url_for(endpoint, **of, **_link(q, sort, chosen, changes)), "whole": url_for(endpoint, **of),
-            "of_one": bool(of)}
+            "link": lambda **changes: url_for(endpoint, **of, **cast(dict[str, Any], _link(q, sort, chosen, changes))), "whole": url_for(endpoint, **of),
+            "of_one": organisation_id is not None}
 
 
 def _link(q: str, sort: str, chosen: dict[str, str], changes: dict[str, str | None]) -> dict[str, str]:

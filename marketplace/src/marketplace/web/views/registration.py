@@ -16,6 +16,8 @@ from marketplace.registration import credit as credit_lists
 from marketplace.registration import holdings, rules
 from marketplace.registration import service as registering
 from marketplace.registration import standing as standings
+from marketplace.settings import settings
+from marketplace.web import shares
 from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.i18n import language
@@ -193,9 +195,17 @@ def ownership() -> Any:
     everybody = rules.READ_OWNERSHIP.held(actor)
     with reading() as db:
         rows = holdings.holdings(db, actor, None if everybody else actor.organisation_id)
-        controlled = holdings.controlled_by_operators(db) if everybody else {}
-    return render_template("web/ownership.html", rows=rows, today=today(), everybody=everybody,
-                           controlled=[(code, one.operator, holdings.described(one.chain)) for code, one in controlled.items()],
+        if everybody:
+            controlled = holdings.controlled_by_operators(db)
+        else:
+            own = parties.get_organisation(db, actor.organisation_id or "")
+            found = holdings.controller_of(db, own.id)
+            controlled = {own.credit_code: found} if found and own.credit_code else {}
+        operators = {row.credit_code for row in parties.of_kinds(db, ("operator",)) if row.credit_code}
+    shown = {row.id: row for row in [*rows, *(row for one in controlled.values() for row in one.chain)]}
+    return render_template("web/ownership.html", rows=rows, today=today(), everybody=everybody, threshold=settings().control_share_percent, percent=shares.percent,
+                           controlled=[(code, one) for code, one in sorted(controlled.items())],
+                           picture=shares.picture(holdings.in_force(shown.values()), controlled, operators),
                            may_declare=rules.DECLARE.held(actor, owner=actor.organisation_id) or rules.DECLARE_FOR.held(actor))
 
 
