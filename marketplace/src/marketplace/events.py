@@ -123,6 +123,7 @@ class Tag(StrEnum):
     NOTICE_WITHDRAWN = "notices:notice:withdrawn"
     OBJECTION_MADE = "notices:objection:made"
     OBJECTION_ANSWERED = "notices:objection:answered"
+    MAIL_RETRIED = "notices:mail:retried"
     AGREEMENT_DRAFTED = "agreements:agreement:drafted"
     AGREEMENT_PROPOSED = "agreements:agreement:proposed"
     AGREEMENT_COUNTERED = "agreements:agreement:countered"

@@ -35,7 +35,7 @@ from shuyan._models import (
     Record,
     Review,
 )
-from shuyan._notices import Messages, PublicNotices, WorkItem, waiting
+from shuyan._notices import Messages, Outbox, PublicNotices, WorkItem, waiting
 from shuyan._products import ProductLives
 from shuyan._programs import Programs
 from shuyan._registration import Credit, Ownership, Partners, Registrations
@@ -391,6 +391,7 @@ class Market:
         self.partners = Partners(api)
         self.notices = PublicNotices(api)
         self.messages = Messages(api)
+        self.outbox = Outbox(api)
         self.agreements = Agreements(api)
         self.selections = Selections(api)
         self.files = Files(api)

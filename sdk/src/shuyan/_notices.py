@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -108,6 +109,26 @@ class Messages:
     def read(self, id: str) -> Message:
         """Mark one as read."""
         return read(Message, self._api.post(f"/messages/{quote(id, safe='')}/read", {}))
+
+
+class Outbox:
+    """The market's outgoing mail, without what it says. For those who run the market."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def list(self, *, status: str | None = None, recipient: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Newest first; ``status`` is ``queued``, ``sending``, ``sent``, ``unsure`` or ``failed``, ``recipient`` a whole address."""
+        return self._api.pages("/mail", limit=limit, status=status, recipient=recipient)
+
+    def retry(self, id: str) -> dict[str, Any]:
+        """Send one once more that failed, or of which nobody knows whether it arrived.
+
+        Raises:
+            Conflict: it held a personal link, which is wiped (``mail_gone``), or needs no retrying (``wrong_state``).
+        """
+        found: dict[str, Any] = self._api.post(f"/mail/{quote(id, safe='')}/retry", {})
+        return found
 
 
 def waiting(api: Api, kind: str | None = None) -> builtins.list[WorkItem]:

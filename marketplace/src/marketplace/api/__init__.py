@@ -26,6 +26,7 @@ def register(app: OpenAPI) -> None:
         nodes,
         notices,
         oauth,
+        outbox,
         parties,
         partners,
         product_reviews,
@@ -44,7 +45,7 @@ def register(app: OpenAPI) -> None:
     oauth.register(app)
     docs.register(app)
     for module in (
-        parties, members, clients, registration, credit, partners, notices, nodes, catalogue, sources, scenarios, demands, authorisation, agreements,
+        parties, members, clients, registration, credit, partners, notices, outbox, nodes, catalogue, sources, scenarios, demands, authorisation, agreements,
         selection, files, computing, programs, products, delivery, commerce, product_reviews, audit,
         sandboxes,
     ):

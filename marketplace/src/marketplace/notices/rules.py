@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from marketplace.actor import ROLES
 from marketplace.events import Tag
 from marketplace.lifecycle import Lifecycle, power, transition
 
@@ -20,5 +21,8 @@ OBJECTION: Final = Lifecycle("objection", "open", (
     transition("uphold", "open", "upheld", "data_authority", Tag.OBJECTION_ANSWERED, scope="operate", roles="reviewer"),
     transition("uphold", "open", "upheld", "operator", Tag.OBJECTION_ANSWERED, own=True, scope="operate", roles="reviewer"),
 ), final=frozenset({"upheld", "dismissed"}), way=("open", "dismissed"))
+
+SEE_MAIL: Final = power("mail.see", ("operator", "data_authority"), scope="operate", roles=ROLES)
+RETRY_MAIL: Final = power("mail.retry", ("operator", "data_authority"), scope="operate", roles="admin")
 
 ANSWER: Final = power("notice.read_objections", ("data_authority", "operator", "security_supervisor"), scope="read")

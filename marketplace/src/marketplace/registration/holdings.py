@@ -37,6 +37,9 @@ from shuyan.problems import ProblemError
 
 _BEGINS = "ownership.begins"
 
+Declared = Shareholding
+"""A declaration, for those who show it."""
+
 
 @dataclass(frozen=True)
 class Controller:

@@ -82,6 +82,7 @@ ENTRIES: Final = (
     _entry("partner_filings", _l("Partners"), "oversee", "operator data_authority security_supervisor", "partner", "new_partner", "edit_partner"),
     _entry("credit", _l("Credit lists"), "oversee", "operator data_authority security_supervisor"),
     _entry("ownership", _l("Ownership"), "oversee", "developer consumer operator data_authority security_supervisor"),
+    _entry("outbox", _l("Outgoing mail"), "oversee", "operator data_authority"),
     _entry("notices_list", _l("Public notices"), "", _EVERYBODY, "notice"),
     _entry("audit", _l("Audit log"), "", _EVERYBODY, "audit_subject"),
 )

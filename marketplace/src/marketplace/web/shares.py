@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
-from marketplace.registration.holdings import Controller
-from marketplace.registration.models import Shareholding
+from marketplace.registration.holdings import Controller, Declared
 
 _WIDE, _HIGH, _GAP_X, _GAP_Y, _EDGE = 176, 44, 36, 66, 14
 _MOST: Final = 60
@@ -56,7 +55,7 @@ class Picture:
     left_out: int = 0
 
 
-def picture(holdings: Sequence[Shareholding], controlled: Mapping[str, Controller], operators: Set[str]) -> Picture | None:
+def picture(holdings: Sequence[Declared], controlled: Mapping[str, Controller], operators: Set[str]) -> Picture | None:
     """The picture of holdings in force; ``None`` where there is none.
 
     Args:
@@ -85,7 +84,7 @@ def picture(holdings: Sequence[Shareholding], controlled: Mapping[str, Controlle
                    left_out=len(names) - len(chosen))
 
 
-def _rows(codes: Iterable[str], holdings: Sequence[Shareholding]) -> list[list[str]]:
+def _rows(codes: Iterable[str], holdings: Sequence[Declared]) -> list[list[str]]:
     """Codes row by row: each under all its owners, but for a circle, which is opened at one of its members; in a row by their owners' places."""
     owners: dict[str, set[str]] = {code: set() for code in codes}
     for one in holdings:
@@ -110,7 +109,7 @@ def _rows(codes: Iterable[str], holdings: Sequence[Shareholding]) -> list[list[s
     return rows
 
 
-def _arrows(holdings: Sequence[Shareholding], boxes: Mapping[str, Box], ruling: set[tuple[str, str]]) -> list[Arrow]:
+def _arrows(holdings: Sequence[Declared], boxes: Mapping[str, Box], ruling: set[tuple[str, str]]) -> list[Arrow]:
     out = []
     for row in holdings:
         owner, owned = boxes[row.owner_code], boxes[row.owned_code]

@@ -16,6 +16,7 @@ LABELS: dict[str, dict[str, Any]] = {
     "action": {
         "uphold": _l("Uphold"),
         "dismiss": _l("Dismiss"),
+        "retry": _l("Send again"),
     },
     "event": {
         "notices:notice:published": _l("Public notice given"),
@@ -24,6 +25,14 @@ LABELS: dict[str, dict[str, Any]] = {
         "notices:notice:withdrawn": _l("Public notice withdrawn"),
         "notices:objection:made": _l("Objection made"),
         "notices:objection:answered": _l("Objection answered"),
+        "notices:mail:retried": _l("Mail sent once more"),
+    },
+    "mail_state": {
+        "queued": _l("Waiting to be sent"),
+        "sending": _l("Being sent"),
+        "sent": _l("Sent"),
+        "unsure": _l("Not known whether sent"),
+        "failed": _l("Not delivered"),
     },
     "notice_kind": {
         "registration": _l("Registration of a developer"),
@@ -38,4 +47,4 @@ LABELS: dict[str, dict[str, Any]] = {
         "file": _l("file"),
     },
 }
-TONES = {"open": "wait", "passed": "good", "upheld": "bad"}
+TONES = {"open": "wait", "passed": "good", "upheld": "bad", "sending": "wait", "sent": "good", "unsure": "bad"}
