@@ -73,6 +73,7 @@ TERMS: Final[dict[str, dict[str, str]]] = {
         "resume": "恢复上架",
         "retire": "停用",
         "retract": "收回",
+        "retry": "重新发送",
         "return": "退回修改",
         "revise": "修订",
         "revoke": "吊销",
