@@ -23,7 +23,7 @@ from flask_openapi3.openapi import OpenAPI
 from sqlalchemy import text
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from marketplace import db
+from marketplace import bodies, db
 from marketplace import logging as market_logging
 from marketplace.api.problems import StrictJsonRequest, register_error_handlers, validation_response
 from marketplace.api.schemas import ProblemOut
@@ -35,7 +35,6 @@ from shuyan.problems import ProblemError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-_MAXIMUM_BODY = 4 * 1024 * 1024
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -67,13 +66,13 @@ def create_app(settings: Settings | None = None) -> OpenAPI:
     app.request_class = StrictJsonRequest
     app.config.update(
         SECRET_KEY=_secret_key(settings),
-        MAX_CONTENT_LENGTH=_MAXIMUM_BODY,
         SESSION_COOKIE_NAME="shuyan",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=settings.secure_cookies,
         SHUYAN=settings,
     )
+    bodies.limit(app)
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.json.sort_keys = False  # type: ignore[attr-defined]
     if settings.trusted_proxies:

@@ -85,7 +85,7 @@ class Files:
         self._api = api
 
     def upload(self, content: bytes | Path | str, name: str | None = None) -> StoredFile:
-        """Upload a PDF, PNG or JPEG, as bytes (with a ``name``) or as a file."""
+        """Upload a PDF, PNG or JPEG of at most 10 MB, as bytes (with a ``name``) or as a file."""
         data = content if isinstance(content, bytes) else Path(content).read_bytes()
         named = name or ("file" if isinstance(content, bytes) else Path(content).name)
         return read(StoredFile, self._api.post("/files", sent(data, named)))

@@ -105,7 +105,7 @@ class Registrations:
         return self._do(id, "edit", details)
 
     def add_file(self, id: str, data: bytes, name: str) -> StoredFile:
-        """Add evidence: a PDF, PNG or JPEG of at most 2.9 MB."""
+        """Add evidence: a PDF, PNG or JPEG of at most 10 MB."""
         return read(StoredFile, self._api.post(f"/registrations/{quote(id, safe='')}/files", sent(data, name)))
 
     def remove_file(self, id: str, file_id: str) -> Registration:

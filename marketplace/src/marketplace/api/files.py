@@ -20,7 +20,7 @@ api = blueprint("files")
 
 class FileIn(In):
     name: str = Field(min_length=1, max_length=120)
-    content: str = Field(max_length=4_000_000, description="The file, base64: a PDF, PNG or JPEG of at most 2.9 MB.")
+    content: str = Field(max_length=15_000_000, description="The file, base64: a PDF, PNG or JPEG of at most 10 MB.")
 
 
 class FileOut(Out):

@@ -53,7 +53,7 @@ class StrictJsonRequest(Request):
         if not is_api_path(self.path):
             return super().get_json(force=force, silent=silent, cache=cache)
         body = self.get_data(cache=True)
-        if len(body) >= (limit := current_app.config["MAX_CONTENT_LENGTH"]):
+        if len(body) >= (limit := self.max_content_length or 0):
             raise ProblemError(TOO_LARGE, maximum=limit)  # sent in chunks: it was only read this far
         if not body:
             return {}
@@ -202,7 +202,7 @@ def register_error_handlers(app: Flask) -> None:
         known: dict[int, Callable[[], ProblemError]] = {
             404: lambda: ProblemError("not_found", what="address"),
             405: lambda: ProblemError(WRONG_METHOD, method=request.method),
-            413: lambda: ProblemError(TOO_LARGE, maximum=app.config["MAX_CONTENT_LENGTH"]),
+            413: lambda: ProblemError(TOO_LARGE, maximum=request.max_content_length or 0),
             401: lambda: ProblemError("not_signed_in"),
             403: lambda: ProblemError("not_allowed"),
             415: lambda: ProblemError(WRONG_CONTENT_TYPE, received=request.mimetype or "-"),

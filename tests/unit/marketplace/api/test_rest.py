@@ -203,6 +203,18 @@ def test_bad_bodies(market: Market) -> None:
     assert_problem(post(b"{}"), 422, "bad_call_body", "features")
 
 
+def test_files_of_the_allowed_size_are_taken_and_larger_ones_named(market: Market) -> None:
+    def sent(size: int) -> TestResponse:
+        content = base64.b64encode(b"%PDF-1.7".ljust(size, b"0")).decode()
+        return market.program("developer", "read")("POST", "/files", {"name": "资质.pdf", "content": content})
+
+    most = 10 * 1024 * 1024
+    assert (sent(most).status_code, sent(most).get_json(force=True)["size"]) == (201, most)
+    assert "at most 10 MB" in assert_problem(sent(most + 1), 413, "file_too_large", "file")["detail"]
+    assert_problem(sent(2 * most), 413, "request_too_large")
+    assert_problem(Caller(market.client, None)("POST", "/files", {"name": "a.pdf", "content": "A" * 5_000_000}), 413, "request_too_large")
+
+
 def test_unknown_things(market: Market) -> None:
     buyer = market.program("consumer", "orders read deliver")
     assert_problem(buyer("POST", "/products/prod_none/calls", {}), 404, "not_found")

@@ -12,6 +12,7 @@ from tests.unit.marketplace.web.conftest import PASSWORD, Pages
 
 from marketplace import db
 from marketplace.actor import SYSTEM
+from marketplace.attachments.service import MAX_BYTES
 from marketplace.parties import service as parties
 
 
@@ -97,3 +98,18 @@ def test_script_in_a_text_is_shown_as_text(pages: Pages) -> None:
     assert "<script>alert(1)" not in shown
     assert "&lt;script&gt;alert(1)" in shown
     assert "<b>x</b>" not in shown
+
+
+def test_a_form_takes_files_of_the_allowed_size_and_names_one_above_it(pages: Pages) -> None:
+    client = pages.member("data_authority")
+    for size, wanted in ((MAX_BYTES, "应急预案.pdf</a>"), (MAX_BYTES + 1, "应急预案.pdf” is too large; at most 10 MB")):
+        answer = pages.post(client, "/agreements/new", "/agreements/new", **{
+            **terms(pages.city), "plan": (io.BytesIO(PDF.ljust(size, b"0")), "应急预案.pdf")})
+        assert answer.status_code == 303
+        assert wanted in client.get(answer.location).text
+    answer = pages.post(client, "/agreements/new", "/agreements/new", **{
+        **terms(pages.city), "plan": (io.BytesIO(b"0" * (6 * MAX_BYTES)), "a.pdf")})
+    assert answer.status_code == 413
+    assert "too large" in answer.text
+    stranger = pages.visitor()
+    assert stranger.post("/sign-in", data={"email": (io.BytesIO(b"0" * MAX_BYTES), "a.pdf")}).status_code == 413
