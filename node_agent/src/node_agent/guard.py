@@ -115,11 +115,14 @@ class Guard:
     def remembering(self, memory: Memory | None, task_id: str) -> Iterator[None]:
         """Remember a question in one commit with what is written inside; without a memory there is only that.
 
+        It does not wait for the disk: a masked answer tells nothing before its seed leaves, and the seed is only found
+        where this commit is, and leaves after one that waits.
+
         Raises:
             ProblemError: ``differencing_refused``, ``guard_full``, when another question was answered meanwhile.
         """
         try:
-            with self._state.transaction():
+            with self._state.transaction(wait=False):
                 if memory is not None:
                     self._remember(task_id, memory)
                 yield

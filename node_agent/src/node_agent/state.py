@@ -1,4 +1,9 @@
-"""The node's durable state: one SQLite file, one writer, every commit on the disk before it returns."""
+"""The node's durable state: one SQLite file, one writer, every commit on the disk before it returns.
+
+The exceptions are commits that nothing depends on before a later one is on the disk. They outlive the process whatever
+happens to it, but a power failure may undo them (SQLite's ``synchronous=NORMAL`` with a write-ahead log). The next
+commit that waits for the disk takes those before it along, for they stand before it in the same log.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +94,7 @@ class State:
     """The database of one node. Not shared between threads: the agent's event loop owns it.
 
     ``transaction()`` begins IMMEDIATE and is re-entrant: an inner one joins the outer, so that a journal entry
-    and what it records are one commit.
+    and what it records are one commit, which waits for the disk if the outer one does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -102,11 +107,19 @@ class State:
             self._connection.execute(f"PRAGMA {pragma}")
         self._connection.executescript(_SCHEMA)
         self._depth = 0
+        self._waits = True
 
     @contextmanager
-    def transaction(self) -> Iterator[State]:
-        """Commit on success, roll back on any exception."""
+    def transaction(self, *, wait: bool = True) -> Iterator[State]:
+        """Commit on success, roll back on any exception.
+
+        Args:
+            wait: for the disk. Without, a power failure may undo the commit, until a later one has waited.
+        """
         if self._depth == 0:
+            if wait != self._waits:  # SQLite changes it between transactions only
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if wait else 'NORMAL'}")
+                self._waits = wait
             self._connection.execute("BEGIN IMMEDIATE")
         self._depth += 1
         try:

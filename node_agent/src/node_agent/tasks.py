@@ -173,7 +173,7 @@ class TaskBook:
 
     def forget(self, run_id: str) -> None:
         """The run is over: its answers need not be repeated any more. What was opened is never forgotten."""
-        with self._state.transaction():
+        with self._state.transaction(wait=False):
             self._state.execute("UPDATE task SET reply = NULL, seed = NULL WHERE run_id = ? AND answered", (run_id,))
 
     def prune(self) -> None:

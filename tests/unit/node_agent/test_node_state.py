@@ -51,6 +51,21 @@ def admin(node_dir):
     made.close()
 
 
+def test_a_commit_waits_for_the_disk_unless_it_is_said_not_to(tmp_path):
+    state = State(tmp_path / "state.db")
+
+    def waits() -> bool:
+        return state.one("PRAGMA synchronous")[0] == 2
+
+    for wait in (True, False, False, True):
+        with state.transaction(wait=wait), state.transaction():  # the outer one decides
+            state.put("key", "value")
+            assert waits() is wait
+    with state.transaction():
+        assert waits()
+    state.close()
+
+
 # --- directory, keys, enrolment ---
 
 

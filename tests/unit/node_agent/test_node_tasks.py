@@ -267,6 +267,42 @@ async def test_a_task_is_answered_once(place):
 
 
 @runs
+async def test_an_answer_that_a_power_failure_took_is_never_opened(place):
+    """An answer does not wait for the disk, so its record may be gone: nothing was told then, and it can be asked again."""
+    world = World(place)
+    coordinator = Coordinator(world.pki)
+    await coordinator.start()
+    node_dir = world.make_node("node0", coordinator.port, patients())
+
+    async def session():
+        found = await coordinator.sessions.get()
+        await found.send(revocations=link_pb2.Revocations(list=world.revocations()))
+        await found.expect("revocations_seen")
+        return found
+
+    jws = world.signed()
+    request = world.task(jws)
+    async with running(node_dir):
+        first = await session()
+    before = {path: path.read_bytes() for path in node_dir.path.glob(node_dir.database.name + "*")}
+    async with running(node_dir):
+        first = await (await session()).ask(request)
+    for path in node_dir.path.glob(node_dir.database.name + "*"):
+        path.unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
+    async with running(node_dir):
+        again = await session()
+        assert (await again.open(request)).failure.code == "task_unknown"
+        second = await again.ask(request)
+        segments = layout(SPECS, {"totals": 1})
+        masks = [_flower.read_masked(reply.flower_message, segments)["totals"] for reply in (first, second)]
+        assert (masks[0] != masks[1]).all()
+        assert len((await again.open(request)).self_mask_seed) == 32
+    await coordinator.stop()
+
+
+@runs
 async def test_one_attempt_of_a_round_is_opened(place):
     async with one_node(place) as (world, _, _agent, session):
         world.peers["node3"] = (generate_signing_key(), generate_agreement_key())

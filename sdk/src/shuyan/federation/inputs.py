@@ -114,7 +114,7 @@ class WarmDatabases:
             views: by quoted name, the queries that the connection finds under it. They are made once for files that are as
                 they were: same size, same time of change.
         """
-        key = tuple(sorted(set(files)))
+        key = _key(files)
         state = repr([(file, stat.st_ino, stat.st_size, stat.st_mtime_ns) for file in key for stat in (os.stat(file),)])
         database = self._databases.pop(key, None)
         if database is not None and (database.files != state or len(database.schemas) >= _VIEW_SETS):
@@ -139,6 +139,10 @@ class WarmDatabases:
             raise
         return connection
 
+    def counts(self, files: Sequence[str]) -> dict[str, int]:
+        """How many rows the files of :meth:`connection` have, as far as they were counted; for whoever counts them to add to."""
+        return self._databases[_key(files)].counts
+
     def close(self) -> None:
         """Let go of all; connections handed out end by themselves. After an error nobody knows what is left behind."""
         while self._databases:
@@ -147,11 +151,12 @@ class WarmDatabases:
 
 @dataclass
 class _Warm:
-    """One database: the files as they were when it was made, and by their definitions the schemas that hold its views."""
+    """One database: the files as they were when it was made, by their definitions the schemas that hold its views, and rows by file."""
 
     connection: duckdb.DuckDBPyConnection
     files: str
     schemas: dict[tuple[tuple[str, str], ...], str] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def schema(self, views: Mapping[str, str]) -> str:
         """The schema with these views, made if there is none."""
@@ -179,7 +184,7 @@ class Inputs:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, schemas: Mapping[str, Schema],
                  rows: Mapping[str, str] | None = None, bounded: Mapping[str, Bounding] | None = None,
-                 files: Mapping[str, tuple[str, ...]] | None = None) -> None:
+                 files: Mapping[str, tuple[str, ...]] | None = None, counted: dict[str, int] | None = None) -> None:
         self.connection = connection
         self.schemas = dict(schemas)
         self.bounded = {name: bounding.max_rows for name, bounding in (bounded or {}).items()}
@@ -189,6 +194,7 @@ class Inputs:
         self._row_numbers = dict(rows or {})
         self._files = dict(files or {})
         self._counts: dict[str, tuple[int, ...]] = {}
+        self._counted = counted if counted is not None else {}
 
     @property
     def schema(self) -> Schema:
@@ -275,7 +281,8 @@ class Inputs:
             raise
         return cls(connection, {
             table.name: {name: table.schema[name] for name in table.columns} for table in tables}, rows,
-            {table.name: table.bounding for table in tables if table.bounding is not None}, in_files)
+            {table.name: table.bounding for table in tables if table.bounding is not None}, in_files,
+            shared.counts(files) if shared is not None else None)
 
     @classmethod
     def from_sql(
@@ -330,16 +337,25 @@ class Inputs:
     def counts(self, resource: str) -> tuple[int, ...]:
         """Rows by file, or of all; counted once: every round asks, and the rows stay the same."""
         if resource not in self._counts:
-            # Of a Parquet file this reads no row.
-            sources = [f"read_parquet({_literal(file)})" for file in self.files(resource)] or [quote(resource)]
-            rows = [self.connection.execute(f"SELECT count(*) FROM {source}").fetchone() for source in sources]  # noqa: S608
-            self._counts[resource] = tuple(int(row[0]) if row else 0 for row in rows)
+            for file in self.files(resource):
+                if file not in self._counted:
+                    self._counted[file] = self._count(f"read_parquet({_literal(file)})")  # of a Parquet file this reads no row
+            counts = tuple(self._counted[file] for file in self.files(resource))
+            self._counts[resource] = counts or (self._count(quote(resource)),)
         return self._counts[resource]
+
+    def _count(self, source: str) -> int:
+        row = self.connection.execute(f"SELECT count(*) FROM {source}").fetchone()  # noqa: S608
+        return int(row[0]) if row else 0
 
     def close(self) -> None:
         """Give the memory back."""
         self.cache.clear()
         self.connection.close()
+
+
+def _key(files: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(files)))
 
 
 def _literal(path: str) -> str:
