@@ -7,6 +7,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -14,6 +15,7 @@ from sqlmodel import Session
 from werkzeug.test import TestResponse
 
 from marketplace import db
+from marketplace import logging as market_logging
 from marketplace.actor import Actor
 from marketplace.api import limits, oauth
 from marketplace.app import create_app
@@ -21,9 +23,26 @@ from marketplace.ids import new_id
 from marketplace.parties import accounts, sessions
 from marketplace.parties import service as parties
 from marketplace.parties.models import Member
+from marketplace.settings import settings
 
 CALLBACK = "https://app.example.org/callback?from=shuyan"
 LOOPBACK = "http://127.0.0.1/callback"
+
+
+@lru_cache
+def _made(**_key: Any) -> Any:
+    return create_app()
+
+
+def shared_app() -> Any:
+    """The application for the settings of now, made once for all tests of a process: 500 routes and the pages' templates
+    take half a second. Whoever adds to an application or changes it makes one with ``create_app``.
+    """
+    config = settings()
+    app = _made(secure_cookies=config.secure_cookies, trusted_proxies=config.trusted_proxies)
+    app.config.update(SHUYAN=config, SECRET_KEY=secrets.token_bytes(32))
+    market_logging.configure(json=config.log_json)
+    return app
 
 
 @dataclass
@@ -56,7 +75,7 @@ class Site:
     """The market as browsers and apps reach it."""
 
     def __init__(self) -> None:
-        self.app = create_app()
+        self.app = shared_app()
         oauth.forget()
         limits.limiter.reset()
         self.back = self.app.test_client()

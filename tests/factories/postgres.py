@@ -6,10 +6,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from marketplace import db
 
@@ -28,6 +30,12 @@ def _binaries() -> Path:
     raise Absent("PostgreSQL's server binaries are not installed here")
 
 
+def _memory() -> str | None:
+    """A folder in memory, if there is one with room: what makes and drops databases by the dozen is the disk."""
+    shared = Path("/dev/shm")
+    return str(shared) if os.access(shared, os.W_OK) and shutil.disk_usage(shared).free > 2 * 1024**3 else None
+
+
 class Server:
     """A fresh cluster in a temporary folder; ``folder`` also holds the socket.
 
@@ -37,7 +45,7 @@ class Server:
 
     def __init__(self) -> None:
         self._bin = _binaries()
-        self.folder = Path(tempfile.mkdtemp(prefix="shuyan-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="shuyan-pg-", dir=_memory()))
         account: dict[str, Any] = {}
         if os.geteuid() == 0:  # the server refuses to run as root
             account = {"user": "postgres", "group": "postgres", "extra_groups": []}
@@ -75,7 +83,20 @@ def url_of(folder: str | Path, name: str) -> str:
 
 def administer(folder: str | Path, statement: str) -> None:
     """Run one statement that takes no transaction, such as ``CREATE DATABASE``."""
+    with _administering(folder) as connection:
+        connection.execute(text(statement))
+
+
+def copy(folder: str | Path, template: str, name: str) -> None:
+    """A new database like another, its files copied where the server knows how: with small ones that takes half the time."""
+    with _administering(folder) as connection:
+        files = " STRATEGY = FILE_COPY" if (connection.dialect.server_version_info or (0,)) >= (15,) else ""
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}{files}"))
+
+
+@contextmanager
+def _administering(folder: str | Path) -> Iterator[Connection]:
     engine = db.make_engine(url_of(folder, "postgres"), writer=True)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(statement))
+        yield connection
     engine.dispose()

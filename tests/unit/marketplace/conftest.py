@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
+from sqlalchemy import event
 from sqlmodel import Session
 from tests.factories import postgres
 
 from marketplace import db, tables
+from marketplace.parties import accounts
 from marketplace.settings import Settings, settings
 from marketplace.trust.service import ensure_log_key
 
@@ -77,12 +81,30 @@ def postgres_template(postgres_server: str) -> str:
     return postgres_server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def full_strength() -> Iterator[PasswordHasher]:
+    """What the product hashes passwords with; tests hash at the least cost there is."""
+    product = accounts._hasher
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        patch.setattr(accounts, "_nobody_hash", accounts._hasher.hash("nobody"))
+        yield product
+
+
+def _forgetful(connection: sqlite3.Connection, _record: object) -> None:
+    """Nothing here outlives a crash of the machine, so no write waits for the disk."""
+    connection.execute("PRAGMA synchronous=OFF")
+
+
 def _use(url: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     monkeypatch.setenv("SHUYAN_DATA_DIR", str(data_dir))
     monkeypatch.setenv("SHUYAN_DATABASE_URL", url)
     settings.cache_clear()
     db._engines.cache_clear()
     ensure_log_key(settings())
+    if url.startswith("sqlite"):
+        for engine in (db.writer_engine(), db.reader_engine()):
+            event.listen(engine, "connect", _forgetful)
     try:
         yield Database(url, settings())
     finally:
@@ -109,7 +131,7 @@ def postgres_database(tmp_path: Path, request: pytest.FixtureRequest,
     data_dir = tmp_path / "market"
     data_dir.mkdir()
     name = f"market_{os.urandom(6).hex()}"
-    postgres.administer(folder, f"CREATE DATABASE {name} TEMPLATE shuyan_template")
+    postgres.copy(folder, "shuyan_template", name)
     yield from _use(postgres.url_of(folder, name), data_dir, monkeypatch)
     postgres.administer(folder, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 from tests.factories.agreements import PDF, SPLIT
+from tests.factories.apps import shared_app
 from tests.factories.market import make_city
 
 import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.deadlines import service as deadlines
 from marketplace.parties import service as parties
 from marketplace.settings import settings
@@ -31,7 +31,7 @@ def connect(sqlite_database: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
     monkeypatch.setattr(settings(), "agreement_notice_days", 0)
     with db.transaction() as session:
         city = make_city(session)
-    app = create_app()
+    app = shared_app()
     with ExitStack() as stack:
         def enter(kind: str, name: str = "") -> shuyan.Market:
             client = f"client_{kind}{name}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.market import City, make_city
 from tests.factories.programs import Signer, make_package
 
@@ -16,7 +17,6 @@ import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.parties import service as parties
 from marketplace.settings import settings
 from shuyan.trust import keys
@@ -29,7 +29,7 @@ class Desks:
     """Programs of every party at one market."""
 
     def __init__(self, city: City) -> None:
-        self.city, self.app = city, create_app()
+        self.city, self.app = city, shared_app()
         with db.transaction() as session:
             wanted = {kind: (city[kind].organisation_id or "", scope) for kind, scope in SCOPES.items()}
             wanted["department"] = (city.departments[0], "read")

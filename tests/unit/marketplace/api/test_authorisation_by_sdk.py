@@ -9,13 +9,13 @@ from typing import Any
 import httpx
 import pytest
 from tests.factories import review
+from tests.factories.apps import shared_app
 from tests.unit.marketplace.authorisation import market as city
 from typer.testing import CliRunner
 
 import shuyan
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.parties import service as parties
 from shuyan import cli
 from shuyan._client import Market
@@ -35,7 +35,7 @@ def test_an_application_goes_through_by_program(sqlite_database: Any, monkeypatc
         for name, scope in scopes.items():
             parties.create_client(session, SYSTEM, name=name, scope=scope, organisation_id=f"org_{name}", client_id=f"client_{name}",
                                   secret=SECRET)
-    transport = httpx.WSGITransport(app=create_app())
+    transport = httpx.WSGITransport(app=shared_app())
     markets = {f"org_{name}": Market(Api(Profile("http://market", f"client_{name}", SECRET), transport=transport)) for name in scopes}
     developer = markets["org_developer"]
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.federation import SCHEMA, Zone, values, zone
 from tests.factories.review import release as release_result
 from typer.testing import CliRunner
@@ -20,7 +21,6 @@ import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.computing import budgets
 from marketplace.computing import service as computing
 from marketplace.parties import service as parties
@@ -49,7 +49,7 @@ def town(sqlite_database: Any) -> Zone:
 @pytest.fixture
 def market(town: Zone) -> Iterator[shuyan.Market]:
     with shuyan.connect("http://market", client_id="client", client_secret=SECRET,
-                        transport=httpx.WSGITransport(app=create_app())) as entered:
+                        transport=httpx.WSGITransport(app=shared_app())) as entered:
         yield entered
     limits.limiter.reset()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.federation import Zone, zone
 from tests.factories.market import make_city, make_product
 
 import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM
-from marketplace.app import create_app
 from marketplace.parties import service as parties
 
 SECRET = "s" * 43
@@ -18,7 +18,7 @@ SECRET = "s" * 43
 
 @pytest.fixture
 def transport(sqlite_database: object) -> httpx.WSGITransport:
-    return httpx.WSGITransport(app=create_app())
+    return httpx.WSGITransport(app=shared_app())
 
 
 def connected(transport: httpx.WSGITransport, organisation: str, scope: str) -> shuyan.Market:

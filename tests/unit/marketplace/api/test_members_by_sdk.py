@@ -8,13 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.market import make_city, make_token
 
 import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.api import limits, oauth
-from marketplace.app import create_app
 from marketplace.parties import connections, invitations, sessions
 from marketplace.parties import service as parties
 from marketplace.parties.sign_in import Place, with_password
@@ -60,7 +60,7 @@ def market(sqlite_database: Any) -> Iterator[tuple[Connect, dict[str, str], Any]
                                            password=PASSWORD, roles=[role]).id
         parties.create_client(session, SYSTEM, name="app", scope="read people", organisation_id=organisation, client_id="client_app",
                               redirect_uris=["https://app.example/back"])
-    app = create_app()
+    app = shared_app()
     with ExitStack() as stack:
         def enter(email: str) -> shuyan.Market:
             token = make_token(city["consumer"], "read") if email == "program" else _allow(email, "read people")

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
+from tests.factories.apps import shared_app
 from tests.factories.market import MODEL, STATISTICS, City, buy, make_city, make_product, make_token
 from werkzeug.test import TestResponse
 
 from marketplace import db
 from marketplace.api import limits, oauth
-from marketplace.app import create_app
 from marketplace.db import utc_now
 from marketplace.delivery import service as delivery
 from marketplace.metering.writer import close_writers
@@ -42,7 +42,7 @@ class Caller:
 
 class Market:
     def __init__(self) -> None:
-        self.client = create_app().test_client()
+        self.client = shared_app().test_client()
         with db.transaction() as session:
             self.city: City = make_city(session)
             self.table = make_product(session, self.city, STATISTICS)

@@ -13,11 +13,11 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from tests.factories.apps import shared_app
 from tests.factories.market import MODEL, STATISTICS, make_city, make_product, make_token
 
 from marketplace import db
 from marketplace.api import limits, oauth
-from marketplace.app import create_app
 from marketplace.metering.writer import close_writers
 from marketplace.parties import rules
 from shuyan.trust import keys
@@ -30,7 +30,7 @@ def market(sqlite_database: Any) -> Iterator[tuple[Any, dict[str | None, dict[st
     """The application, and the headers with which each role calls it."""
     oauth.forget()
     limits.limiter.enabled = False
-    app = create_app()
+    app = shared_app()
     keys.save_public_key(sqlite_database.settings.keys_dir / "authority.pub", keys.generate_signing_key().public_key())
     with db.transaction() as session:
         city = make_city(session)

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.registering import PASSWORD, PDF, application, credit_code
 from tests.unit.marketplace.authorisation import market as city
 from typer.testing import CliRunner
@@ -17,7 +18,6 @@ import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.clock import today
 from marketplace.deadlines import service as deadlines
 from marketplace.parties import service as parties
@@ -41,7 +41,7 @@ def program(sqlite_database: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
     with db.transaction() as session:
         for organisation in ("org_operator", "org_developer"):
             parties.set_credit_code(session, organisation, credit_code())
-    transport = httpx.WSGITransport(app=create_app())
+    transport = httpx.WSGITransport(app=shared_app())
 
     def connect(organisation: str, scope: str) -> Market:
         if not organisation:

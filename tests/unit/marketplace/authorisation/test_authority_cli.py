@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 from tests.factories import review
+from tests.factories.apps import shared_app
 from typer.testing import CliRunner
 
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.authorisation import authority_cli, grants
 from marketplace.authorisation import service as authorisation
 from marketplace.computing.models import Node
@@ -81,7 +81,7 @@ def desk(sqlite_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder.mkdir()
     keys.save_private_key(folder / "authority.key", market.authority_key)
     (folder / "secret").write_text(SECRET + "\n")
-    transport = httpx.WSGITransport(app=create_app())
+    transport = httpx.WSGITransport(app=shared_app())
     monkeypatch.setattr(authority_cli, "Api", functools.partial(Api, transport=transport))
     _text.set_language("en")
     yield Desk(folder, sqlite_database, market)

@@ -8,11 +8,11 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.federation import AIR, Zone, air, zone
 
 from marketplace import db
 from marketplace.actor import PUBLIC
-from marketplace.app import create_app
 from marketplace.catalogue import dcat
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import service as computing
@@ -50,7 +50,7 @@ def test_every_resource_is_on_one_page(market: Zone) -> None:
 
 
 def test_a_client_gets_the_form_it_prefers(market: Zone) -> None:
-    client = create_app().test_client()
+    client = shared_app().test_client()
     one = market.departments[0].resource_id
     for path in ("/api/v1/resources", f"/api/v1/resources/{one}"):
         assert client.get(path).mimetype == "application/json"
@@ -64,7 +64,7 @@ def test_a_client_gets_the_form_it_prefers(market: Zone) -> None:
 
 
 def test_rest_finds_counts_and_tells_changes(market: Zone) -> None:
-    client = create_app().test_client()
+    client = shared_app().test_client()
     one = market.departments[0].resource_id
     found = client.get("/api/v1/resources", query_string={"q": "空气", "tag": "空气", "grade": 2, "frequency": "daily"}).json
     assert [item["id"] for item in found["items"]] == [one]

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.federation import Zone, zone
 from tests.factories.review import release
 
@@ -15,7 +16,6 @@ import shuyan
 from marketplace import db
 from marketplace.actor import SYSTEM, Actor
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.computing import cards, runs
 from marketplace.computing import service as computing
 from marketplace.computing.models import EgressReview, Job
@@ -209,7 +209,7 @@ def test_cards_and_reports_over_rest_and_the_sdk(market: Zone) -> None:
             parties.create_client(session, SYSTEM, name=name, scope=scope, organisation_id=organisation, client_id=name, secret=SECRET)
         release(session, review_id(blocked), override="公开的服务热线", leave="data_authority")
         release(session, review_id(fine), leave="data_authority")
-    transport = httpx.WSGITransport(app=create_app())
+    transport = httpx.WSGITransport(app=shared_app())
     try:
         with shuyan.connect("http://market", client_id="auth", client_secret=SECRET, transport=transport) as authority:
             review = authority.reviews.get(review_id(blocked))

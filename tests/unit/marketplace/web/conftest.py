@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.market import City, make_city
 
 from marketplace.actor import SYSTEM
-from marketplace.app import create_app
 from marketplace.db import transaction
 from marketplace.parties import service as parties
 
@@ -52,4 +52,4 @@ def pages(sqlite_database: Any) -> Pages:
         for kind, actor in city.actors.items():
             parties.add_member(session, SYSTEM, organisation_id=actor.organisation_id or "", email=f"{kind}@example.org",
                                display_name=f"Somebody of {kind}", password=PASSWORD)
-    return Pages(create_app(), city)
+    return Pages(shared_app(), city)

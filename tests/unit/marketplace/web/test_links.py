@@ -12,10 +12,10 @@ import pytest
 from flask import url_for
 from sqlmodel import select
 from tests.browser import scene
+from tests.factories.apps import shared_app
 
 import marketplace
 from marketplace import work
-from marketplace.app import create_app
 from marketplace.authorisation import texts as authorisation_texts
 from marketplace.computing import service as computing
 from marketplace.db import reading, transaction, utc_now
@@ -43,7 +43,7 @@ def _written() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.usefixtures("sqlite_database")
 def test_every_link_leads_to_a_page_that_exists() -> None:
-    app, wrong = create_app(), []
+    app, wrong = shared_app(), []
     found = list(_written())
     assert len(found) > 40
     with app.test_request_context():
@@ -64,7 +64,7 @@ def test_whoever_is_told_or_has_to_act_may_open_the_page() -> None:
         developer, draft = made.actors["developer"], made.products["draft"]
         products.run_tests(session, developer, draft, 1)
         products.submit_version(session, developer, draft, 1)
-    app = create_app()
+    app = shared_app()
     opened: set[tuple[str, str]] = set()
     for stage, role in (("security_test", "operator"), ("compliance_review", "operator"), ("egress_review", "")):
         _walk(app, made, opened)
