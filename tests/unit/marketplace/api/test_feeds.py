@@ -7,11 +7,11 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.federation import air, zone
 from tests.factories.market import make_city
 
 from marketplace import clock, db
-from marketplace.app import create_app
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import service as computing
 from marketplace.deadlines import service as deadlines
@@ -44,7 +44,7 @@ def valid(data: bytes, address: str) -> list[ET.Element]:
 
 def test_public_notices_are_a_feed(sqlite_database: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(notices.CLOSINGS, "test", lambda *_: None)
-    client, address = create_app().test_client(), "http://127.0.0.1:8700/api/v1/notices.atom"
+    client, address = shared_app().test_client(), "http://127.0.0.1:8700/api/v1/notices.atom"
     assert valid(client.get("/api/v1/notices.atom").data, address) == []
     with db.transaction() as session:
         operator = make_city(session)["operator"]
@@ -70,5 +70,5 @@ def test_changes_of_the_catalogue_are_a_feed(sqlite_database: Any) -> None:
     with db.transaction() as session:
         node = computing.nodes_by_id(session, [made.departments[0].node_id])[made.departments[0].node_id]
         catalogue.sync_resources(session, node, [air(title=HOSTILE, frequency="daily")])
-    data = create_app().test_client().get("/api/v1/resources/changes.atom").data
+    data = shared_app().test_client().get("/api/v1/resources/changes.atom").data
     assert len(valid(data, "http://127.0.0.1:8700/api/v1/resources/changes.atom")) == 4

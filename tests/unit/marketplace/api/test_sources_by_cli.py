@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.federation import AIR, Zone, air, zone
 from typer.testing import CliRunner
 
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.api import limits
-from marketplace.app import create_app
 from marketplace.catalogue import service as catalogue
 from marketplace.computing import service as computing
 from marketplace.parties import service as parties
@@ -45,7 +45,7 @@ def town(sqlite_database: Any) -> Zone:
 @pytest.fixture
 def run(town: Zone, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs a command as a program of an organisation; ``""`` is nobody."""
-    transport = httpx.WSGITransport(app=create_app())
+    transport = httpx.WSGITransport(app=shared_app())
     entered = {"": Market(Api(Profile("http://market", None, None), transport=transport))}
 
     def command(organisation: str, *arguments: str, code: int = 0) -> str:

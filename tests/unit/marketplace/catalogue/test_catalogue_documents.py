@@ -106,7 +106,7 @@ def test_the_shapes_of_dcat_ap_accept_it(market: Zone) -> None:
 
 
 def test_publisher_and_contact_are_pages_that_say_who_they_are(market: Zone) -> None:
-    client, base = create_app().test_client(), "https://market.example"
+    client, base = shared_app().test_client(), "https://market.example"
     with db.reading() as session:
         document = dcat.dataset(session, catalogue.get_resource(session, PUBLIC, market.departments[0].resource_id), base)
     found = next(item for item in document["@graph"] if item["@type"] == "dcat:Dataset")
