@@ -282,6 +282,40 @@ def together(*acts: Callable[[], object]) -> list[object]:
 
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize("attempt", range(3))
+def test_a_purchase_and_the_lapse_at_once_have_one_order(attempt: int) -> None:
+    """The clock stands at the end for both: the purchase is refused by it, or by what the lapse left; nothing is sold after."""
+    city, _ = stand()
+    under, product, _grant = sold_under(city)
+
+    def buy() -> str:
+        with db.transaction() as session:
+            return commerce.place_order(session, city["consumer"], product_id=product, idempotency_key="k").id
+
+    with at(end_of(under) - dt.timedelta(milliseconds=40)):
+        bought, fired = together(buy, deadlines_until_lapsed(under))
+    assert fired == "lapsed"
+    with db.reading() as session:
+        assert session.get_one(Product, product).status == "suspended"
+        events = [row.tag for row in _events(session) if row.tag in ("commerce:order:placed", "agreements:agreement:lapsed")]
+    if bought in ("agreement_not_in_force", "product_not_listed"):
+        assert events == ["agreements:agreement:lapsed"]
+    else:
+        assert events == ["commerce:order:placed", "agreements:agreement:lapsed"]
+
+
+def deadlines_until_lapsed(agreement: str) -> Callable[[], str]:
+    """Does what the coordinator does: fires what is due, until the agreement has lapsed."""
+    def run() -> str:
+        for _ in range(2000):
+            deadlines.fire_due()
+            if state(agreement) == "lapsed":
+                return "lapsed"
+        return state(agreement)
+    return run
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("attempt", range(3))
 def test_a_purchase_and_a_termination_at_once_have_one_order(attempt: int) -> None:
     city, _ = stand()
     under, product, _grant = sold_under(city)

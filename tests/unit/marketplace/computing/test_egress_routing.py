@@ -13,6 +13,7 @@ from tests.factories.federation import PARAMS, Zone, zone
 
 from marketplace import clock, db, work
 from marketplace.actor import Actor
+from marketplace.authorisation import service as authorisation
 from marketplace.authorisation.models import Opinion
 from marketplace.computing import runs
 from marketplace.computing import service as computing
@@ -234,6 +235,39 @@ def _outcome(session: Session, review: str) -> tuple[str, str, list[str]]:
     row = session.get_one(EgressReview, review)
     tags = [event.tag for event in trust.events_for(session, row.job_id)]
     return row.status, session.get_one(Job, row.job_id).status, [tag for tag in tags if tag.rpartition(":")[2] in ("approved", "rejected")]
+
+
+@pytest.mark.usefixtures("database")
+def test_a_result_and_the_withdrawal_of_its_grant_at_once_have_one_order() -> None:
+    """Computed first, it goes to review, and the grant is held after; withdrawn first, nothing of it is taken."""
+    market = zone()
+    with db.transaction() as session:
+        job = computing.submit_job(session, market.developer, grant_id=market.grant_id, app="statistics", params=PARAMS,
+                                   idempotency_key="k", fresh=True).id
+        run = runs.begin(session, job, 1)
+        assert run is not None
+
+    def finish() -> str:
+        with db.transaction() as session:
+            return str(runs.finish(session, run, form="statistics", content=CONTENT,
+                                   participants=[one.node_id for one in market.departments], rows=120))
+
+    def withdraw() -> str:
+        with db.transaction() as session:
+            return authorisation.hold_grant(session, department(0), market.grant_id, "用途不符").status
+
+    taken, held = together(finish, withdraw)
+    assert held == "placed"
+    with db.reading() as session:
+        row, outputs = session.get_one(Job, job), session.exec(select(JobOutput)).all()
+        tags = [event.tag.rpartition(":")[2] for event in trust.events_for(session, market.grant_id)]
+        if taken == "True":
+            assert (row.status, len(outputs)) == ("reviewing", 1)
+            assert tags.index("finished") < tags.index("held")
+        else:
+            assert (row.status, row.error_code, len(outputs)) == ("failed", "grant_held", 0)
+            assert "finished" not in tags
+        assert trust.check_database(session).ok
 
 
 @pytest.mark.usefixtures("database")
