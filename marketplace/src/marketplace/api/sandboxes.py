@@ -14,7 +14,6 @@ from marketplace.api.base import blueprint
 from marketplace.api.schemas import Empty, IdPath, In, Listing, Out, PageQuery, PathIn, Time, listing
 from marketplace.computing import service as computing
 from marketplace.sandboxes import service as sandboxes
-from shuyan.problems import ProblemError
 
 api = blueprint("sandboxes")
 
@@ -124,12 +123,8 @@ class NoteIn(In):
 
 
 def _detail(session: Session, row: Any) -> dict[str, Any]:
-    basis = None
-    try:
-        told = sandboxes.describe(session, actor(), row.id)
-        basis = {"kind": told.basis, "id": told.basis_id}
-    except ProblemError:
-        pass
+    found = sandboxes.basis_of(session, actor(), row)
+    basis = {"kind": found[0], "id": found[1]} if found is not None else None
     return {**SandboxOut.of(row), "quota": asdict(sandboxes.use_of(session, row)), "basis": basis, "actions": sandboxes.actions(actor(), row)}
 
 

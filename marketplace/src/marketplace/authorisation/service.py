@@ -6,7 +6,12 @@ withdrawal (:mod:`.withdrawals`), the revocation list (:mod:`.revocations`) and 
 
 from __future__ import annotations
 
-from marketplace.authorisation.answering import Authorised, authorised_by, grants_authorised_by
+from marketplace.authorisation.answering import (
+    Authorised,
+    authorised,
+    authorised_by,
+    grants_authorised_by,
+)
 from marketplace.authorisation.approved import Approved, approved, scenario_of, scenario_of_grant
 from marketplace.authorisation.demands import (
     changes,
@@ -95,6 +100,7 @@ __all__ = [
     "approved",
     "ask_withdrawal",
     "assign_sector",
+    "authorised",
     "authorised_by",
     "changes",
     "decide_withdrawal",

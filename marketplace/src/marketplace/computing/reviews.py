@@ -268,8 +268,10 @@ def _work(session: Session, actor: Actor) -> Iterable[WorkItem]:
     asked = _asked(actor).where(EgressOpinion.decision == "pending")
     due = dict(session.exec(select(EgressOpinion.review_id, EgressOpinion.due_at).where(col(EgressOpinion.review_id).in_(asked),
                                                                                         EgressOpinion.party == actor.party)).all())
-    for review, job in session.exec(select(EgressReview, Job).join(Job, col(Job.id) == col(EgressReview.job_id)).where(
-            EgressReview.status == "pending", col(EgressReview.id).in_(asked)).order_by(col(EgressReview.id)).limit(100)):
-        if not _own(session, actor, job):
+    rows = session.exec(select(EgressReview, Job).join(Job, col(Job.id) == col(EgressReview.job_id)).where(
+        EgressReview.status == "pending", col(EgressReview.id).in_(asked)).order_by(col(EgressReview.id)).limit(100)).all()
+    who = parties.persons(session, [actor.label, *(job.submitted_by for _review, job in rows)])
+    for review, job in rows:
+        if job.organisation_id != actor.organisation_id and who[job.submitted_by] != who[actor.label]:
             yield WorkItem("result.egress", review.id, job.title or job.id, "review:review_id", job.organisation_id, review.created_at,
                            due.get(review.id))

@@ -23,6 +23,7 @@ from marketplace.computing.jobs import (
     job_actions,
     job_log,
     job_result,
+    jobs_by_id,
     jobs_of_runs,
     jobs_under,
     list_jobs,
@@ -51,7 +52,7 @@ from marketplace.computing.reviews import (
     list_reviews,
     review_of_job,
 )
-from marketplace.computing.routing import Seats, reviewers_of
+from marketplace.computing.routing import Seats, reviewers_of, seats_of_jobs
 from marketplace.computing.rules import EGRESS_PARTIES
 
 __all__ = [
@@ -85,6 +86,7 @@ __all__ = [
     "job_actions",
     "job_log",
     "job_result",
+    "jobs_by_id",
     "jobs_of_runs",
     "jobs_under",
     "list_apps",
@@ -102,6 +104,7 @@ __all__ = [
     "review_of_job",
     "reviewers_of",
     "revoke_node",
+    "seats_of_jobs",
     "submit_job",
     "taking_part",
 ]

@@ -26,6 +26,7 @@ from marketplace.parties.memberships import (
     get_member,
     memberships_of,
     name_of,
+    persons,
     recipients,
     same_person,
 )
@@ -48,7 +49,7 @@ __all__ = [
     "TOKEN_SECONDS", "Bearer", "Recipient", "account_by_email", "actor_for_client", "actor_for_member", "add_member", "authenticate",
     "bearer", "create_client", "find_client", "get_account", "get_member", "get_organisation", "issue_token", "list_clients",
     "list_organisations", "lock_organisation", "memberships_of", "name_of", "of_kinds", "organisations_by_id", "organisations_of_kind",
-    "recipients", "register_organisation", "replace_secret", "revoke_client", "same_person", "seed", "set_credit_code", "set_status",
+    "persons", "recipients", "register_organisation", "replace_secret", "revoke_client", "same_person", "seed", "set_credit_code", "set_status",
 ]
 
 

@@ -19,7 +19,7 @@ from marketplace.products import rules, stages
 from marketplace.products.checking import automatic_checks
 from marketplace.products.models import Product, ProductVersion, VersionReview
 from marketplace.products.reading import versions_of
-from marketplace.products.reviewing import may_decide, may_review, reviews_of, seats_of, unchanged_parts
+from marketplace.products.reviewing import Known, known, may_decide, may_review, reviews_of, unchanged_parts
 from marketplace.work import WorkItem
 from shuyan.problems import ProblemError
 
@@ -115,8 +115,9 @@ def waiting_versions(session: Session, actor: Actor, *, stage: str | None = None
     if cursor:
         query = query.where(col(ProductVersion.id) > decode_cursor(cursor, 1, str)[0])
     page = make_page(list(session.exec(query.limit(limit + 1))), limit, lambda row: (row[0].id,))
-    return Page([Waiting(product, version, version_actions(session, actor, product, version)) for version, product in page.items
-                 if not department or seats_of(session, version).seated(actor)], page.next)
+    found = known(session, actor, [version for version, _product in page.items])
+    return Page([Waiting(product, version, version_actions(session, actor, product, version, found)) for version, product in page.items
+                 if not department or found.seats[version.id].seated(actor)], page.next)
 
 
 @work.source
@@ -148,17 +149,17 @@ def version_place(session: Session, version_id: str) -> tuple[str, int]:
     return version.product_id, version.number
 
 
-def version_actions(session: Session, actor: Actor, product: Product, version: ProductVersion) -> list[str]:
-    """The buttons of a version: what the lifecycle allows, less what this person has no say in."""
-    found = rules.version_life(product.tier).possible(version.status, actor, owner=product.organisation_id)
+def version_actions(session: Session, actor: Actor, product: Product, version: ProductVersion, found: Known | None = None) -> list[str]:
+    """The buttons of a version: what the lifecycle allows, less what this person has no say in. ``found``: what is known of several."""
+    actions = rules.version_life(product.tier).possible(version.status, actor, owner=product.organisation_id)
     if version.status in rules.IN_REVIEW:
         try:
-            may_decide(session, actor, product, version, version.status)
+            may_decide(session, actor, product, version, version.status, found)
         except ProblemError:
-            found = [action for action in found if action == "withdraw"]
+            actions = [action for action in actions if action == "withdraw"]
     elif version.status == "cleared" and actor.organisation_id == product.organisation_id:
-        found = [action for action in found if action != "register"]
-    return list(dict.fromkeys(found))
+        actions = [action for action in actions if action != "register"]
+    return list(dict.fromkeys(actions))
 
 
 def _lineage(session: Session, product: Product, version: ProductVersion) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import text
@@ -102,14 +103,48 @@ def _of_party(session: Session, party: str) -> list[str]:
     return [row.id for row in parties.list_organisations(session, kind=party, limit=50)]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is to be known of versions before an actor decides on them.
+
+    Attributes:
+        reviews: by version, what was decided on its present submission, oldest first.
+        seats: by version in the egress review, who decides.
+        own: versions that the very person handed in, under whichever membership.
+    """
+
+    reviews: dict[str, list[VersionReview]]
+    seats: dict[str, computing.Seats]
+    own: frozenset[str]
+
+
+def known(session: Session, actor: Actor, versions: Sequence[ProductVersion]) -> Known:
+    """What is to be known of these versions; a few queries, however many there are. Raises ``not_found``."""
+    rounds = {row.id: row.round for row in versions}
+    reviews = {id_: [one for one in reversed(found) if one.round == rounds[id_]]
+               for id_, found in reviews_of(session, list(rounds)).items()}
+    late = [row for row in versions if row.status == "egress_review"]
+    who = parties.persons(session, [actor.label, *(row.submitted_by for row in versions if row.submitted_by)])
+    return Known(reviews, _seats(session, late, reviews), frozenset(
+        row.id for row in versions if row.submitted_by and who[row.submitted_by] == who[actor.label]))
+
+
+def _seats(session: Session, versions: Sequence[ProductVersion], reviews: Mapping[str, Sequence[VersionReview]]
+           ) -> dict[str, computing.Seats]:
+    """Who decides on the egress of versions; see :mod:`marketplace.computing.routing`."""
+    jobs = computing.jobs_by_id(session, [row.job_id for row in versions])
+    seats, out = computing.seats_of_jobs(session, list(jobs.values())), {}
+    for row in versions:
+        if row.job_id not in jobs:
+            raise ProblemError("not_found", what="job")
+        late = row.status == "egress_review" and row.stage_since is not None and _due(row.stage_since) <= utc_now()
+        out[row.id] = seats[row.job_id].passed_on(_agreed(reviews.get(row.id, ()))) if late else seats[row.job_id]
+    return out
+
+
 def seats_of(session: Session, version: ProductVersion) -> computing.Seats:
-    """Who decides on the egress of a version; see :mod:`marketplace.computing.routing`."""
-    job = computing.find_job(session, version.job_id)
-    if job is None:
-        raise ProblemError("not_found", what="job")
-    seats = computing.reviewers_of(session, job)
-    late = version.status == "egress_review" and version.stage_since is not None and _due(version.stage_since) <= utc_now()
-    return seats.passed_on(_agreed(session, version)) if late else seats
+    """Who decides on the egress of one version. Raises ``not_found``."""
+    return _seats(session, [version], {version.id: _reviews(session, version)})[version.id]
 
 
 def _due(since: dt.datetime) -> dt.datetime:
@@ -217,28 +252,26 @@ def may_review(session: Session, actor: Actor, product: Product) -> bool:
         actor.organisation_id is not None and actor.organisation_id == product.organisation_id)
 
 
-def may_decide(session: Session, actor: Actor, product: Product, version: ProductVersion, stage: str) -> str:
-    """The organisation that decides, having made sure that it may here and has not yet."""
-    organisation = actor.organisation_id
-    if organisation is None or organisation == product.organisation_id or (
-            version.submitted_by and parties.same_person(session, actor.label, version.submitted_by)):
+def may_decide(session: Session, actor: Actor, product: Product, version: ProductVersion, stage: str, found: Known | None = None) -> str:
+    """The organisation that decides, having made sure that it may here and has not yet; of several versions what is ``found`` already."""
+    organisation, found = actor.organisation_id, found or known(session, actor, [version])
+    if organisation is None or organisation == product.organisation_id or version.id in found.own:
         raise ProblemError(OWN_VERSION)
     if stage == "egress_review":
-        seats_of(session, version).require(actor)
-    if any(row.stage == stage and row.organisation_id == organisation for row in _reviews(session, version)):
+        found.seats[version.id].require(actor)
+    if any(row.stage == stage and row.organisation_id == organisation for row in found.reviews.get(version.id, ())):
         raise ProblemError(ALREADY_SAID)
     return organisation
 
 
 def _everybody_agreed(session: Session, version: ProductVersion) -> bool:
-    found = parties.organisations_by_id(session, _agreed(session, version))
-    return seats_of(session, version).complete({key: row.kind for key, row in found.items()})
+    agreed = _agreed(_reviews(session, version))
+    return seats_of(session, version).complete({key: row.kind for key, row in parties.organisations_by_id(session, agreed).items()})
 
 
-def _agreed(session: Session, version: ProductVersion) -> list[str]:
-    """The organisations that have agreed to the egress of the present submission."""
-    return [row.organisation_id for row in _reviews(session, version)
-            if row.stage == "egress_review" and row.decision == "passed" and row.organisation_id]
+def _agreed(reviews: Iterable[VersionReview]) -> list[str]:
+    """The organisations that have agreed to the egress, by what was decided on the present submission."""
+    return [row.organisation_id for row in reviews if row.stage == "egress_review" and row.decision == "passed" and row.organisation_id]
 
 
 def _reviews(session: Session, version: ProductVersion) -> list[VersionReview]:

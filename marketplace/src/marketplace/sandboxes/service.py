@@ -37,7 +37,7 @@ from shuyan.mockdata import Description
 from shuyan.problems import ProblemError
 
 __all__ = [
-    "Use", "actions", "begin_run", "close_sandbox", "decide_marginals", "describe", "finish_run", "get_marginals", "get_run", "get_sandbox", "list_marginals",
+    "Use", "actions", "basis_of", "begin_run", "close_sandbox", "decide_marginals", "describe", "finish_run", "get_marginals", "get_run", "get_sandbox", "list_marginals",
     "list_runs", "list_sandboxes", "marginals_actions", "may_open", "open_sandbox", "reopen_sandbox", "sandbox_of", "take_marginals", "tried", "use_of", "uses_of", "visible",
 ]
 
@@ -133,6 +133,14 @@ def describe(session: Session, actor: Actor, sandbox_id: str) -> Description:
     if row.status != "open":
         raise ProblemError(errors.CLOSED)
     return describing.describe(session, row)
+
+
+def basis_of(session: Session, actor: Actor, row: Sandbox) -> tuple[str, str] | None:
+    """What a sandbox rests on, kind (``grant``, ``demand``) and id, for its tenant while it is open; ``None``: nothing, or not theirs."""
+    if row.status != "open" or not rules.may_work(actor, row.organisation_id):
+        return None
+    found = authorisation.approved(session, row.scenario_id)
+    return (found.kind, found.id) if found is not None else None
 
 
 def use_of(session: Session, row: Sandbox) -> Use:

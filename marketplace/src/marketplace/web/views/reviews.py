@@ -31,8 +31,9 @@ def reviews() -> Any:
     with reading() as db:
         rows, following = computing.list_reviews(db, current_actor(), cursor=cursor(), limit=PAGE)
         items: list[dict[str, Any]] = []
+        jobs = computing.jobs_by_id(db, [row.job_id for row in rows])
         for row in rows:
-            job = computing.find_job(db, row.job_id)
+            job = jobs.get(row.job_id)
             items.append({"review": row, "job": job, "title": (job.title if job else "") or row.job_id,
                           "passed": all(check.get("passed") for check in row.checks)})
         names = organisation_names(db, [item["job"].organisation_id for item in items if item["job"]])
