@@ -20,14 +20,10 @@ from sqlmodel import Session
 
 from marketplace.clock import utc_now as utc_now
 from marketplace.settings import settings
+from marketplace.text import storable as storable
 
 JSONType = JSON().with_variant(JSONB(), "postgresql")
 BigInt = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def storable(text: str) -> bool:
-    """Whether every database can hold ``text``: PostgreSQL has no U+0000, and half a surrogate pair has no UTF-8."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class UtcDateTime(TypeDecorator[dt.datetime]):

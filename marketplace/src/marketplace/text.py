@@ -1,4 +1,4 @@
-"""Words of a text in Chinese and English, the same for whoever searches: catalogue and storefront.
+"""Texts: which can be kept, and their words in Chinese and English, the same for whoever searches catalogue or storefront.
 
 Chinese has no blanks between words, so jieba finds them, long words and the shorter ones within; every single character
 is a word of its own besides, so that a query cut in another way than the text still finds it.
@@ -27,6 +27,11 @@ def _jieba() -> Any:
     cutter.FREQ, cutter.total = cutter.gen_pfdict(cutter.get_dict_file())
     cutter.initialized = True
     return cutter
+
+
+def storable(text: str) -> bool:
+    """Whether every database can hold ``text``: PostgreSQL has no U+0000, and half a surrogate pair has no UTF-8."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def tokens(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from marketplace.authorisation import errors
-from marketplace.db import storable
+from marketplace.text import storable
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import OutputForm
 
