@@ -14,6 +14,8 @@ from typing import Final
 from marketplace.registration.holdings import Controller, Declared
 
 _WIDE, _HIGH, _GAP_X, _GAP_Y, _EDGE = 176, 44, 36, 66, 14
+_LANE, _PAST = 12, "|"
+"""Width of a lane by which a holding passes a row, and how its name begins; no code does."""
 _MOST: Final = 60
 """Organisations in one picture; beyond that it shows those that an operator controls, and who makes it so, first."""
 _LETTERS: Final = 22
@@ -69,23 +71,28 @@ def picture(holdings: Sequence[Declared], controlled: Mapping[str, Controller], 
     names = {code: name for row in holdings for code, name in ((row.owner_code, row.owner_name), (row.owned_code, row.owned_name))}
     chosen = set(sorted(names, key=lambda code: (code not in first, code))[:_MOST])
     drawn = [row for row in holdings if row.owner_code in chosen and row.owned_code in chosen]
-    rows = _rows(chosen, drawn)
-    widest = max(len(row) for row in rows)
+    rows, lanes = _rows(chosen, drawn)
+    total = max(sum(map(_wide, row)) + _GAP_X * (len(row) - 1) for row in rows)
     boxes: dict[str, Box] = {}
     for level, row in enumerate(rows):
-        indent = (widest - len(row)) * (_WIDE + _GAP_X) // 2
-        for place, code in enumerate(row):
-            kind = "operator" if code in operators else "controlled" if code in controlled else "other"
-            boxes[code] = Box(code, names[code], _short(names[code]), _EDGE + indent + place * (_WIDE + _GAP_X),
-                              _EDGE + level * (_HIGH + _GAP_Y), kind)
-    arrows = _arrows(drawn, boxes, ruling)
-    return Picture(2 * _EDGE + widest * (_WIDE + _GAP_X) - _GAP_X + (30 if any(" C" in one.path for one in arrows) else 0),
-                   2 * _EDGE + len(rows) * (_HIGH + _GAP_Y) - _GAP_Y, boxes=list(boxes.values()), arrows=arrows,
-                   left_out=len(names) - len(chosen))
+        x = _EDGE + (total - sum(map(_wide, row)) - _GAP_X * (len(row) - 1)) // 2
+        for code in row:
+            kind = "lane" if code not in names else "operator" if code in operators else "controlled" if code in controlled else "other"
+            boxes[code] = Box(code, names.get(code, ""), _short(names.get(code, "")), x, _EDGE + level * (_HIGH + _GAP_Y), kind)
+            x += _wide(code) + _GAP_X
+    arrows = _arrows(drawn, boxes, lanes, ruling)
+    return Picture(2 * _EDGE + total + (30 if any(" C" in one.path for one in arrows) else 0),
+                   2 * _EDGE + len(rows) * (_HIGH + _GAP_Y) - _GAP_Y, boxes=[box for box in boxes.values() if box.kind != "lane"],
+                   arrows=arrows, left_out=len(names) - len(chosen))
 
 
-def _rows(codes: Iterable[str], holdings: Sequence[Declared]) -> list[list[str]]:
-    """Codes row by row: each under all its owners, but for a circle, which is opened at one of its members; in a row by their owners' places."""
+def _wide(code: str) -> int:
+    return _LANE if code.startswith(_PAST) else _WIDE
+
+
+def _rows(codes: Iterable[str], holdings: Sequence[Declared]) -> tuple[list[list[str]], dict[tuple[str, str], list[str]]]:
+    """Codes row by row: each under all its owners, but for a circle, which is opened at one of its members; in a row by their owners'
+    places. A holding that passes a row by has a lane in it, named like a code: by holding, its lanes from above."""
     owners: dict[str, set[str]] = {code: set() for code in codes}
     for one in holdings:
         if one.owner_code != one.owned_code:
@@ -99,17 +106,25 @@ def _rows(codes: Iterable[str], holdings: Sequence[Declared]) -> list[list[str]]
         placed = {code: max((level[one] + 1 for one in owners[code] if one in level), default=0) for code in free}
         level |= placed
         left -= placed.keys()
+    lanes: dict[tuple[str, str], list[str]] = {}
+    above = {code: [one for one in found if level[one] < level[code]] for code, found in owners.items()}
+    for owned, found in sorted(above.items()):
+        for owner in sorted(found):
+            passed = [f"{_PAST}{owner} {owned} {number}" for number in range(level[owner] + 1, level[owned])]
+            lanes[owner, owned] = passed
+            for number, lane in enumerate(passed, level[owner] + 1):
+                level[lane], above[lane] = number, [passed[number - level[owner] - 2] if number > level[owner] + 1 else owner]
     rows: list[list[str]] = [[] for _ in range(max(level.values()) + 1)]
     place: dict[str, float] = {}
     for number, row in enumerate(rows):
-        inside = [code for code in level if level[code] == number]
-        at = {code: [place[one] for one in owners[code] if one in place] for code in inside}
-        row += sorted(inside, key=lambda code: (sum(at[code]) / len(at[code]) if at[code] else 0.0, code))
+        at = {code: [place[one] for one in above[code] if one in place] for code in level if level[code] == number}
+        row += sorted(at, key=lambda code: (sum(at[code]) / len(at[code]) if at[code] else 0.0, code))
         place |= {code: index - len(row) / 2 for index, code in enumerate(row)}
-    return rows
+    return rows, lanes
 
 
-def _arrows(holdings: Sequence[Declared], boxes: Mapping[str, Box], ruling: set[tuple[str, str]]) -> list[Arrow]:
+def _arrows(holdings: Sequence[Declared], boxes: Mapping[str, Box], lanes: Mapping[tuple[str, str], Sequence[str]],
+            ruling: set[tuple[str, str]]) -> list[Arrow]:
     out = []
     for row in holdings:
         owner, owned = boxes[row.owner_code], boxes[row.owned_code]
@@ -119,8 +134,12 @@ def _arrows(holdings: Sequence[Declared], boxes: Mapping[str, Box], ruling: set[
         to_x = owned.x + _WIDE * (coming.index(row.owner_code) + 1) // (len(coming) + 1)
         y, to_y = owner.y + _HIGH, owned.y
         if to_y > owner.y:
-            middle = (y + to_y) // 2
-            path, label = f"M{x} {y}C{x} {middle} {to_x} {middle} {to_x} {to_y}", ((x + 3 * to_x) // 4, to_y - _GAP_Y // 4)
+            path = f"M{x} {y}"
+            for lane in lanes[row.owner_code, row.owned_code]:
+                past = boxes[lane]
+                path += _down(x, y, past.x + _LANE // 2, past.y) + f"V{past.y + _HIGH}"
+                x, y = past.x + _LANE // 2, past.y + _HIGH
+            path, label = path + _down(x, y, to_x, to_y), ((x + 3 * to_x) // 4, to_y - _GAP_Y // 4)
         else:  # back up, or beside: round the right
             side = max(owner.x, owned.x) + _WIDE + 28
             start, end = owner.y + _HIGH // 2, owned.y + _HIGH // 2
@@ -128,6 +147,11 @@ def _arrows(holdings: Sequence[Declared], boxes: Mapping[str, Box], ruling: set[
             label = (side - 8, (start + end) // 2)
         out.append(Arrow(path, percent(row.share_bp), *label, (row.owner_code, row.owned_code) in ruling))
     return sorted(out, key=lambda arrow: arrow.controls)  # what matters is drawn over what does not
+
+
+def _down(x: int, y: int, to_x: int, to_y: int) -> str:
+    middle = (y + to_y) // 2
+    return f"C{x} {middle} {to_x} {middle} {to_x} {to_y}"
 
 
 def percent(basis_points: int) -> str:

@@ -108,7 +108,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "removed": _l("removed"),
     },
     "resource_field": {
-        "title": _l("Title"),
+        "title": _l("Resource title"),
         "title_en": _l("English title"),
         "sector": _l("Sector"),
         "grade": _l("Grade"),

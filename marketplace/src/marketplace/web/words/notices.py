@@ -30,7 +30,7 @@ LABELS: dict[str, dict[str, Any]] = {
     "mail_state": {
         "queued": _l("Waiting to be sent"),
         "sending": _l("Being sent"),
-        "sent": _l("Sent"),
+        "sent": _l("Handed over"),
         "unsure": _l("Not known whether sent"),
         "failed": _l("Not delivered"),
     },
