@@ -102,6 +102,8 @@ NOTES: Final[Mapping[str, Line]] = {
         "分组取值未登记，由加噪的加密求和找出：单位数不足门槛的取值不会出现，少数取值也可能因彼此重叠而遗漏。",
         "Groups that nobody declared are found from secure sums with noise: a group with too few units is not named, and now and then "
         "one is missed because it shares its places with others."),
+    "coarsened_tails": Line("最值与两端的分位数只取到有足够记录可以掩护的取值。",
+                            "Extremes and far quantiles go only as far out as enough rows lie there."),
     "clamped_to_bounds": Line("最值与分位数以登记的上下界为限。", "Extremes and quantiles stay within the declared bounds."),
 }
 """What the notes of an explanation, or of a query's result, say."""

@@ -98,6 +98,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "product": _l("sums of products"),
         "products": _l("sums of products"),
         "bins": _l("counts by bin"),
+        "ranks": _l("counts in nested intervals, for quantiles"),
         "sketch": _l("units by bit of the group's name"),
         "present": _l("departments with rows"),
         "rows": _l("counts of rows"),

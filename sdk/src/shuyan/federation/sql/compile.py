@@ -187,8 +187,12 @@ def grouped_sql(core: Core, measures: Sequence[str], *, finite: bool = False) ->
 
 def bins_sql(core: Core, place: int) -> str:
     """Counts per group and bin of one state: keys, ``b``, ``n``."""
-    return (f"SELECT {', '.join([*_keys(core), f'{core.bins[place].bin} AS b', 'count(*) AS n'])} {from_sql(core)}"
-            f"{_group(core, 1)}")
+    return counted_sql(core, core.bins[place].bin)
+
+
+def counted_sql(core: Core, value: str) -> str:
+    """Counts per group and value of an expression: keys, ``b``, ``n``."""
+    return f"SELECT {', '.join([*_keys(core), f'{value} AS b', 'count(*) AS n'])} {from_sql(core)}{_group(core, 1)}"
 
 
 def ranks_sql(core: Core, place: int) -> str:

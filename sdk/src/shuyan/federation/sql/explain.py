@@ -27,7 +27,8 @@ Where = Literal["department", "secure_sum", "released"]
 """On a department's own rows, in a sum over all departments, or on groups that have been released."""
 
 _SPECS = {"count": moments.COUNT, "sum": moments.SUM, "product": moments.SQUARE, "bins": moments.COUNT}
-_NOISY_SPECS = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT, "sketch": discovery.SKETCH}
+_NOISY_SPECS = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT, "ranks": moments.COUNT,
+                "sketch": discovery.SKETCH}
 
 
 @dataclass(frozen=True)

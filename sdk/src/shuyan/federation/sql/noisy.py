@@ -28,8 +28,8 @@ from shuyan.federation.privacy import Sensitivity, accounting
 from shuyan.federation.privacy.bounding import STEP_BITS, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
-from shuyan.federation.sql import discovery, errors, grammar
-from shuyan.federation.sql.compile import bins_sql, grouped_sql
+from shuyan.federation.sql import discovery, errors, grammar, noisy_ranks
+from shuyan.federation.sql.compile import bins_sql, counted_sql, grouped_sql
 from shuyan.federation.sql.cores import Aggregate, Core
 from shuyan.federation.sql.domains import Domain
 from shuyan.federation.sql.gate import to_sql
@@ -45,7 +45,7 @@ NOISY_GROUPS: Final = "query.noisy_groups"
 MAX_KEYS: Final = 32
 """Values of an open key that are looked for where a job does not say."""
 _TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
-_KINDS: Final = frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"})
+_KINDS: Final = frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"}) | noisy_ranks.KINDS
 _SPREADS: Final = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop"})
 
 
@@ -67,8 +67,12 @@ class Layout:
         """The vectors' lengths."""
         cells = self.core.cells
         lengths = {"count": cells * (len(self.counts) + len(self.sums)), "sum": cells * len(self.sums),
-                   "square": cells * len(self.squares), "bins": cells * self.core.bin_width()}
+                   "square": cells * len(self.squares), "bins": cells * self.core.bin_width(), "ranks": cells * self.rank_width()}
         return {name: length for name, length in lengths.items() if length}
+
+    def rank_width(self) -> int:
+        """Counts in nested intervals of a cell, over all order statistics."""
+        return sum(noisy_ranks.width(state.grid) for state in self.core.ranks)
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def layout(plan: Plan) -> Layout:
             raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_AGGREGATE)
         if aggregate.kind == "count":
             counts.append(core.supports[aggregate.support])
-        elif aggregate.kind != "histogram":
+        elif aggregate.kind != "histogram" and aggregate.kind not in noisy_ranks.KINDS:
             place = aggregate.states[0]
             bounds = core.sums[place].bounds
             if bounds is None or not bounds[0] < bounds[1]:
@@ -137,6 +141,10 @@ def questions(asked: Asked) -> dict[str, dict[str, int]]:
         ProblemError: ``sql_noise_…``, ``sql_too_many_cells``.
     """
     layout(asked.plan)
+    wide = layout(asked.widest() if asked.open else asked.plan).rank_width()
+    cells = asked.widest().cells if asked.open else asked.plan.cells
+    if wide and cells > noisy_ranks.MOST_COUNTS // wide:
+        raise errors.at(asked.plan.sql, 0, asked.plan.sql, errors.TOO_MANY_CELLS, cells=cells, maximum=noisy_ranks.MOST_COUNTS // wide)
     if not asked.open:
         return {NOISY_TALLY: layout(asked.plan).expect()}
     widest = asked.widest()
@@ -165,6 +173,7 @@ def _sensitivities(plan: Plan, terms: PrivacyTerms) -> dict[str, Sensitivity]:
         "sum": unit.sums(1.0, 1, max(len(found.sums), 1), integral=True),
         "square": unit.squares(1.0, 1, max(len(found.squares), 1), integral=True),
         "bins": unit.counts(1, max(len(found.core.bins), 1)),
+        "ranks": unit.counts(1, max(sum(noisy_ranks.depth(state.grid) for state in found.core.ranks), 1)),  # one count of a level
     }
     return {name: each[name] for name in found.expect()}
 
@@ -195,9 +204,18 @@ def tally(inputs: Inputs, plan: Plan, own: OwnFigures) -> dict[str, Floats]:
             if cell is not None and not sole[cell] and bin_ is not None and 0 <= bin_ < state.width:
                 bins[cell, start + bin_] = count
         start += state.width
+    ranks = []
+    for ordered in core.ranks:
+        leaves = np.zeros((core.cells, 1 << noisy_ranks.depth(ordered.grid)))
+        for *group, leaf, count in inputs.connection.execute(counted_sql(core, noisy_ranks.leaf_sql(ordered))).fetchall():
+            cell = cell_of(group, index)
+            if cell is not None and not sole[cell] and leaf is not None:
+                leaves[cell, leaf] = count
+        ranks.append(noisy_ranks.nested(leaves))
     counts, sums, squares = np.split(values, np.cumsum(shape)[:-1], axis=1)
     vectors = {"count": counts.ravel(), "sum": np.ldexp(sums, -STEP_BITS).ravel(),
-               "square": np.ldexp(squares, -STEP_BITS).ravel(), "bins": bins.ravel()}
+               "square": np.ldexp(squares, -STEP_BITS).ravel(), "bins": bins.ravel(),
+               "ranks": np.concatenate(ranks, axis=1).ravel() if ranks else np.zeros(0)}
     return {name: vectors[name] for name in found.expect()}
 
 
@@ -242,7 +260,9 @@ def answer(grid: SecureGrid, asked: Asked) -> dict[str, Any]:
         "columns": [{"name": name, "type": type_} for name, type_ in zip(plan.names, types, strict=True)],
         "rows": rows, "suppressed": int(sole.sum()), "cells": plan.cells, "rows_used": max(total.cohort, 0),
         "departments": len(total.participants), "minimum_cohort": grid.minimum_cohort, "release": "dp",
-        "notes": ["noise", *(["suppressed_cells"] if sole.any() else []), *(["found_keys"] if selection else [])], "noise": noise,
+        "notes": ["noise", *(["suppressed_cells"] if sole.any() else []),
+                  *(["coarsened_tails"] if any(one.kind in ("min", "max") for one in plan.cores[0].aggregates) else []),
+                  *(["clamped_to_bounds"] if plan.cores[0].ranks else []), *(["found_keys"] if selection else [])], "noise": noise,
         "privacy": {
             "unit": terms.unit, "rho_nano": spent, "epsilon": accounting.epsilon(spent, terms.delta), "delta": terms.delta,
             "max_rows_per_unit": terms.max_rows_per_unit, "honest_fraction": terms.honest_fraction},
@@ -296,11 +316,25 @@ def _columns(found: Layout, total: Sum, sole: Any) -> tuple[list[list[Any]], lis
             stride //= len(key.domain.values)
             columns[place].append(key.domain.values[rest // stride])
             rest %= stride
+        ranks = _ranks(core, sums["ranks"][cell], deviations["ranks"]) if core.ranks else []
         for place, aggregate in enumerate(core.aggregates):
-            value, deviation = _value(found, aggregate, {name: sums[name][cell] for name in sums}, deviations)
+            if aggregate.kind in noisy_ranks.KINDS:
+                value, deviation = ranks[aggregate.states[0]].value(aggregate, _TOO_FEW)
+            else:
+                value, deviation = _value(found, aggregate, {name: sums[name][cell] for name in sums}, deviations)
             columns[len(core.keys) + place].append(value)
             off[place].append(deviation)
     return columns, off
+
+
+def _ranks(core: Core, counts: Floats, deviation: float) -> list[noisy_ranks.Ranks]:
+    """What one cell tells of the order of values, by state."""
+    found, start = [], 0
+    for state in core.ranks:
+        end = start + noisy_ranks.width(state.grid)
+        found.append(noisy_ranks.Ranks.of(state.grid, counts[start:end], deviation))
+        start = end
+    return found
 
 
 def _value(

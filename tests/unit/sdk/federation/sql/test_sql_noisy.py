@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shuyan.federation.local import LocalFederation, LocalResource
+from shuyan.federation.privacy.bounding import Contribution
 from shuyan.federation.schema import Column
+from shuyan.federation.sql import noisy_ranks
+from shuyan.federation.sql.cores import Aggregate, Grid
 from shuyan.federation.sql.explain import explain
 from shuyan.federation.sql.terms import GrantTerms
 from shuyan.problems import ProblemError
@@ -30,9 +36,13 @@ def _visits(seed: int) -> dict[str, Any]:
 TABLES = [_visits(seed) for seed in range(3)]
 
 
+def _federation() -> LocalFederation:
+    return LocalFederation({f"d{place}": {"visits": LocalResource.arrays(table, SCHEMA)} for place, table in enumerate(TABLES)},
+                           grant={"release": "dp", "privacy": PrivacyTerms.model_validate(TERMS)})
+
+
 def _ask(sql: str, **params: Any) -> dict[str, Any]:
-    with LocalFederation({f"d{place}": {"visits": LocalResource.arrays(table, SCHEMA)} for place, table in enumerate(TABLES)},
-                         grant={"release": "dp", "privacy": PrivacyTerms.model_validate(TERMS)}) as federation:
+    with _federation() as federation:
         return federation.run("query", {"sql": sql, "rho_nano": 10**8, **params})
 
 
@@ -62,7 +72,7 @@ def test_an_empty_group_is_answered_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("sql", [
-    "SELECT max(cost) FROM visits", "SELECT median(cost) FROM visits", "SELECT sum(free) FROM visits", "SELECT sum(cost * 2) FROM visits",
+    "SELECT chi_square(ward, days) FROM visits", "SELECT sum(free) FROM visits", "SELECT sum(cost * 2) FROM visits",
     "SELECT corr(cost, days) FROM visits", "SELECT count(DISTINCT ward) FROM visits",
     "SELECT count(*) FROM visits a JOIN visits b ON a.ward = b.ward",
     "WITH w AS MATERIALIZED (SELECT ward, count(*) n FROM visits GROUP BY ward) SELECT count(*) FROM w",
@@ -81,6 +91,68 @@ def test_the_announced_error_is_that_of_the_answer() -> None:
     assert told.rounds == 1
     assert told.errors["count"][0] == content["noise"][0]["sd"][0]
     assert 0 < content["privacy"]["rho_nano"] - told.cost["rho_nano"] <= 10**8 / 5  # the number of rows used costs a little
-    (refusal,) = explain("SELECT max(cost) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
+    (refusal,) = explain("SELECT corr(cost, days) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
         release="dp", privacy=PrivacyTerms.model_validate(TERMS))).refusals
     assert refusal.code == "sql_noise_aggregate"
+
+
+def test_order_statistics_are_right_within_their_announced_error() -> None:
+    sql = ("SELECT ward, median(cost) m, quantile_cont(cost, [0.1, 0.9]) q, quantile_disc(days, 0.25) d, min(cost) lo, max(cost) hi, "
+           "median(cost) FILTER (WHERE days > 20) late FROM visits GROUP BY ward ORDER BY ward")
+    content = _ask(sql)
+    noise = {entry["column"]: entry["sd"] for entry in content["noise"]}
+    ward, cost, days = (np.concatenate([table[name] for table in TABLES]) for name in ("ward", "cost", "days"))
+    grain = 100 / 1024
+    for place, (name, m, q, d, lo, hi, late) in enumerate(content["rows"][:2]):
+        mine = ward == name
+        assert abs(m - np.median(cost[mine])) <= 6 * noise["m"][place] + grain
+        assert np.abs(np.array(q) - np.quantile(cost[mine], [0.1, 0.9])).max() <= 6 * noise["q"][place] + grain
+        assert abs(d - np.quantile(days[mine], 0.25, method="inverted_cdf")) <= 1
+        assert abs(late - np.median(cost[mine & (days > 20)])) <= 6 * noise["late"][place] + grain
+        # An extreme has values beyond it, or next to none.
+        assert 0 <= lo < 5
+        assert 95 < hi <= 100
+    assert content["rows"][2][1:] == [None] * 6  # an empty group's have no order
+    assert noise["lo"] == [None] * 3
+    assert {"coarsened_tails", "clamped_to_bounds"} <= set(content["notes"])
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+def test_quantiles_scatter_as_announced(q: float) -> None:
+    random = np.random.default_rng(7)
+    grid = Grid(2**41, "number", step=Fraction(100, 2**41))
+    places = random.integers(0, 2**41, 12_000)
+    counts = noisy_ranks.nested(np.bincount(places >> 31, minlength=1024).astype(float))
+    asked = Aggregate("quantile_cont", "DOUBLE", 0, (0,), ((q,), False))
+    found = [noisy_ranks.Ranks.of(grid, counts + random.normal(0, 20, len(counts)), 20.0).value(asked, 4.0) for _ in range(300)]
+    value, deviation = np.array(found).T
+    spread = np.sqrt(np.mean(np.square(value - 100 * np.quantile(places, q) / 2**41)) / np.mean(np.square(deviation)))
+    print(f"[figure] quantile {q}: errors of {spread:.2f} times the announced ones")
+    assert 0.7 < spread < 1.25  # noise also makes the rows look denser or sparser around a quantile than they are
+
+
+@given(st.lists(st.integers(-3, 40), min_size=2, max_size=60), st.floats(0, 1), st.integers(1, 3000))
+def test_without_noise_an_order_statistic_is_the_exact_one(values: list[int], q: float, span: int) -> None:
+    grid = Grid(span, "integer")
+    held = np.clip(np.array(values), 0, span - 1)
+    leaves = np.zeros(1 << noisy_ranks.depth(grid))
+    np.add.at(leaves, held if span <= 1024 else held * 1024 // span, 1.0)
+    counts = noisy_ranks.nested(leaves)
+    assert len(counts) == noisy_ranks.width(grid)
+    ranks = noisy_ranks.Ranks.of(grid, counts, 0.1)
+    (found, _) = ranks.value(Aggregate("quantile_disc", "BIGINT", 0, (0,), ((q,), False)), 4.0)
+    wanted = np.sort(held)[max(1, int(np.ceil(q * len(held) * (1 - 1e-9)))) - 1]
+    assert abs(found - wanted) <= (0 if span <= 1024 else span / 1024)
+    lowest, highest = (ranks.value(Aggregate(kind, "BIGINT", 0, (0,), ((), False)), 4.0)[0] for kind in ("min", "max"))
+    assert lowest <= held.min() <= held.max() <= highest
+    assert highest - lowest - (held.max() - held.min()) <= 2 * span / 1024
+
+
+@given(st.integers(2, 2**40), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_one_unit_moves_counts_in_intervals_no_further_than_declared(span: int, rows: int, random: Any) -> None:
+    grid = Grid(span, "integer")
+    leaves = np.zeros(1 << noisy_ranks.depth(grid))
+    for _ in range(rows):
+        leaves[random.randrange(len(leaves))] += 1
+    moved = float(np.linalg.norm(noisy_ranks.nested(leaves)))
+    assert moved <= Contribution(rows, 1).counts(1, noisy_ranks.depth(grid)).l2 * (1 + 1e-12)

@@ -20,10 +20,10 @@ from shuyan.federation.sql.node import sole_cells
 from shuyan.problems import ProblemError
 from shuyan.trust.grants import PrivacyTerms
 
-_NOISY = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT}
+_NOISY = {"count": moments.COUNT, "sum": UNIT_SUM, "square": UNIT_SUM, "bins": moments.COUNT, "ranks": moments.COUNT}
 
 manifest = AppManifest(
-    name="query", version="1.1.0", title_zh="联邦查询", title_en="Federated SQL", output_form="statistics",
+    name="query", version="1.2.0", title_zh="联邦查询", title_en="Federated SQL", output_form="statistics",
     actions={
         serve.PRESENCE: {"present": moments.COUNT},
         serve.TALLY: {"count": moments.COUNT, "sum": moments.SUM, "product": moments.SQUARE, "bins": moments.COUNT},
