@@ -23,6 +23,7 @@ KINDS: Final = frozenset({"min", "max", "quantile_cont", "quantile_disc"})
 MOST_COUNTS: Final = 262_144
 """Counts of one question: some seconds of noise at each department."""
 _DEPTH: Final = 10
+_WINDOW: Final = 3.0  # standard deviations of a rank to either side, over which its values' distance is measured: closer there is but noise
 _SURE: Final = 3.0  # standard deviations that the rows beyond a released extreme must exceed
 
 
@@ -86,7 +87,9 @@ class Ranks:
             shared += np.repeat(counts[(1 << level) - 2 : (2 << level) - 2], 1 << (levels - level))
         inverse, covariance = _inverse(levels)
         below = np.concatenate([[0.0], np.cumsum(inverse @ shared)])
-        return cls(grid, below, np.maximum.accumulate(np.maximum(below, 0.0)), covariance * deviation**2)
+        # Running highs lie above the truth, and lows to come below it, by as much.
+        rising = (np.maximum.accumulate(below) + np.minimum.accumulate(below[::-1])[::-1]) / 2
+        return cls(grid, below, rising, covariance * deviation**2)
 
     def value(self, aggregate: Aggregate, few: float) -> tuple[Any, float | None]:
         """An order statistic, or a list of them, and its standard deviation to first order; None where there are too few values.
@@ -132,7 +135,7 @@ class Ranks:
         value = self._number(place) if exact else self.grid.value(round(place))
         if self.grid.values and not isinstance(self.grid.values[0], (int, float)):
             return value, None  # between words there is no distance
-        return value, abs(self._number(self._at(rank + off)) - self._number(self._at(rank - off))) / 2
+        return value, abs(self._number(self._at(rank + _WINDOW * off)) - self._number(self._at(rank - _WINDOW * off))) / (2 * _WINDOW)
 
     def _at(self, rank: float) -> float:
         """The place in the grid where so many values are reached; between two places within an interval."""
