@@ -134,6 +134,7 @@ def test_a_department_withdraws_in_the_market_and_every_node_stops(market: tuple
         return [one["held_by_market"] for node in DEPARTMENTS for one in running.node_json(node, "grant", "list") if one["grant_id"] == grant]
 
     assert until(lambda: held() == [True] * 3, 10)
+    assert until(lambda: [one.seen_at is not None for one in department.grants.stops(grant)] == [True] * 3, 10)
     assert running.connect(DEVELOPER).grants.get(grant).state == "held"
     with pytest.raises(shuyan.ProblemResponse) as refused:
         submit(running, grant, "已撤回")
