@@ -29,8 +29,8 @@ ROLES = ("data_authority", "operator", "developer", "consumer", None)
 def market(sqlite_database: Any) -> Iterator[tuple[Any, dict[str | None, dict[str, str]]]]:
     """The application, and the headers with which each role calls it."""
     oauth.forget()
+    app = shared_app()  # before the limiter is switched off: made without it, it would lack it for every later test
     limits.limiter.enabled = False
-    app = shared_app()
     keys.save_public_key(sqlite_database.settings.keys_dir / "authority.pub", keys.generate_signing_key().public_key())
     with db.transaction() as session:
         city = make_city(session)
