@@ -77,11 +77,16 @@ class Chain:
                 card = market.layout.department(district) / "card.json"
                 market.node_command(district, "card", "--out", card)
                 market.authority_command("nodes", "trust", card, "--yes")
-            self.market.connect(AUTHORITY).sectors.assign("health", HEALTH.organisation_id)
             # Nodes take no task without a fresh list of what is revoked, empty as it may be.
             market.authority_command("revocations", "renew")
-        with step("授权运营协议：起草、接受、批准、公示、双方签署",
-                  "Operation agreement: drafted, accepted, approved, noticed, signed by both") as current:
+        self.appoint()
+
+    def appoint(self) -> None:
+        """Who answers for the sector, and the operator's agreement, without which no data can be asked for."""
+        market = self.market
+        market.connect(AUTHORITY).sectors.assign("health", HEALTH.organisation_id)
+        with self.screen.step("授权运营协议：起草、接受、批准、公示、双方签署",
+                              "Operation agreement: drafted, accepted, approved, noticed, signed by both") as current:
             current.note = self._once("agreement", lambda: authorise.operate(market))
 
     def start_again(self) -> None:

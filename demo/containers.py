@@ -128,6 +128,7 @@ class ContainerChain(Chain):
             for district in market.districts:
                 market.trust(district)
             market.authority_command("revocations", "renew")
+        self.appoint()
 
     def disturb(self) -> None:
         """Everything that operations people do to a market, each followed by a fresh job."""
