@@ -22,7 +22,7 @@ from shuyan.problems import ProblemError
 DATA = """SELECT CASE WHEN h % 10 > 0 THEN ['a', 'b', 'c', 'd'][h % 4 + 1] END AS kind, 2019 + h % 3 AS year,
     CASE WHEN h % 11 > 0 THEN h % 2 = 0 END AS flag, CASE WHEN h % 13 > 0 THEN h % 101 - 50 END::BIGINT AS n,
     CASE WHEN h % 7 = 0 THEN NULL WHEN h % 97 = 5 THEN {odd} ELSE h % 2000 - 1000 + 0.5 END::DOUBLE AS x, (h % 41) / 4.0 AS y,
-    DATE '2020-01-01' + (h % 400)::INTEGER AS day, ['Red', 'green', ''][h % 3 + 1] AS word
+    DATE '2020-01-01' + (h % 400)::INTEGER AS day, ['Red', 'green', ''][h % 3 + 1] AS word, (h % 37) / 4.0 AS w
     FROM (SELECT (hash(i + {seed}) % 1000003)::BIGINT AS h FROM range({size}) t(i))"""
 
 
