@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Engine, Integer, TypeDecorator, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import Session
@@ -55,7 +56,7 @@ def make_engine(url: str, *, writer: bool) -> Engine:
         return create_engine(url.replace("postgresql://", "postgresql+psycopg://"), pool_pre_ping=True,
                              pool_size=10, max_overflow=10, pool_recycle=1800, pool_timeout=10, hide_parameters=True,
                              # a server that vanished with its network is given up in seconds, not in minutes
-                             connect_args={"connect_timeout": 5, "tcp_user_timeout": 10_000})
+                             connect_args={"connect_timeout": 5, "tcp_user_timeout": 10_000, "options": _options(url)})
     engine = create_engine(url, connect_args={"isolation_level": None, "timeout": 30, "check_same_thread": False},
                            hide_parameters=True)
 
@@ -71,6 +72,14 @@ def make_engine(url: str, *, writer: bool) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
     return engine
+
+
+def _options(url: str) -> str:
+    """PostgreSQL's settings for our connections, after those of the URL. A plan depends on how frequent the word or value asked for
+    is, so none is kept for the next question; and compiling a query takes longer than any of ours should run.
+    """
+    given = make_url(url).query.get("options", ())
+    return " ".join([*((given,) if isinstance(given, str) else given), "-c plan_cache_mode=force_custom_plan", "-c jit=off"])
 
 
 def is_unavailable(error: BaseException) -> bool:

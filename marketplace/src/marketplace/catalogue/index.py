@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import DDL, ColumnElement, Table, column, event, table, text
+from sqlalchemy import DDL, ColumnElement, String, Table, column, event, literal, table, text, union_all
+from sqlalchemy import cast as cast_as
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from marketplace.catalogue import rules, tokens
 from marketplace.catalogue.models import DataResource, ResourceCount, ResourceIndex
@@ -40,6 +41,9 @@ event.listen(_table, "before_drop", DDL(f"DROP TABLE IF EXISTS {WORDS}"))  # typ
 _COPIED: Final = ("title", "row_count", "sector", "grade", "organisation_id", "frequency", "standard")
 _DESCRIBED: Final = (*_COPIED, "title_en", "name", "description", "tags", "columns")
 
+MANY: Final = {"sqlite": 10_000, "postgresql": 1_000}
+"""So many matches are not sorted for one page: see :func:`many`. PostgreSQL may still sort them, where its statistics say so."""
+
 FACETS: Final = ("sector", "grade", "organisation_id", "frequency", "standard", "tag", "quality")
 
 
@@ -56,23 +60,32 @@ def facet_values(entry: Any) -> Iterator[tuple[str, str]]:
             yield "quality", str(band)
 
 
-def counted(rows: Sequence[Any]) -> dict[str, Counter[str]]:
-    """How many of ``rows`` count for which value of each facet, as :func:`facet_values` says of one; column by column, which is
-    many times faster. Rows are ``(sector, grade, organisation_id, frequency, standard, quality, tags)``."""
-    out: dict[str, Counter[str]] = {name: Counter() for name in FACETS}
-    if not rows:
-        return out
-    *plain, quality, tags = (Counter(column) for column in zip(*rows, strict=True))
-    for name, found in zip(FACETS, plain, strict=False):
-        out[name].update({str(value): count for value, count in found.items() if value != ""})
-    for text_, count in tags.items():
-        for tag in text_.splitlines():
-            out["tag"][tag] += count
-    for value, count in quality.items():
-        for band in tokens.BANDS:
-            if value >= band:
-                out["quality"][str(band)] += count
-    return out
+def counted(session: Session, query: Any, most: int) -> tuple[int, dict[str, Counter[str]]]:
+    """How many entries ``query`` finds by their words, up to one more than ``most``, and how many of the newest ``most`` count for
+    which value of each facet, as :func:`facet_values` says of one.
+
+    Counted by the database: ten thousand rows of objects would cost a page their collection as garbage besides.
+    """
+    fields = ("sector", "grade", "organisation_id", "frequency", "standard", "tags", "quality")
+    newest = number(session).desc()
+    place = func.row_number().over(order_by=newest).label("place")
+    rows = query.with_only_columns(place, *(getattr(ResourceIndex, name) for name in fields)).order_by(newest).limit(most + 1).cte()
+    arms: list[Any] = [select(literal(name), cast_as(rows.c[name], String), func.count()).where(rows.c.place <= most)
+                       .group_by(rows.c[name]) for name in fields]
+    total, out = 0, {name: Counter[str]() for name in FACETS}
+    for name, value, count in session.execute(union_all(select(literal(""), literal(""), func.count()).select_from(rows), *arms)):
+        if not name:
+            total = count
+        elif name == "tags":
+            for tag in value.splitlines():
+                out["tag"][tag] += count
+        elif name == "quality":
+            for band in tokens.BANDS:
+                if int(value) >= band:
+                    out[name][str(band)] += count
+        elif value != "":
+            out[name][value] = count
+    return total, out
 
 
 class Indexing:
@@ -150,6 +163,29 @@ def matching(session: Session, all_of: Sequence[str], none_of: Sequence[Sequence
     for group in barred:
         asked = f"({asked}) NOT (" + " AND ".join(f'"{word}"' for word in group) + ")"
     return text(f"{WORDS} MATCH :asked").bindparams(asked=asked)  # type: ignore[return-value]
+
+
+def many(session: Session, all_of: Sequence[str], none_of: Sequence[Sequence[str]]) -> bool:
+    """Whether :data:`MANY` rows match: then walking in the order asked for meets a page of them soonest, however it is sorted.
+
+    Counted, not left to the planner: SQLite knows nothing of how frequent a word is, PostgreSQL too little of rare ones.
+    """
+    enough = MANY[session.get_bind().dialect.name]
+    some = select(number(session)).where(matching(session, all_of, none_of)).limit(enough).subquery()
+    return bool(session.execute(select(func.count()).select_from(some)).scalar_one() == enough)
+
+
+def found(session: Session, all_of: Sequence[str], none_of: Sequence[Sequence[str]]) -> Any:
+    """The numbers that match, as a subquery with a column ``number``, read from the index of words before anything is sorted: the
+    offset keeps PostgreSQL from walking all rows in the order asked for."""
+    query = select(number(session).label("number")).where(matching(session, all_of, none_of))
+    return (query.offset(0) if _postgresql(session) else query).subquery()
+
+
+def matched(session: Session, all_of: Sequence[str], none_of: Sequence[Sequence[str]]) -> ColumnElement[bool]:
+    """Whether a row of ``resource_index`` matches, looked up by its number."""
+    return select(number(session)).where(
+        matching(session, all_of, none_of), number(session) == col(ResourceIndex.number)).correlate(_table).exists()
 
 
 def _postgresql(session: Session) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from sqlalchemy import Select, and_, or_
+from sqlalchemy import Select, or_
 from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor
@@ -116,15 +116,12 @@ def facets(session: Session, actor: Actor, *, q: str = "", filters: Filters | No
     if not q.strip() and not words:
         return _everything(session)
     strict, loose = _tiers(q, words, ranked=False)
-    rows: Sequence[Any] = ()
     for tier in [*strict, loose]:
-        if tier is not None and not rows:
-            rows = session.execute(_joined(session, tier, select(
-                ResourceIndex.sector, ResourceIndex.grade, ResourceIndex.organisation_id, ResourceIndex.frequency,  # type: ignore[call-overload]
-                ResourceIndex.standard, ResourceIndex.quality, ResourceIndex.tags))
-                .order_by(index.number(session).desc()).limit(COUNTED + 1)).all()
-    counts = index.counted(rows[:COUNTED])
-    return Facets(min(len(rows), COUNTED), len(rows) <= COUNTED, {name: _most(counted) for name, counted in counts.items()})
+        if tier is not None:
+            total, counts = index.counted(session, _joined(session, tier, select(ResourceIndex)), COUNTED)
+            if total:
+                return Facets(min(total, COUNTED), total <= COUNTED, {name: _most(found) for name, found in counts.items()})
+    return Facets(0, True, {name: [] for name in index.FACETS})
 
 
 def _everything(session: Session) -> Facets:
@@ -171,10 +168,16 @@ def _joined(session: Session, tier: _Tier, query: Select[Any]) -> Select[Any]:
 
 
 def _query(session: Session, tier: _Tier, sort: Sort, after: Sequence[Any] | None) -> Select[Any]:
-    number = index.number(session) if tier.all_of else col(ResourceIndex.number)
     key, up = _KEYS.get(sort, (None, False))
-    columns = [ResourceIndex.resource_id, ResourceIndex.number, *([key] if key is not None else [])]
-    query = _joined(session, tier, select(*columns))
+    query: Select[Any] = select(*[ResourceIndex.resource_id, ResourceIndex.number, *([key] if key is not None else [])])
+    number: Any = col(ResourceIndex.number)
+    if tier.all_of and not index.many(session, tier.all_of, tier.none_of):
+        few = index.found(session, tier.all_of, tier.none_of)
+        query = query.join(few, number == few.c.number)
+    elif tier.all_of and key is not None:
+        query = query.where(index.matched(session, tier.all_of, tier.none_of))
+    elif tier.all_of:
+        query, number = _joined(session, tier, query), index.number(session)
     if key is None:
         if after:
             query = query.where(number < after[-1])
@@ -182,7 +185,8 @@ def _query(session: Session, tier: _Tier, sort: Sort, after: Sequence[Any] | Non
     if after:
         value, last = after
         beyond = col(key) > value if up else col(key) < value
-        query = query.where(or_(beyond, and_(col(key) == value, number > last if up else number < last)))
+        query = query.where(col(key) >= value if up else col(key) <= value,  # which alone lets the index be entered at the right place
+                            or_(beyond, number > last if up else number < last))
     return query.order_by(col(key).asc() if up else col(key).desc(), number.asc() if up else number.desc())
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, bindparam, literal, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import Session, col, func, or_, select
 
@@ -104,13 +104,10 @@ def storefront(session: Session, *, q: str | None = None, sector: str | None = N
     query = select(Listing)
     for condition in _conditions({"sector": sector, "form": form, "tier": tier, "band": band, "provider": provider}):
         query = query.where(condition)
-    rare = _rarest(session, words) if words else []
-    if rare:  # few rows have the rarest word: find those, then sort them
-        query = query.join(ListingWord, (col(ListingWord.seq) == col(Listing.seq)) & (col(ListingWord.word) == rare[0]))
-    for word in words:
-        if word not in rare:
-            query = query.where(_has(word))
-    rows = session.exec(_ordered(query, sort, cursor).limit(limit + 1)).all()
+    seq = col(Listing.seq)
+    if words:
+        query, seq = _found(session, query, words, sort)
+    rows = session.exec(_ordered(query, seq, sort, cursor).limit(limit + 1)).all()
     page = make_page(rows, limit, _KEYS[sort])
     return Page(_listed(session, page.items), page.next)
 
@@ -119,18 +116,47 @@ def _conditions(filters: Mapping[str, Any]) -> list[ColumnElement[bool]]:
     return [getattr(Listing, FACETS[name]) == value for name, value in filters.items() if value not in (None, "")]
 
 
-def _has(word: str) -> ColumnElement[bool]:
+def _has(seq: Any, word: str) -> ColumnElement[bool]:
     """Looked up row by row in the index: with the offset PostgreSQL makes no join of it, which would read every row with the word."""
     other = aliased(ListingWord)
-    return select(other.seq).where(col(other.word) == word, col(other.seq) == col(Listing.seq)).offset(0).exists()
+    return select(other.seq).where(col(other.word) == word, col(other.seq) == seq).offset(0).exists()
 
 
-def _rarest(session: Session, words: Sequence[str]) -> list[str]:
-    """The word with the fewest matches, if they are few enough to be sorted; empty if every word is common."""
-    few = [select(ListingWord.seq).where(ListingWord.word == word).limit(COUNTED + 1).subquery() for word in words]
-    query: Any = select(*(select(func.count()).select_from(some).scalar_subquery() for some in few))
-    counts = zip(session.execute(query).one(), words, strict=True)
-    return [word for count, word in sorted(pair for pair in counts if pair[0] <= COUNTED)[:1]]
+def _rarest_first(session: Session, words: Sequence[str]) -> tuple[list[str], bool]:
+    """The words by how many listings have them, and whether those of the first are few enough to be sorted.
+
+    Beyond :data:`COUNTED` nothing is counted: the rarer word is the one whose newest so many reach further back.
+    """
+    newest = [_newest(select(col(ListingWord.seq)).where(ListingWord.word == word)).subquery() for word in words]
+    query: Any = union_all(*(select(literal(place), func.count(), func.min(each.c.seq)).select_from(each)
+                             for place, each in enumerate(newest)))
+    found = sorted((count, oldest or 0, place) for place, count, oldest in session.execute(query))
+    return [words[place] for _count, _oldest, place in found], found[0][0] <= COUNTED
+
+
+def _newest(query: Any) -> Any:
+    """The newest of them, and one more than are counted, by which it is seen whether there are more."""
+    return query.order_by(col(ListingWord.seq).desc()).limit(COUNTED + 1)
+
+
+def _having(query: Any, words: Sequence[str]) -> Any:
+    """``query``, which selects from :class:`ListingWord`, narrowed to the first word where the others are found too."""
+    return query.where(col(ListingWord.word) == words[0], *(_has(col(ListingWord.seq), word) for word in words[1:]))
+
+
+def _found(session: Session, query: Any, words: Sequence[str], sort: str) -> tuple[Any, Any]:
+    """``query`` narrowed to listings with all the words, in a way that suits how many there are, and the column to order it by.
+
+    Few are found by their words and then sorted. Many are met soon enough when all listings are walked through in the order
+    asked for; of common words that few have together they would not be, so what has them is counted first.
+    """
+    words, few = _rarest_first(session, words)
+    if few or sort == "newest":
+        return _having(query.join(ListingWord, col(ListingWord.seq) == col(Listing.seq)), words), col(ListingWord.seq)
+    matches = session.execute(_newest(_having(select(col(ListingWord.seq)), words))).scalars().all()
+    if len(matches) > COUNTED:
+        return query.where(*(_has(col(Listing.seq), word) for word in words)), col(Listing.seq)
+    return query.where(col(Listing.seq).in_(bindparam("matches", matches, expanding=True, literal_execute=True))), col(Listing.seq)
 
 
 _KEYS: Final[dict[str, Callable[[Listing], tuple[str | int, ...]]]] = {
@@ -138,32 +164,30 @@ _KEYS: Final[dict[str, Callable[[Listing], tuple[str | int, ...]]]] = {
     "price": lambda row: (row.price_fen, row.seq or 0), "popular": lambda row: (row.calls, row.seq or 0)}
 
 
-def _ordered(query: Any, sort: str, cursor: str | None) -> Any:
-    seq = col(Listing.seq)
+def _ordered(query: Any, seq: Any, sort: str, cursor: str | None) -> Any:
     if sort == "title":
         if cursor:
             title, last = decode_cursor(cursor, 2, str)
             if not last.isascii() or not last.isdecimal() or len(last) > 18:
                 raise ProblemError("bad_cursor", field="cursor")
-            query = query.where(_after(col(Listing.title), title, int(last), falling=False))
+            query = query.where(_after(col(Listing.title), title, seq, int(last), falling=False))
         return query.order_by(col(Listing.title), seq)
     if sort in ("price", "popular"):
         column, falling = (col(Listing.price_fen), False) if sort == "price" else (col(Listing.calls), True)
         if cursor:
             value, place = decode_cursor(cursor, 2, int)
-            query = query.where(_after(column, value, place, falling=falling))
+            query = query.where(_after(column, value, seq, place, falling=falling))
         return query.order_by(column.desc(), seq.desc()) if falling else query.order_by(column, seq)
     if cursor:
         query = query.where(seq < decode_cursor(cursor, 1, int)[0])
     return query.order_by(seq.desc())
 
 
-def _after(column: Any, value: str | int, seq: int, *, falling: bool) -> Any:
+def _after(column: Any, value: str | int, seq: Any, place: int, *, falling: bool) -> Any:
     """Rows after this key; the first condition alone lets the index be entered at the right place."""
-    place = col(Listing.seq)
     if falling:
-        return (column <= value) & or_(column < value, place < seq)
-    return (column >= value) & or_(column > value, place > seq)
+        return (column <= value) & or_(column < value, seq < place)
+    return (column >= value) & or_(column > value, seq > place)
 
 
 def facets(session: Session, *, q: str | None = None, sector: str | None = None, form: str | None = None, tier: int | None = None,
@@ -219,13 +243,8 @@ def _tallied(names: Sequence[str], rows: Iterable[tuple[tuple[Any, ...], int]], 
 def _by_words(session: Session, words: Sequence[str], filters: Mapping[str, Any]) -> Facets:
     names = list(FACETS)
     query: Any = select(*(getattr(Listing, column) for column in FACETS.values()))  # columns alone: objects would take most of the time
-    rare = _rarest(session, words)
-    first = rare[0] if rare else words[0]
-    query = query.join(ListingWord, (col(ListingWord.seq) == col(Listing.seq)) & (col(ListingWord.word) == first))
-    for word in words:
-        if word != first:
-            query = query.where(_has(word))
-    rows = session.execute(query.order_by(col(ListingWord.seq).desc()).limit(COUNTED + 1)).all()
+    query = _having(query.join(ListingWord, col(ListingWord.seq) == col(Listing.seq)), _rarest_first(session, words)[0])
+    rows = session.execute(_newest(query)).all()
     counts, total = _tallied(names, ((row, 1) for row in rows[:COUNTED]), filters)
     counts["provider"] = counts["provider"][:PROVIDERS]
     return Facets(counts, total, len(rows) > COUNTED)

@@ -16,8 +16,8 @@ from tests.factories.federation import AIR, Zone, air, zone
 
 from marketplace import db
 from marketplace.actor import PUBLIC
+from marketplace.catalogue import index, search, tokens
 from marketplace.catalogue import service as catalogue
-from marketplace.catalogue import tokens
 from marketplace.computing import service as computing
 
 CATALOGUE = Path(__file__).resolve().parents[5] / "shared/data/china_public/catalog_firstdata_china.csv"
@@ -96,7 +96,9 @@ def test_filters_narrow_and_facets_count_what_is_left(market: Zone) -> None:
     assert found() == found("婚姻") == ["marriage"]
 
 
-def test_pages_hold_everything_once(market: Zone) -> None:
+@pytest.mark.parametrize("many", [1_000, 1])  # with 1, whatever is found counts as many
+def test_pages_hold_everything_once(market: Zone, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.setattr(index, "MANY", {"sqlite": many, "postgresql": many})
     sync(market, [air(f"r{number}", title=["空气监测", "水"][number % 2], title_en="", row_count=number // 3,
                       description="监测 空气质量 2013") for number in range(9)])
     sorts: list[Any] = ["relevance", "title", "newest", "rows", "quality", "updated"]
@@ -113,6 +115,21 @@ def test_pages_hold_everything_once(market: Zone) -> None:
                         break
             assert (sort, q, pages) == (sort, q, whole)
             assert len(set(pages)) >= 9
+            place = {"title": lambda row: row.title, "rows": lambda row: -row.row_count}.get(sort)
+            if place:
+                with db.reading() as session:
+                    rows, _ = catalogue.list_resources(session, PUBLIC, q=q, sort=sort, limit=50)
+                assert [place(row) for row in rows] == sorted(place(row) for row in rows)
+
+
+def test_beyond_what_is_counted_the_newest_are(market: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync(market, [air(f"r{number}", sector=["environment", "health"][number % 2], tags=["共有", f"t{number}"]) for number in range(5)])
+    for counted, total, sectors in ((5, 5, {"environment": 3, "health": 2}), (4, 4, {"environment": 2, "health": 2}), (1, 1, {"environment": 1})):
+        monkeypatch.setattr(search, "COUNTED", counted)
+        with db.reading() as session:
+            facets = catalogue.facets(session, PUBLIC, filters=catalogue.Filters(tags=("共有",)))
+        assert (facets.total, facets.exact, dict(facets.counts["sector"])) == (total, counted == 5, sectors)
+        assert len(facets.counts["tag"]) == total + 1
 
 
 @contextmanager
@@ -141,7 +158,7 @@ def test_no_query_is_made_for_each_result(market: Zone) -> None:
 
     sync(market, [air("one", title="监测")])
     few = queries()
-    sync(market, [air(f"r{number}", title="监测", tags=[f"t{number}"]) for number in range(80)])
+    sync(market, [air(f"r{number}", title="监测", tags=["共有", f"t{number}"]) for number in range(80)])
     assert queries() == few
     assert max(few) <= 9
 
