@@ -22,10 +22,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from sqlalchemy import event, insert, text
+from sqlalchemy import insert, text
 from sqlmodel import Session, SQLModel
 from tests.bench.report import Line, percentile
 from tests.factories import postgres
+from tests.factories.queries import counting
 
 from marketplace import db, migrations
 from marketplace.actor import PUBLIC
@@ -69,14 +70,8 @@ def main() -> None:
 
 def measured(page: Callable[[Session], object], repeats: int) -> dict[str, Any]:
     """Milliseconds of each of ``repeats`` turns after two that are not counted, and the queries of one."""
-    asked: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
-        asked.append(statement)
-
     times = []
-    event.listen(db.reader_engine(), "before_cursor_execute", note)
-    try:
+    with counting() as asked:
         for turn in range(repeats + 2):
             asked.clear()
             with db.reading() as session:
@@ -84,8 +79,6 @@ def measured(page: Callable[[Session], object], repeats: int) -> dict[str, Any]:
                 page(session)
                 if turn >= 2:
                     times.append((time.perf_counter() - began) * 1000)
-    finally:
-        event.remove(db.reader_engine(), "before_cursor_execute", note)
     return {"ms": times, "queries": len(asked)}
 
 

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from node_agent import errors
 from node_agent.classify import CLASSES, DIRECT, Suggestion, resolution
-from node_agent.profile import on_step_sql
+from node_agent.profile import on_step_sql, valid_sql
 from node_agent.sources import distinct_values, logical_type, values_not_of
 from node_agent.sources_reading import opened
 from shuyan.federation import units
@@ -81,9 +81,9 @@ def settle_required(columns: Iterable[link_pb2.Column], kind: str, location: str
     looked = [column for column in columns if column.required or (complete and not column.identifier)]
     if not looked:
         return
-    values = [f"TRY_CAST({quote(column.name)} AS {SQL_TYPES[cast(ColumnType, column.type)]})" for column in looked]
-    counts = [f"count(*) FILTER (WHERE {value} IS NULL{f' OR NOT isfinite({value})' if column.type == 'number' else ''})"
-              for column, value in zip(looked, values, strict=True)]
+    # Of the type only, whatever domain or bounds are declared: a value beyond those is one.
+    counts = [f"count(*) FILTER (WHERE NOT coalesce({valid_sql(link_pb2.Column(name=column.name, type=column.type))}, false))"
+              for column in looked]
     with opened(kind, location) as (connection, table):
         found = connection.execute(f"SELECT {', '.join(counts)} FROM {table}").fetchone()  # noqa: S608
     for column, missing in zip(looked, found or (), strict=True):

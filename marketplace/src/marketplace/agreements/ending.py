@@ -23,8 +23,7 @@ def suspend(session: Session, actor: Actor, agreement_id: str, reason: str) -> A
     store.tell(session, row, (row.grantor_id, row.grantee_id), texts.SUSPENDED, reason=reason)
     after = hooks.run(session, hooks.SUSPENDED, row)
     trust.append(session, Tag.AGREEMENT_SUSPENDED, actor, row.id, related=[row.grantor_id, row.grantee_id])
-    for append in after:
-        append()
+    after()
     return row
 
 
@@ -35,8 +34,7 @@ def resume(session: Session, actor: Actor, agreement_id: str) -> Agreement:
     store.tell(session, row, (row.grantor_id, row.grantee_id), texts.RESUMED)
     after = hooks.run(session, hooks.RESUMED, row)
     trust.append(session, Tag.AGREEMENT_RESUMED, actor, row.id, related=[row.grantor_id, row.grantee_id])
-    for append in after:
-        append()
+    after()
     return row
 
 
@@ -81,12 +79,11 @@ def _end(session: Session, actor: Actor, row: Agreement, target: str, reason: st
         lived = one.status in ("effective", "suspended")
         _close(session, one, target if lived else "withdrawn", reason)
         if lived:
-            after += hooks.run(session, hooks.ENDED, one)
+            after.append(hooks.run(session, hooks.ENDED, one))
     for one in ended:
         trust.append(session, tag if one.status == target else Tag.AGREEMENT_WITHDRAWN, actor, one.id,
                      related=[one.grantor_id, one.grantee_id, *filter(None, (one.demand_id, one.operation_id))])
-    for append in after:
-        append()
+    hooks.together(after)()
 
 
 def _close(session: Session, row: Agreement, target: str, reason: str) -> None:

@@ -7,7 +7,7 @@ for each other in a circle (see :func:`marketplace.trust.service.append`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sqlmodel import Session
@@ -58,6 +58,16 @@ def _register(table: dict[str, list[Hook]], kind: str) -> Callable[[Hook], Hook]
     return register
 
 
-def run(session: Session, table: dict[str, list[Hook]], agreement: Agreement) -> list[Afterwards]:
-    """Call the hooks of an agreement's kind; what they want done afterwards, in order."""
-    return [after for hook in table[agreement.kind] if (after := hook(session, agreement)) is not None]
+def run(session: Session, table: dict[str, list[Hook]], agreement: Agreement) -> Afterwards:
+    """Call the hooks of an agreement's kind now; what they want done afterwards, in order, is called later."""
+    return together([hook(session, agreement) for hook in table[agreement.kind]])
+
+
+def together(todo: Sequence[Afterwards | None]) -> Afterwards:
+    """All of them as one, in order; of a hook that has nothing to append there is ``None``."""
+    def append() -> None:
+        for one in todo:
+            if one is not None:
+                one()
+
+    return append

@@ -111,8 +111,7 @@ def withdraw(session: Session, actor: Actor, agreement_id: str) -> Agreement:
     store.move(session, row, store.check(row, "withdraw", actor))
     after = hooks.run(session, hooks.BROKEN_OFF, row)
     trust.append(session, Tag.AGREEMENT_WITHDRAWN, actor, row.id, related=[row.grantor_id, row.grantee_id])
-    for append in after:
-        append()
+    after()
     return row
 
 
@@ -238,8 +237,7 @@ def _break_off(session: Session, actor: Actor, row: Agreement, target: str, reas
     store.tell(session, row, (row.grantor_id, row.grantee_id), texts.REFUSED, reason=reason)
     after = hooks.run(session, hooks.BROKEN_OFF, row)
     trust.append(session, Tag.AGREEMENT_REFUSED, actor, row.id, related=[row.grantor_id, row.grantee_id])
-    for append in after:
-        append()
+    after()
 
 
 def _sign_until(session: Session, row: Agreement) -> None:

@@ -63,18 +63,17 @@ def sign(session: Session, actor: Actor, agreement_id: str, digest: str) -> Agre
         after.append(lambda: trust.append(session, Tag.AGREEMENT_RENEWED, SYSTEM, row.id, related=[row.grantor_id, row.grantee_id],
                                           data={"terms": digest, "ends": _seconds(row.ends_at)}))
     elif complete:
-        after += _take_effect(session, row, version, terms, target, now)
+        after.append(_take_effect(session, row, version, terms, target, now))
     else:
         store.tell(session, row, store.other_side(row, here), texts.TO_SIGN, role="admin")
     trust.append(session, Tag.AGREEMENT_SIGNED, actor, row.id, related=[row.grantor_id, row.grantee_id],
                  data={"number": version.number, "terms": digest, "side": here})
-    for append in after:
-        append()
+    hooks.together(after)()
     return row
 
 
 def _take_effect(session: Session, row: Agreement, version: AgreementVersion, terms: rules.Terms, target: str, now: dt.datetime
-                 ) -> list[hooks.Afterwards]:
+                 ) -> hooks.Afterwards:
     if row.kind == "operation":
         ends_at = rules.end_of_term(now, terms.months or 0)
     else:
@@ -92,7 +91,7 @@ def _take_effect(session: Session, row: Agreement, version: AgreementVersion, te
                      related=[row.grantor_id, row.grantee_id, *filter(None, (row.demand_id, row.scenario_id, row.operation_id))],
                      data={"terms": version.digest, "ends": _seconds(ends_at)})
 
-    return [append, *after]
+    return hooks.together([append, after])
 
 
 def _renew(session: Session, row: Agreement, version: AgreementVersion, terms: rules.Terms) -> None:

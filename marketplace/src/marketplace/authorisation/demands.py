@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select
 from marketplace import work
 from marketplace.actor import SYSTEM, Actor
 from marketplace.agreements import service as agreements
-from marketplace.agreements.hooks import Afterwards
+from marketplace.agreements.hooks import Afterwards, together
 from marketplace.agreements.models import Agreement
 from marketplace.authorisation import asking, errors, frames, reviews, rules, scenarios, shared, texts, volume
 from marketplace.authorisation.models import DataDemand, DemandVersion, Scenario
@@ -277,13 +277,7 @@ def lapse(session: Session, agreement_id: str) -> list[Afterwards]:
 @agreements.when_broken_off("development")
 def _not_agreed(session: Session, agreement: Agreement) -> Afterwards:
     """The agreement about an approved demand will not come about: the demand lapses, and may be revised."""
-    after = lapse(session, agreement.id)
-
-    def append() -> None:
-        for one in after:
-            one()
-
-    return append
+    return together(lapse(session, agreement.id))
 
 
 def _title(session: Session, row: DataDemand) -> str:

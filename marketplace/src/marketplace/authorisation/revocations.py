@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from marketplace.actor import Actor
+from marketplace.agreements.hooks import together
 from marketplace.authorisation import errors, rules, shared, withdrawals
 from marketplace.authorisation.models import GrantRecord, RevocationListRecord
 from marketplace.db import utc_now
@@ -50,8 +51,7 @@ def accept_revocations(session: Session, actor: Actor, jws: str) -> RevocationLi
     for grant in grants:
         trust.append(session, Tag.GRANT_REVOKED, actor, grant.id,
                      related=[grant.demand_id, grant.scenario_id, grant.organisation_id], data={"list": new.number})
-    for append in after:
-        append()
+    together(after)()
     return record
 
 

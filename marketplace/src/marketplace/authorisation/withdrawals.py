@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 from marketplace import work
 from marketplace.actor import SYSTEM, Actor
 from marketplace.agreements import service as agreements
-from marketplace.agreements.hooks import Afterwards
+from marketplace.agreements.hooks import Afterwards, together
 from marketplace.agreements.models import Agreement
 from marketplace.authorisation import demands, errors, rules, scenarios, shared, texts
 from marketplace.authorisation.models import GrantedLine, GrantHold, GrantRecord, Scenario
@@ -106,12 +106,11 @@ def _placed(session: Session, actor: Actor, record: GrantRecord, reason: str, ca
     session.flush()
     _tell(session, record, texts.HELD, organisation=shared.organisation_name(session, actor.organisation_id), reason=reason)
     related = [made.id, record.organisation_id, *([actor.organisation_id] if actor.organisation_id else [])]
-    after = [hook(session, [record.id]) for hook in WITHDRAWN] if cause == "withdrawn" else []
+    after = together([hook(session, [record.id]) for hook in WITHDRAWN] if cause == "withdrawn" else [])
 
     def append() -> None:
         trust.append(session, Tag.GRANT_HELD, actor, record.id, related=related, data={"cause": cause})
-        for one in after:
-            one()
+        after()
 
     return made, append
 
@@ -194,14 +193,14 @@ def _agreement_ended(session: Session, agreement: Agreement) -> Afterwards:
     for record in _under(session, agreement):
         if not any(one.cause == "agreement_ended" for one in _holds(session, record.id, "placed")):
             after.append(_placed(session, SYSTEM, record, "协议已终止", "agreement_ended")[1])
-    return functools.partial(_append, after)
+    return together(after)
 
 
 @agreements.when_suspended("development")
 @agreements.when_suspended("operation")
 def _agreement_suspended(session: Session, agreement: Agreement) -> Afterwards:
     """Grants under an agreement that is suspended stop at the nodes too."""
-    return functools.partial(_append, [
+    return together([
         _placed(session, SYSTEM, record, "协议已中止", "agreement_suspended", agreement.id)[1] for record in _under(session, agreement)])
 
 
@@ -209,7 +208,7 @@ def _agreement_suspended(session: Session, agreement: Agreement) -> Afterwards:
 @agreements.when_resumed("operation")
 def _agreement_resumed(session: Session, agreement: Agreement) -> Afterwards:
     """What its suspension held can be used again, unless something else holds it: another agreement, or somebody responsible."""
-    return functools.partial(_append, [
+    return together([
         append for record in _under(session, agreement)
         for append in _lifted(session, record, [one for one in _holds(session, record.id, "placed") if one.agreement_id == agreement.id])])
 
@@ -232,11 +231,6 @@ def _lifted(session: Session, record: GrantRecord, found: list[GrantHold]) -> li
     return [functools.partial(trust.append, session, Tag.GRANT_RELEASED, SYSTEM, record.id, related=[found[0].id, record.organisation_id])]
 
 
-def _append(todo: list[Afterwards]) -> None:
-    for one in todo:
-        one()
-
-
 @standing.when_changed
 def _standing_changed(session: Session, organisation_id: str, before: str, after: str) -> Afterwards | None:
     """The grants of a grantee that may not take part stop at the nodes too, until it may again."""
@@ -251,7 +245,7 @@ def _standing_changed(session: Session, organisation_id: str, before: str, after
             todo.append(_placed(session, SYSTEM, record, "被授权单位资格已中止", "standing")[1])
         elif after == "active":
             todo += _lifted(session, record, mine)
-    return functools.partial(_append, todo)
+    return together(todo)
 
 
 def holds(session: Session, actor: Actor, grant_id: str) -> list[GrantHold]:

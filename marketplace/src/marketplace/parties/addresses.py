@@ -19,11 +19,11 @@ from marketplace.clock import CITY
 from marketplace.db import utc_now
 from marketplace.events import Tag
 from marketplace.notices import mail
-from marketplace.parties import accounts, guessing, rules, second_factor, sessions
-from marketplace.parties.errors import LINK_FOR_ANOTHER, LINK_VOID, SAME_ADDRESS, TAKEN, WRONG_CODE
+from marketplace.parties import accounts, guessing, rules, sessions
+from marketplace.parties.errors import LINK_FOR_ANOTHER, LINK_VOID, SAME_ADDRESS, TAKEN
 from marketplace.parties.models import Account, EmailChange, ResetLink
 from marketplace.parties.sessions import SignedIn
-from marketplace.parties.sign_in import Place, confirm_password
+from marketplace.parties.sign_in import Place, confirm_code, confirm_password
 from marketplace.settings import settings
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
@@ -79,8 +79,7 @@ def ask(who: SignedIn, email: str, *, password: str, code: str, place: Place, lo
         raise ProblemError(SAME_ADDRESS, field="email")
     confirm_password(who.account, password, place)
     guessing.reserve([("change", who.account.id)])
-    if who.account.totp_sealed:
-        _confirm_code(who, code)
+    confirm_code(who.account, code)
     token = rules.new_secret()
     with db.transaction() as session:
         account = session.get_one(Account, who.account.id, with_for_update=True, populate_existing=True)
@@ -94,15 +93,6 @@ def ask(who: SignedIn, email: str, *, password: str, code: str, place: Place, lo
                         minutes=int(LASTS.total_seconds() // 60), link=f"{settings().public_url}/account/email/confirm?token={token}")
         mail.letter(session, account.email, language, zh=_ASKED_ZH, en=_ASKED_EN, name=account.display_name,
                     time=utc_now().astimezone(CITY), url=settings().public_url)
-
-
-def _confirm_code(who: SignedIn, code: str) -> None:
-    keys = [("code", who.account.id)]
-    guessing.reserve(keys)
-    with db.transaction() as session:
-        if not second_factor.accept(session, who.account.id, code):
-            raise ProblemError(WRONG_CODE, field="code")
-        guessing.forgive(session, keys)
 
 
 def show(session: Session, who: SignedIn, token: str) -> str:

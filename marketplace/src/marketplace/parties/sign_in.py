@@ -86,11 +86,12 @@ def with_code(token: str, code: str, place: Place) -> Step:
     Raises:
         ProblemError: ``sign_in_expired``, ``wrong_code``, ``too_many_attempts``.
     """
-    def accept(session: Session, found: SignedIn) -> None:
-        if not second_factor.accept(session, found.account.id, code):
-            raise ProblemError(WRONG_CODE, field="code")
+    return _second_step(token, "second_factor", place, lambda session, found: _accept(session, found.account, code))[0]
 
-    return _second_step(token, "second_factor", place, accept)[0]
+
+def _accept(session: Session, account: Account, code: str) -> None:
+    if not second_factor.accept(session, account.id, code):
+        raise ProblemError(WRONG_CODE, field="code")
 
 
 def with_new_factor(token: str, code: str, place: Place) -> tuple[Step, list[str]]:
@@ -141,4 +142,19 @@ def confirm_password(account: Account, password: str, place: Place) -> None:
     if not accounts.verify(account, password):
         raise ProblemError("wrong_password", field="current")
     with db.transaction() as session:
+        guessing.forgive(session, keys)
+
+
+def confirm_code(account: Account, code: str) -> None:
+    """Ask a signed-in person for a code of the second factor, or a recovery code, besides, if they have one.
+
+    Raises:
+        ProblemError: ``wrong_code``, ``too_many_attempts``.
+    """
+    if not account.totp_sealed:
+        return
+    keys = [("code", account.id)]
+    guessing.reserve(keys)
+    with db.transaction() as session:
+        _accept(session, account, code)
         guessing.forgive(session, keys)

@@ -59,9 +59,9 @@ def _version_life(name: str, seller: str, security: tuple[str, ...], decides: st
         transition("pass_compliance", "compliance_review", "egress_review", decides, Tag.VERSION_COMPLIANCE_PASSED, scope=scope,
                    roles="reviewer"),
         transition("return", "compliance_review", "returned", decides, Tag.VERSION_RETURNED, scope=scope, roles="reviewer"),
-        # 谁授权谁审核: which of these parties it is, follows from the grant
         # time is up for those who have not answered, and the authority, in their place, has agreed already
         transition("time_up", "egress_review", "cleared", "system", Tag.VERSION_EGRESS_PASSED),
+        # 谁授权谁审核: which of these parties it is, follows from the grant
         transition("pass_egress", "egress_review", "cleared", EGRESS_PARTIES, Tag.VERSION_EGRESS_PASSED, scope="egress",
                    roles="reviewer"),
         transition("return", "egress_review", "returned", EGRESS_PARTIES, Tag.VERSION_RETURNED, scope="egress", roles="reviewer"),

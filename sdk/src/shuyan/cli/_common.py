@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -121,6 +122,13 @@ def yuan(fen: int, currency: str = "CNY") -> str:
     sign = "-" if fen < 0 else ""
     whole, cents = divmod(abs(fen), 100)
     return f"{sign}{'¥' if currency == 'CNY' else currency + ' '}{whole:,}.{cents:02d}"
+
+
+def local_time(time: dt.datetime | str | None) -> str:
+    """A time of the market, in ISO 8601 if it is text, in this machine's zone."""
+    if not time:
+        return "–"
+    return f"{(dt.datetime.fromisoformat(time) if isinstance(time, str) else time).astimezone():%Y-%m-%d %H:%M}"
 
 
 def titled(record: Any) -> str:

@@ -13,6 +13,7 @@ from shuyan.cli._common import (
     AsJson,
     Limit,
     console,
+    local_time,
     market,
     print_fields,
     print_json,
@@ -75,7 +76,7 @@ def list_elements(context: typer.Context, status: Status = None, limit: Limit = 
     if as_json:
         return print_json(rows)
     return print_table([t("数据元", "element"), t("状态", "state"), t("权威来源", "authoritative source"), t("争议起", "contested since")],
-                       [(row["name"], word("state", row["status"]), _place(row), _local(row["conflict_since"])) for row in rows])
+                       [(row["name"], word("state", row["status"]), _place(row), local_time(row["conflict_since"])) for row in rows])
 
 
 @elements.command("show", help=t("查看一个数据元：哪些字段包含它、哪些部门主张、如何裁定。",
@@ -87,13 +88,13 @@ def show_element(context: typer.Context, name: Annotated[str, typer.Argument(hel
     if as_json:
         return print_json(row)
     print_fields([(t("数据元", "element"), row["name"]), (t("状态", "state"), word("state", row["status"])),
-                  (t("权威来源", "authoritative source"), _place(row)), (t("争议起", "contested since"), _local(row["conflict_since"]))])
+                  (t("权威来源", "authoritative source"), _place(row)), (t("争议起", "contested since"), local_time(row["conflict_since"]))])
     console.print()
     print_table([t("资源", "resource"), t("字段", "column"), t("单位", "organisation"), t("主张为权威来源", "claims to be the source")],
                 [(one["resource_id"], one["column"], one["organisation_id"], t("是", "yes") if one["source"] else "")
                  for one in row["claims"]])
     for decision in row["decisions"]:
-        console.print(t("{when} 裁定 {place}：{reason}", "{when} decided for {place}: {reason}", when=_local(decision["created_at"]),
+        console.print(t("{when} 裁定 {place}：{reason}", "{when} decided for {place}: {reason}", when=local_time(decision["created_at"]),
                         place=_place(decision), reason=decision["reason"]), markup=False)
     return None
 
@@ -127,7 +128,7 @@ def list_negative(context: typer.Context,
     if as_json:
         return print_json(rows)
     return print_table([t("编号", "id"), t("类型", "kind"), t("禁止授权", "barred"), t("理由", "reason"), t("生效", "effective"), t("状态", "state")],
-                       [(row["id"], _kind(row), _barred(row), row["reason"], _local(row["effective_from"]), word("state", row["status"]))
+                       [(row["id"], _kind(row), _barred(row), row["reason"], local_time(row["effective_from"]), word("state", row["status"]))
                         for row in rows])
 
 
@@ -140,7 +141,7 @@ def show_negative(context: typer.Context, id: EntryId, as_json: AsJson = False) 
     _print_entry(row)
     console.print()
     return print_table([t("版本", "version"), t("时间", "when"), t("禁止授权", "barred"), t("理由", "reason"), t("状态", "state")],
-                       [(one["version"], _local(one["created_at"]), _barred(one["body"]), one["body"]["reason"],
+                       [(one["version"], local_time(one["created_at"]), _barred(one["body"]), one["body"]["reason"],
                          word("state", one["body"]["status"])) for one in row["versions"]], numeric=(0,))
 
 
@@ -218,7 +219,7 @@ def withdraw_negative(context: typer.Context, id: EntryId, reason: Reason, as_js
 def _print_entry(row: dict[str, Any]) -> None:
     print_fields([(t("编号", "id"), row["id"]), (t("版本", "version"), row["version"]), (t("类型", "kind"), _kind(row)),
                   (t("禁止授权", "barred"), _barred(row)), (t("理由", "reason"), row["reason"]),
-                  (t("生效", "effective"), _local(row["effective_from"])), (t("状态", "state"), word("state", row["status"]))])
+                  (t("生效", "effective"), local_time(row["effective_from"])), (t("状态", "state"), word("state", row["status"]))])
 
 
 def _kind(row: dict[str, Any]) -> str:
@@ -243,7 +244,7 @@ def list_objections(context: typer.Context, status: Status = None,
     if as_json:
         return print_json(rows)
     return print_table([t("编号", "id"), t("资源", "resource"), t("字段", "column"), t("问题", "what is wrong"), t("状态", "state"), t("期限", "due")],
-                       [(row["id"], row["resource_id"], row["column"] or "–", _measure(row), word("state", row["status"]), _local(row["due_at"]))
+                       [(row["id"], row["resource_id"], row["column"] or "–", _measure(row), word("state", row["status"]), local_time(row["due_at"]))
                         for row in rows])
 
 
@@ -257,7 +258,7 @@ def show_objection(context: typer.Context, id: ObjectionId, as_json: AsJson = Fa
     print_fields([(t("您可办理", "you may"), ", ".join(row["actions"]))])
     console.print()
     return print_table([t("时间", "when"), t("步骤", "step"), t("单位", "organisation"), t("说明", "text")],
-                       [(_local(one["created_at"]), word("action", one["action"]), one["organisation_id"] or "–", one["text"])
+                       [(local_time(one["created_at"]), word("action", one["action"]), one["organisation_id"] or "–", one["text"])
                         for one in row["steps"]])
 
 
@@ -290,13 +291,9 @@ def _print_objection(row: dict[str, Any]) -> None:
     print_fields([(t("编号", "id"), row["id"]), (t("资源", "resource"), row["resource_id"]), (t("字段", "column"), row["column"]),
                   (t("问题", "what is wrong"), _measure(row)), (t("说明", "text"), row["text"]),
                   (t("责任部门", "who answers"), row["department_id"]), (t("状态", "state"), word("state", row["status"])),
-                  (t("期限", "due"), _local(row["due_at"]))])
+                  (t("期限", "due"), local_time(row["due_at"]))])
 
 
 def _measure(row: dict[str, Any]) -> str:
     return _MEASURES.get(row["measure"], row["measure"]) if language() == "zh" else str(row["measure"])
 
-
-def _local(time: str | None) -> str:
-    """A time of the market in this machine's zone."""
-    return f"{dt.datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M}" if time else "–"

@@ -12,6 +12,7 @@ from shuyan.cli._common import (
     AsJson,
     Limit,
     console,
+    local_time,
     market,
     print_fields,
     print_json,
@@ -89,8 +90,8 @@ def todo(context: typer.Context, kind: Annotated[str | None, typer.Option(help=t
     if as_json:
         return print_json(rows)
     return print_table([t("事项", "what"), t("对象", "about"), t("编号", "id"), t("等待起", "since"), t("期限", "due")],
-                       [[one.kind, one.title, one.subject, f"{one.since.astimezone():%Y-%m-%d %H:%M}",
-                         f"{one.due.astimezone():%Y-%m-%d %H:%M}" if one.due else "–"] for one in rows])
+                       [[one.kind, one.title, one.subject, local_time(one.since),
+                         local_time(one.due)] for one in rows])
 
 
 def messages(context: typer.Context, unread: Annotated[bool, typer.Option("--unread", help=t("只列未读。", "Only unread ones."))] = False,
@@ -100,7 +101,7 @@ def messages(context: typer.Context, unread: Annotated[bool, typer.Option("--unr
     if as_json:
         return print_json(rows)
     return print_table([t("时间", "when"), t("消息", "message"), t("对象", "about")],
-                       [[f"{one.created_at.astimezone():%Y-%m-%d %H:%M}", one.text_zh if language() == "zh" else one.text_en, one.subject]
+                       [[local_time(one.created_at), one.text_zh if language() == "zh" else one.text_en, one.subject]
                         for one in rows])
 
 
@@ -112,7 +113,7 @@ def notices(context: typer.Context, open_only: Annotated[bool, typer.Option("--o
         return print_json(rows)
     return print_table([t("编号", "id"), t("标题", "title"), t("状态", "state"), t("截止", "ends")],
                        [[one.id, one.title_zh if language() == "zh" else one.title_en, word("state", one.status),
-                         f"{one.closes_at.astimezone():%Y-%m-%d %H:%M}"] for one in rows])
+                         local_time(one.closes_at)] for one in rows])
 
 
 def object_to(context: typer.Context, notice: Annotated[str, typer.Argument(help=t("公示编号。", "The notice's id."))],

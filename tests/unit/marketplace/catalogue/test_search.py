@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event
 from tests.factories.federation import AIR, Zone, air, zone
+from tests.factories.queries import counting
 
 from marketplace import db
 from marketplace.actor import PUBLIC
@@ -130,20 +128,6 @@ def test_beyond_what_is_counted_the_newest_are(market: Zone, monkeypatch: pytest
             facets = catalogue.facets(session, PUBLIC, filters=catalogue.Filters(tags=("共有",)))
         assert (facets.total, facets.exact, dict(facets.counts["sector"])) == (total, counted == 5, sectors)
         assert len(facets.counts["tag"]) == total + 1
-
-
-@contextmanager
-def counting() -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    event.listen(db.reader_engine(), "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(db.reader_engine(), "before_cursor_execute", note)
 
 
 def test_no_query_is_made_for_each_result(market: Zone) -> None:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event
 from sqlmodel import select
 from tests.factories.market import STATISTICS, make_output, make_product
+from tests.factories.queries import counting
 
 from marketplace import db, work
 from marketplace.computing.models import EgressReview
 from marketplace.products.models import ProductVersion
-
-
-@contextmanager
-def counting() -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    event.listen(db.reader_engine(), "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(db.reader_engine(), "before_cursor_execute", note)
 
 
 def _asked(client: Any, address: str) -> int:

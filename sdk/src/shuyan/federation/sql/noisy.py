@@ -140,17 +140,18 @@ def questions(asked: Asked) -> dict[str, dict[str, int]]:
     Raises:
         ProblemError: ``sql_noise_…``, ``sql_too_many_cells``.
     """
-    layout(asked.plan)
-    wide = layout(asked.widest() if asked.open else asked.plan).rank_width()
-    cells = asked.widest().cells if asked.open else asked.plan.cells
-    if wide and cells > noisy_ranks.MOST_COUNTS // wide:
-        raise errors.at(asked.plan.sql, 0, asked.plan.sql, errors.TOO_MANY_CELLS, cells=cells, maximum=noisy_ranks.MOST_COUNTS // wide)
+    widest, found = asked.plan, layout(asked.plan)
+    if asked.open:
+        widest = asked.widest()
+        found = layout(widest)
+    wide = found.rank_width()
+    if wide and widest.cells > noisy_ranks.MOST_COUNTS // wide:
+        raise errors.at(asked.plan.sql, 0, asked.plan.sql, errors.TOO_MANY_CELLS, cells=widest.cells, maximum=noisy_ranks.MOST_COUNTS // wide)
     if not asked.open:
-        return {NOISY_TALLY: layout(asked.plan).expect()}
-    widest = asked.widest()
+        return {NOISY_TALLY: found.expect()}
     if widest.cells > grammar.MAX_CELLS:
         raise errors.at(asked.plan.sql, 0, asked.plan.sql, errors.TOO_MANY_CELLS, cells=widest.cells, maximum=grammar.MAX_CELLS)
-    return {NOISY_KEYS: {"sketch": asked.sketch().length}, NOISY_GROUPS: layout(widest).expect()}
+    return {NOISY_KEYS: {"sketch": asked.sketch().length}, NOISY_GROUPS: found.expect()}
 
 
 def sensitivities(asked: Asked, action: str, terms: PrivacyTerms) -> dict[str, Sensitivity]:
