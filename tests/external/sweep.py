@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import mmap
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 _DECIMAL = re.compile(rb"(?<![\d.])\d{1,15}\.\d{4,}|(?<![\d.])\d{7,15}(?![\d.])")
 _PREFIX = 9  # characters of a decimal that are compared: whoever rounds or cuts it later is found too
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: the product's upper bits depend on all of a word
 
 
 @dataclass
@@ -45,21 +49,41 @@ class Needles:
     def in_memory(self, regions: Iterable[bytes]) -> set[str]:
         """Which are in large aligned regions: as native float64 or ring words, or written out as decimals."""
         aligned, decimals = self._aligned(), self._decimals()
-        wanted = np.array(sorted(aligned), dtype=np.uint64)
+        sought = _Sought(aligned)
         seen: set[str] = set()
         for region in regions:
-            words = np.frombuffer(region[: len(region) // 8 * 8], dtype="<u8")
-            seen |= {aligned[int(word)] for word in np.unique(words[np.isin(words, wanted)])}
+            seen |= {aligned[word] for word in sought.among(np.frombuffer(region, dtype="<u8", count=len(region) // 8))}
             seen |= _decimals_in(region, decimals)
         return seen
 
     def in_bytes(self, data: bytes) -> set[str]:
         """Which are in ``data``, at any offset, in either byte order, or written out as decimals."""
         seen = _decimals_in(data, self._decimals())
-        for word, what in self._aligned().items():
-            if word.to_bytes(8, "little") in data or word.to_bytes(8, "big") in data:
-                seen.add(what)
+        aligned = self._aligned()
+        sought = _Sought(aligned)
+        for offset in range(min(8, len(data))):
+            for order in ("<u8", ">u8"):
+                words = np.frombuffer(data, dtype=order, offset=offset, count=(len(data) - offset) // 8)
+                seen |= {aligned[word] for word in sought.among(words)}
         return seen
+
+
+class _Sought:
+    """Words looked for among many: a table of 16 bits of each leaves few to compare."""
+
+    def __init__(self, wanted: Iterable[int]) -> None:
+        self._wanted = np.array(sorted(wanted), dtype=np.uint64)
+        self._table = np.zeros(1 << 16, dtype=bool)
+        self._table[self._places(self._wanted)] = True
+
+    @staticmethod
+    def _places(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        return (words * _SPREAD) >> np.uint64(48)
+
+    def among(self, words: NDArray[np.uint64]) -> set[int]:
+        words = words.astype(np.uint64, copy=False)
+        some = words[self._table[self._places(words)]]
+        return set(some[np.isin(some, self._wanted)].tolist())
 
 
 def _telling(word: int) -> bool:
@@ -72,25 +96,32 @@ def _decimals_in(data: bytes, wanted: dict[bytes, str]) -> set[str]:
 
 
 def memory(pid: int) -> Iterator[bytes]:
-    """Every readable and writable region of a process.
+    """What a process holds in readable and writable memory: its pages that exist, neighbours together.
 
     Raises:
         PermissionError: this machine does not let us.
     """
-    with open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+    page = mmap.PAGESIZE
+    with (open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pages,
+          open(f"/proc/{pid}/mem", "rb", buffering=0) as mem):
         for line in maps:
             span, permissions = line.split()[:2]
             if not permissions.startswith("rw"):
                 continue
             start, end = (int(part, 16) for part in span.split("-"))
-            while start < end:
-                size = min(end - start, 64 << 20)
+            for first, last in _present(pages, start // page, end // page):
                 try:
-                    mem.seek(start)
-                    part = mem.read(size)
+                    mem.seek(first * page)
+                    yield mem.read((last - first) * page)
                 except (OSError, ValueError, OverflowError):  # a region that went away, or that nobody may read
                     break
-                if not part:
-                    break
-                yield part
-                start += len(part)
+
+
+def _present(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The runs of pages, of 16,384 at most, that are in memory or swapped out: an address space is mostly of others."""
+    for begin in range(start, end, 16_384):
+        pages.seek(begin * 8)
+        entries = np.frombuffer(pages.read(min(end - begin, 16_384) * 8), dtype="<u8")
+        there = np.concatenate(([False], entries >> np.uint64(62) != 0, [False]))
+        edges = np.flatnonzero(there[1:] != there[:-1]) + begin
+        yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
