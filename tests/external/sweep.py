@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 _DECIMAL = re.compile(rb"(?<![\d.])\d{1,15}\.\d{4,}|(?<![\d.])\d{7,15}(?![\d.])")
 _PREFIX = 9  # characters of a decimal that are compared: whoever rounds or cuts it later is found too
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: the product's upper bits depend on all of a word
+_RUN = 16_384  # pages read at once, 64 MiB
 
 
 @dataclass
@@ -96,7 +97,10 @@ def _decimals_in(data: bytes, wanted: dict[bytes, str]) -> set[str]:
 
 
 def memory(pid: int) -> Iterator[bytes]:
-    """What a process holds in readable and writable memory: its pages that exist, neighbours together.
+    """What a process holds in readable and writable memory, neighbouring pages together.
+
+    Of its own memory only pages that exist are read. What is shared or backed by a file is read whole: its pages may
+    hold something while this process's page table has no entry for them.
 
     Raises:
         PermissionError: this machine does not let us.
@@ -105,11 +109,12 @@ def memory(pid: int) -> Iterator[bytes]:
     with (open(f"/proc/{pid}/maps", encoding="ascii") as maps, open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pages,
           open(f"/proc/{pid}/mem", "rb", buffering=0) as mem):
         for line in maps:
-            span, permissions = line.split()[:2]
+            span, permissions, _offset, _device, inode = line.split()[:5]
             if not permissions.startswith("rw"):
                 continue
             start, end = (int(part, 16) for part in span.split("-"))
-            for first, last in _present(pages, start // page, end // page):
+            runs = _present if inode == "0" else _all
+            for first, last in runs(pages, start // page, end // page):
                 try:
                     mem.seek(first * page)
                     yield mem.read((last - first) * page)
@@ -117,11 +122,17 @@ def memory(pid: int) -> Iterator[bytes]:
                     break
 
 
+def _all(_pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The runs of pages, of ``_RUN`` at most, from ``start`` to ``end``."""
+    for begin in range(start, end, _RUN):
+        yield begin, min(begin + _RUN, end)
+
+
 def _present(pages: io.FileIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The runs of pages, of 16,384 at most, that are in memory or swapped out: an address space is mostly of others."""
-    for begin in range(start, end, 16_384):
+    """The runs of pages that are in memory or swapped out: an address space is mostly of others."""
+    for begin, stop in _all(pages, start, end):
         pages.seek(begin * 8)
-        entries = np.frombuffer(pages.read(min(end - begin, 16_384) * 8), dtype="<u8")
+        entries = np.frombuffer(pages.read((stop - begin) * 8), dtype="<u8")
         there = np.concatenate(([False], entries >> np.uint64(62) != 0, [False]))
         edges = np.flatnonzero(there[1:] != there[:-1]) + begin
         yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)

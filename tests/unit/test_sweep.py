@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from tests.external.sweep import Needles, memory
 
 FIGURE, ELSEWHERE = 81.27364519283, 46.90121583377
 HOLDER = "import array; held = array.array('d', [0.0]) * 3_000_000; held[2_777_777] = {} / 4; print('holds', flush=True); input()"
+MAPPER = "import mmap; file = open({!r}, 'r+b'); mapped = mmap.mmap(file.fileno(), 0); print('holds', flush=True); input()"
 
 
 def _needles() -> Needles:
@@ -33,14 +35,24 @@ def test_what_is_not_there(size: int) -> None:
     assert _needles().in_bytes((bytes(range(256)) * 300)[:size]) == set()
 
 
-def test_memory_of_another_process() -> None:
-    """The number is worked out there: neither the command line nor the compiled code holds it."""
-    with subprocess.Popen([sys.executable, "-c", HOLDER.format(repr(FIGURE * 4))], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+def _found_in(program: str) -> set[str]:
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         assert holder.stdout.readline() == b"holds\n"
         try:
-            assert _needles().in_memory(memory(holder.pid)) == {"a mean"}
+            return _needles().in_memory(memory(holder.pid))
         except PermissionError:
             pytest.skip("this machine does not let us read another process's memory")
         finally:
             holder.communicate(b"\n")
+
+
+def test_memory_of_another_process() -> None:
+    """The number is worked out there: neither the command line nor the compiled code holds it."""
+    assert _found_in(HOLDER.format(repr(FIGURE * 4))) == {"a mean"}
+
+
+def test_shared_pages_that_it_has_not_touched(tmp_path: Path) -> None:
+    """They are in no page table of the process, and yet it holds them."""
+    (file := tmp_path / "shared").write_bytes(bytes(1 << 22) + struct.pack("<d", FIGURE) + bytes(1 << 22))
+    assert _found_in(MAPPER.format(str(file))) == {"a mean"}
