@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,16 +40,24 @@ class Person(Reader):
         self.open("/home")
         self.shot(f"home-{self.name}")
         self.page.locator(f"main a[href='{address}']").first.click()
+        self.page.wait_for_url(f"**{address}")
 
     def take(self, title: str) -> None:
         """Open what is to be done that bears a title."""
         self.open("/home")
         self.shot(f"home-{self.name}")
         self.page.locator("main").get_by_role("link", name=title, exact=True).first.click()
+        self.page.wait_for_url(re.compile(r"^(?!.*/home$)"))
 
     def succeeds(self) -> None:
         """Wait until the page says that what was done is done."""
-        self.page.locator("main .alert-success").first.wait_for()
+        from playwright.sync_api import TimeoutError as Waited
+
+        try:
+            self.page.locator("main .alert-success").first.wait_for()
+        except Waited as error:
+            told = self.page.locator("main .alert").all_inner_texts()
+            raise AssertionError(f"{self.name} at {self.address()} was told {told or 'nothing'}") from error
 
     def address(self) -> str:
         """The path of the page this person is at."""

@@ -161,6 +161,7 @@ def ask(developer: Person, scenario: str) -> str:
     page.locator("button[name=search]").click()
     page.locator("button[name=add]").first.click()
     line = page.locator("#line-1")
+    line.wait_for()
     for box in line.locator("input[name=departments-1]").all():
         box.check()
     for column in ("mean_radius", "mean_texture", "malignant"):
