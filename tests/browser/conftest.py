@@ -1,7 +1,8 @@
-"""A real market in a process of its own, and a real Chromium to look at it with."""
+"""A real market in a process of its own for each module, and a real Chromium to look at it with."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import shutil
@@ -55,21 +56,39 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of a Chromium, or the test is skipped."""
-    found = os.environ.get("SHUYAN_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which(
-        "google-chrome")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("SHUYAN_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if not found:
         pytest.skip("no Chromium on this machine: the pages are not looked at in a browser")
     return found
 
 
+@pytest.fixture(scope="session")
+def built(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A market's data folder with the scene in it, built once however many processes test beside one another."""
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    folder = shared / "scene"
+    with (shared / "scene.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "scene.pickle").exists():  # which is written last
+            shutil.rmtree(folder, ignore_errors=True)
+            made = subprocess.run([sys.executable, "-m", "tests.browser.server", "build"], cwd=ROOT, capture_output=True, text=True,
+                                  env={**os.environ, "SHUYAN_DATA_DIR": str(folder)}, check=False)
+            assert made.returncode == 0, made.stderr[-3000:]
+    return folder
+
+
 @pytest.fixture(scope="module")
-def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A market with the scene in it, served by the real application server."""
-    folder, port = tmp_path_factory.mktemp("market"), _free_port()
+    folder, port = tmp_path_factory.mktemp("module") / "market", _free_port()
+    shutil.copytree(built, folder)
     url = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "SHUYAN_DATA_DIR": str(folder), "SHUYAN_WEB_PORT": str(port), "SHUYAN_PUBLIC_URL": url}
     log = (folder / "web.log").open("wb")
-    server = subprocess.Popen([sys.executable, "-m", "tests.browser.server", "serve"], cwd=ROOT, env=environment,
+    server = subprocess.Popen([Path(sys.executable).with_name("shuyan-market"), "serve"], cwd=ROOT, env=environment,
                               stdout=log, stderr=log)
     market = Site(url, Scene(), environment)
     try:

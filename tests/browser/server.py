@@ -1,4 +1,4 @@
-"""The process behind the browser tests: ``serve`` builds the scene and serves it, ``play NAME [RESULT]`` runs one of its jobs."""
+"""What is done to the market of the browser tests: ``build`` makes the scene, ``play NAME [RESULT]`` runs one of its jobs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,17 @@ from marketplace import cli
 from marketplace.settings import settings
 
 
-def market(*arguments: str) -> None:
-    """One ``shuyan-market`` command in this process."""
-    sys.argv = ["shuyan-market", *arguments]
-    try:
-        cli.main()
-    except SystemExit as done:
-        if done.code:
-            raise
-
-
 def main(arguments: list[str]) -> None:
     """See the module."""
     kept = settings().data_dir / "scene.pickle"
-    if arguments[0] == "serve":
-        market("init")
+    if arguments[0] == "build":
+        sys.argv = ["shuyan-market", "init"]
+        try:
+            cli.main()
+        except SystemExit as done:
+            if done.code:
+                raise
         kept.write_bytes(pickle.dumps(scene.build()))
-        market("serve")
     else:
         name, what = arguments[1], arguments[2] if len(arguments) > 2 else "statistics"
         if what == "statistics":
