@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from marketplace.actor import ROLES
@@ -26,3 +27,8 @@ SEE_MAIL: Final = power("mail.see", ("operator", "data_authority"), scope="opera
 RETRY_MAIL: Final = power("mail.retry", ("operator", "data_authority"), scope="operate", roles="admin")
 
 ANSWER: Final = power("notice.read_objections", ("data_authority", "operator", "security_supervisor"), scope="read")
+
+
+def still_open(status: str, closes_at: dt.datetime, now: dt.datetime) -> bool:
+    """Whether objections to a notice are taken: its end may be past before the coordinator has looked."""
+    return status == "open" and closes_at > now

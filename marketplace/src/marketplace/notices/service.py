@@ -16,7 +16,7 @@ from marketplace.deadlines.models import Deadline
 from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.notices import mail, rules
-from marketplace.notices.errors import ANSWER_INVALID, NOTICE_CLOSED, OBJECTION_INVALID
+from marketplace.notices.errors import ANSWER_INVALID, NOTICE_CLOSED, OBJECTION_INVALID, OWN_NOTICE
 from marketplace.notices.models import Message, Objection, PublicNotice
 from marketplace.notices.texts import KINDS
 from marketplace.paging import Page, clamp, decode_cursor, make_page
@@ -106,15 +106,17 @@ def get_notice(session: Session, notice_id: str) -> PublicNotice:
 
 
 def object_to(session: Session, actor: Actor, notice_id: str, text: str, *, contact: str = "") -> Objection:
-    """Object to a notice; anybody may, signed in or not.
+    """Object to a notice; anybody may, signed in or not, but whoever gave it.
 
     Raises:
-        ProblemError: ``not_found``, ``notice_closed``, ``objection_invalid``.
+        ProblemError: ``not_found``, ``own_notice``, ``notice_closed``, ``objection_invalid``.
     """
     row = session.get(PublicNotice, notice_id, with_for_update=True)
     if row is None:
         raise ProblemError("not_found", what="notice")
-    if row.status != "open" or row.closes_at <= utc_now():
+    if actor.organisation_id == row.organisation_id:
+        raise ProblemError(OWN_NOTICE)
+    if not rules.still_open(row.status, row.closes_at, utc_now()):
         raise ProblemError(NOTICE_CLOSED)
     text, contact = text.strip(), contact.strip()
     if not (1 <= len(text) <= MAX_TEXT and len(contact) <= 200 and storable(text + contact)):
@@ -124,6 +126,11 @@ def object_to(session: Session, actor: Actor, notice_id: str, text: str, *, cont
     session.flush()
     trust.append(session, Tag.OBJECTION_MADE, actor, made.id, related=[row.id, row.subject])
     return made
+
+
+def may_object(actor: Actor, notice: PublicNotice) -> bool:
+    """Whether :func:`object_to` would take an objection of this actor's now."""
+    return actor.organisation_id != notice.organisation_id and rules.still_open(notice.status, notice.closes_at, utc_now())
 
 
 def objections(session: Session, actor: Actor, notice_id: str) -> list[Objection]:

@@ -70,6 +70,18 @@ def test_an_open_objection_holds_the_end_up_and_a_dismissed_one_lets_it_come(end
 
 
 @pytest.mark.usefixtures("database")
+def test_whoever_gave_notice_makes_no_objection_to_it(ended: list[str]) -> None:
+    city, notice = published()
+    with pytest.raises(ProblemError, match="own_notice"), db.transaction() as session:
+        notices.object_to(session, city["operator"], notice, "反对自己")
+    with db.reading() as session:
+        row = notices.get_notice(session, notice)
+        assert [notices.may_object(actor, row) for actor in (PUBLIC, city["consumer"], city["operator"])] == [True, True, False]
+    with clock.shifted(dt.timedelta(days=40)):
+        assert not notices.may_object(PUBLIC, row)
+
+
+@pytest.mark.usefixtures("database")
 def test_an_upheld_objection_ends_a_notice_at_once(ended: list[str]) -> None:
     city, notice = published()
     with db.transaction() as session:

@@ -43,7 +43,7 @@ def notice(notice_id: str) -> Any:
     left = row.closes_at - utc_now()
     return render_template(
         "web/notice.html", row=row, organisation=names.get(row.organisation_id, "–"), objections=objections, answered=answered,
-        open=row.status == "open" and left.total_seconds() > 0, days=max(0, left.days), hours=max(0, left.seconds // 3600),
+        open=rules.still_open(row.status, row.closes_at, utc_now()), may_object=notices.may_object(actor, row), days=max(0, left.days), hours=max(0, left.seconds // 3600),
         actions={one.id: rules.OBJECTION.possible(one.status, actor, owner=row.organisation_id) for one in objections})
 
 
