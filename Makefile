@@ -4,6 +4,8 @@ ARGS ?=
 # Tests run beside one another, file by file, the long ones first; ARGS="-n 0" runs them in one process.
 BESIDE ?= -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 RUN := .venv/bin/python
+# Processes that tests and the demo start read bytecode rather than compile our sources each time, whatever the caller prefers.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types bench chaos compose-check protos docs clean
 
@@ -27,7 +29,7 @@ types: install ## mypy, strict
 	$(RUN) -m mypy protos/src sdk/src node_agent/src marketplace/src demo
 
 bench: install ## Measure rounds, queries, training and metered calls
-	@env -u PYTHONDONTWRITEBYTECODE $(RUN) -m tests.bench $(ARGS)
+	@$(RUN) -m tests.bench $(ARGS)
 
 chaos: install ## Kill processes at random while the main job is played; ARGS="--kills 100 --seed 1"
 	@$(RUN) -m tests.chaos $(ARGS)
