@@ -7,6 +7,7 @@ same in words, for those who read with their ears.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -86,10 +87,16 @@ def places(life: Lifecycle) -> dict[str, tuple[int, int]]:
     return found
 
 
-def diagram(name: str, state: str, actor: Actor, owner: str | None = None) -> Diagram:
-    """The picture of the lifecycle of this name for a subject in ``state`` owned by organisation ``owner``."""
+def diagram(name: str, state: str, actor: Actor, owner: str | None = None, able: Collection[str] | None = None) -> Diagram:
+    """The picture of the lifecycle of this name for a subject in ``state`` owned by organisation ``owner``.
+
+    Args:
+        able: the actions that this reader can take now, where more than the lifecycle decides that: who has signed already may not again.
+    """
     life = LIFECYCLES[name]
     mine, placed = set(life.possible(state, actor, owner=owner)), places(life)
+    if able is not None:
+        mine &= set(able)
     wide, gap = _ROOMY if len(life.way) <= _MANY else _NARROW
     boxes = {one: Box(one, label("state", one), _EDGE + column * (wide + gap), _EDGE + row * (_HIGH + _GAP_Y), one == state,
                       one in life.final) for one, (column, row) in placed.items()}

@@ -30,6 +30,17 @@ def test_every_lifecycle_can_be_drawn_in_every_state(pages: Pages, language: str
                 assert bool(picture.steps) == any(state in step.sources for step in life.transitions)
 
 
+def test_only_what_this_reader_can_still_do_is_told_as_theirs(pages: Pages) -> None:
+    operator = Actor("operator", "org_x", member_id="mem_x", roles=frozenset({"admin", "handler", "reviewer"}))
+    with pages.app.test_request_context(headers={"Accept-Language": "en"}):
+        may = LIFECYCLES["development_agreement"].possible("signing", operator, owner="org_x")
+        assert "sign" in may
+        for able in (None, [one for one in may if one != "sign"], []):
+            picture = diagram("development_agreement", "signing", operator, "org_x", able)
+            assert [step.mine for step in picture.steps if step.action == "Sign"] == [able is None]
+            assert any(arrow.kind == "mine" for arrow in picture.arrows) == (able != [])
+
+
 def test_the_ordinary_way_of_every_lifecycle_can_be_gone() -> None:
     for name, life in LIFECYCLES.items():
         steps = {(source, step.target) for step in life.transitions for source in step.sources}

@@ -121,11 +121,12 @@ def agreement(agreement_id: str) -> Any:
     with reading() as db:
         page = agreements.page(db, actor, agreement_id)
         row = page.agreement
-        names = organisation_names(db, [row.grantor_id, row.grantee_id, *page.terms.departments,
-                                        *(one.proposed_by for one in (item.version for item in page.versions))])
         found = catalogue.resources_by_id(db, page.terms.resources)
+        names = organisation_names(db, [row.grantor_id, row.grantee_id, *page.terms.departments, *(one.organisation_id for one in found.values()),
+                                        *(one.proposed_by for one in (item.version for item in page.versions))])
         notice = next(iter(notices.list_notices(db, subject=row.id, limit=1).items), None)
-        resources = [(one, title_of(found[one]) if one in found else one) for one in page.terms.resources]
+        resources = [(one, title_of(found[one]), names.get(found[one].organisation_id, "")) if one in found else (one, one, "")
+                     for one in page.terms.resources]
     window = agreements.renewal_window(row.ends_at) if row.ends_at and row.kind == "operation" and row.status == "effective" else None
     side = row.grantee_id if actor.organisation_id == row.grantee_id else row.grantor_id
     return render_template(

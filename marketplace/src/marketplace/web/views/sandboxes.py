@@ -14,7 +14,7 @@ from marketplace.sandboxes import service as sandboxes
 from marketplace.web.blueprint import web
 from marketplace.web.errors import say
 from marketplace.web.session import current_actor, signed_in
-from marketplace.web.views._common import PAGE, cursor, form_key, new_key, organisation_names
+from marketplace.web.views._common import PAGE, app_titles, cursor, form_key, new_key, organisation_names
 from shuyan.mockdata import cell_names, preview
 from shuyan.problems import ProblemError
 
@@ -69,7 +69,7 @@ def _page(sandbox_id: str, problem: ProblemError | None = None) -> str:
                            "rows": preview(told, found[0], ROWS)})
     return render_template(
         "web/sandbox.html", row=row, organisation=names.get(row.organisation_id, "–"), told=told, why=why, tables=tables, used=used,
-        runs=runs.items, jobs=jobs, next=runs.next, first_page=cursor() is None, actions=sandboxes.actions(actor, row), key=new_key(),
+        runs=runs.items, jobs=jobs, next=runs.next, first_page=cursor() is None, actions=sandboxes.actions(actor, row), key=new_key(), apps=app_titles(),
         may_promote=told is not None and told.basis == "grant" and row.organisation_id == actor.organisation_id,
         problem=say(problem) if problem else None)
 
