@@ -73,12 +73,7 @@ class Chain:
             market.in_parallel(self.register)
             current.note = t("{n} 个资源", "{n} resources", n=len(self.resources()))
         with step("数据主管部门核验节点密钥卡", "The data authority trusts the nodes' key cards"):
-            for district in market.districts:
-                card = market.layout.department(district) / "card.json"
-                market.node_command(district, "card", "--out", card)
-                market.authority_command("nodes", "trust", card, "--yes")
-            # Nodes take no task without a fresh list of what is revoked, empty as it may be.
-            market.authority_command("revocations", "renew")
+            market.trust_cards()
         self.appoint()
 
     def appoint(self) -> None:

@@ -163,13 +163,27 @@ class DemoMarket:
         folder = self.layout.node(district)
         invitation = self.layout.department(district) / "invitation.txt"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        self.market_command("node", "invite", "--organisation", f"org_{district.slug}",
-                            "--name", f"{district.name_zh}节点", "--out", invitation)
+        write_private(invitation, self.connect(OPERATOR).nodes.invite(f"org_{district.slug}", f"{district.name_zh}节点"))
         if not (folder / "config.toml").exists():
             self.node_command(district, "init")
         self.node_command(district, "enrol", "--invitation", invitation,
                           "--authority-key", self.layout.authority / "authority.pub", "--yes")
         invitation.unlink(missing_ok=True)
+
+    def card(self, district: District) -> Path:
+        """Where a department keeps its node's key card."""
+        return self.layout.department(district) / "card.json"
+
+    def _hand_out_card(self, district: District) -> None:
+        self.node_command(district, "card", "--out", self.card(district))
+
+    def trust_cards(self) -> None:
+        """Every department hands out its node's key card, and the data authority trusts it."""
+        self.in_parallel(self._hand_out_card)
+        for district in self.districts:
+            self.authority_command("nodes", "trust", self.card(district), "--yes")
+        # Nodes take no task without a fresh list of what is revoked, empty as it may be.
+        self.authority_command("revocations", "renew")
 
     def in_parallel(self, work: Callable[[District], None]) -> None:
         """Do ``work`` for every district, some at the same time; the first failure is raised."""

@@ -51,21 +51,6 @@ class Town(DemoMarket):
     def __init__(self, layout: TownLayout) -> None:
         super().__init__(layout, layout.departments)
 
-    def enrol(self, district: District) -> None:
-        """As the demo does it, but invited over REST and with its key card at once: fewer processes to start."""
-        folder, invitation = self.layout.node(district), self.layout.department(district) / "invitation.txt"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        invitation.write_text(self.connect(OPERATOR).nodes.invite(f"org_{district.slug}", f"{district.name_zh}节点"), encoding="utf-8")
-        self.node_command(district, "init")
-        self.node_command(district, "enrol", "--invitation", invitation,
-                          "--authority-key", self.layout.authority / "authority.pub", "--yes")
-        invitation.unlink()
-        self.node_command(district, "card", "--out", self.card(district))
-
-    def card(self, district: District) -> Path:
-        """Where a department keeps its node's key card."""
-        return self.layout.department(district) / "card.json"
-
     def enrol_all(self) -> None:
         """Everything up to linked nodes whose keys the data authority trusts."""
         self.initialise()
@@ -73,9 +58,7 @@ class Town(DemoMarket):
         self.in_parallel(self.enrol)
         self.start_nodes()
         self.wait_connected()
-        for one in self.districts:
-            self.authority_command("nodes", "trust", self.card(one), "--yes")
-        self.authority_command("revocations", "renew")  # nodes take no task without a fresh list
+        self.trust_cards()
         authorise.operate(self)
 
     def offer(self, name: str, files: Mapping[str, Path], columns: Sequence[str], dimensions: Sequence[str] = (), *,

@@ -175,21 +175,31 @@ def short_path() -> Iterator[Path]:
         yield Path(folder)
 
 
+def _heed_interrupts() -> None:
+    """Whoever starts the tests in the background of a script has them, and all they start, ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_start_leaves_no_process(short_path: Path) -> None:
     port = 0
     while not port:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             port = probe.getsockname()[1] if probe.getsockname()[1] < 65_000 else 0
     with subprocess.Popen([sys.executable, "-m", "demo", "--lang", "en", "--port", str(port), "--dir", short_path], cwd=ROOT,
-                          stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as demo:
-        assert demo.stdout is not None
-        for line in demo.stdout:
-            if "Marketplace and coordinator started" in line:
-                break
-        children = psutil.Process(demo.pid).children(recursive=True)
-        assert len(children) >= 2
-        demo.send_signal(signal.SIGINT)
-        rest = demo.stdout.read()
+                          stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                          preexec_fn=_heed_interrupts) as demo:
+        try:
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                if "Marketplace and coordinator started" in line:
+                    break
+            children = psutil.Process(demo.pid).children(recursive=True)
+            assert len(children) >= 2
+            demo.send_signal(signal.SIGINT)
+            rest = demo.stdout.read()
+        except BaseException:
+            demo.terminate()  # or it would be waited for without end
+            raise
     assert demo.returncode == 130, rest
     gone, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []

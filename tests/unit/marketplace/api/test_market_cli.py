@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from marketplace import db
 from marketplace.cli import app
 from marketplace.parties import invitations
+from marketplace.rpc import pki
 from marketplace.settings import settings
 from shuyan import _text
 
@@ -98,6 +99,15 @@ def test_an_invitation_needs_a_known_organisation(folder: Path) -> None:
     result = run("node", "invite", "--organisation", "org_none", "--name", "n")
     assert result.exit_code == 1
     assert "organisation" in result.output
+    organisation = run("accounts", "begin", "source_department", "it@example.cn", "--name-zh", "卫健委", "--name-en", "Health").stdout.split()[0]
+    kept = folder / "invitation.txt"
+    early = run("node", "invite", "--organisation", organisation, "--name", "n", "--out", str(kept))
+    assert (early.exit_code, "shuyan-coordinator init" in early.output, kept.exists()) == (1, True, False)
+    pki.initialise(settings().keys_dir)
+    made = run("node", "invite", "--organisation", organisation, "--name", "n", "--out", str(kept))
+    assert made.exit_code == 0, made.output
+    assert kept.stat().st_mode & 0o077 == 0
+    assert kept.read_text().strip()
 
 
 def test_deadlines_are_listed_with_what_failed(folder: Path) -> None:
