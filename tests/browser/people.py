@@ -23,6 +23,8 @@ class Person(Reader):
     shots: Path | None = field(default=None, kw_only=True)
 
     def press(self, zh: str, en: str, *, within: Any = None, exact: bool = True) -> None:
+        """Press a button. What the page said before does not count as its success."""
+        self.page.evaluate("document.querySelectorAll('main .alert-success').forEach(told => told.dataset.earlier = '')")
         (within or self.page).get_by_role("button", name=self.say(zh, en), exact=exact).first.click()
 
     def confirm(self, zh: str, en: str) -> None:
@@ -54,7 +56,7 @@ class Person(Reader):
         from playwright.sync_api import TimeoutError as Waited
 
         try:
-            self.page.locator("main .alert-success").first.wait_for()
+            self.page.locator("main .alert-success:not([data-earlier])").first.wait_for()
         except Waited as error:
             told = self.page.locator("main .alert").all_inner_texts()
             raise AssertionError(f"{self.name} at {self.address()} was told {told or 'nothing'}") from error
@@ -63,15 +65,15 @@ class Person(Reader):
         """The path of the page this person is at."""
         return str(self.page.url).removeprefix(self.url)
 
-    def until(self, path: str, text: str) -> None:
-        """Look at a page again and again until it says something."""
+    def until(self, path: str, state: str) -> None:
+        """Look at a page again and again until what it is about is in this state: the badge, for the picture names every state."""
         end = time.monotonic() + PATIENCE / 1000
         while time.monotonic() < end:
             self.open(path)
-            if text in self.page.locator("main").inner_text():
+            if self.page.locator("main .state").first.inner_text() == state:
                 return
             self.page.wait_for_timeout(300)
-        raise AssertionError(f"{path} never said {text!r}")
+        raise AssertionError(f"{path} was never {state!r}")
 
     def shot(self, name: str) -> None:
         """Keep a picture of the page, where pictures are wanted."""

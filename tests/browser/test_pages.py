@@ -53,6 +53,7 @@ def test_from_the_storefront_to_a_paid_order(visitor: Visitor) -> None:
     visitor.open("/")
     page.fill("input[name=q]", visitor.say("住院", "inpatient"))
     page.get_by_role("button", name=visitor.say("搜索", "Search")).click()
+    page.wait_for_url(re.compile("[?&]q="))
     page.get_by_role("link", name=visitor.say("区域住院费用统计", "Inpatient cost by district")).click()
     _expect(page.locator("#provenance")).to_contain_text(visitor.say("第一人民医院", "First People's Hospital"))
     page.get_by_role("button", name=re.compile(visitor.say("购买", "Buy"))).click()
