@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from typing import Any, Final
@@ -96,6 +97,8 @@ async def run(settings: Settings, ready: Callable[[LinkServer], None] = lambda _
     engine = Engine(settings, transport)
     try:
         await asyncio.to_thread(engine.start)
+        gc.collect()  # what is loaded stays: the collector need not go through it in the middle of a round
+        gc.freeze()
         ready(server)
         await stop.wait()
         log.info("shutting down")
