@@ -94,7 +94,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "counts": _l("counts"),
         "sum": _l("sums"),
         "sums": _l("sums"),
-        "square": _l("sums of squares"),
+        "square": _l("sums of squares or products"),
         "product": _l("sums of products"),
         "products": _l("sums of products"),
         "bins": _l("counts by bin"),

@@ -130,6 +130,11 @@ class Scale:
         """The square of what :meth:`steps_sql` gave, in steps: from 0 to 2^20."""
         return f"CAST(({steps} * {steps} + {_STEPS // 2}) // {_STEPS} AS BIGINT)"
 
+    @staticmethod
+    def product_sql(first: str, second: str) -> str:
+        """The product of two that :meth:`steps_sql` gave, in steps: from -2^20 to 2^20."""
+        return f"CAST(round(CAST({first} AS DOUBLE) * {second} / {_STEPS}) AS BIGINT)"  # exact in between: at most 2^40
+
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
@@ -153,7 +158,7 @@ class Contribution:
                            integral=integral)
 
     def squares(self, bound: float = 1.0, tables: int = 1, columns: int = 1, *, integral: bool = False) -> Sensitivity:
-        """Sums of squares of such values."""
+        """Sums of squares of such values, and of products of two."""
         return self.sums(bound * bound, tables, columns, integral=integral)
 
     def units(self, tables: int = 1) -> Sensitivity:

@@ -160,14 +160,17 @@ class Splitter:
         return Aggregate("sum", "HUGEINT" if type_ in _WHOLE else "DOUBLE", support, (place,), (count,))
 
     def _summed(self, argument: exp.Expr, value: str, where: str, support: int) -> SumState:
-        tree, bounds = _bare(argument), None
-        if isinstance(tree, exp.Column):
-            terms = self.scope.field(tree).terms
-            if terms is not None and terms.type in ("integer", "number") and terms.lower is not None and terms.upper is not None:
-                bounds = (terms.lower, terms.upper)
-        elif _is_small(tree):
-            bounds = (0.0, 1.0)
-        return SumState(self.core.measure(f"sum({value}){_filter(where)}"), support, value, where, bounds)
+        return SumState(self.core.measure(f"sum({value}){_filter(where)}"), support, value, where, self._bounds(argument))
+
+    def _bounds(self, argument: exp.Expr) -> tuple[float, float] | None:
+        """What a column, or a truth value, lies between."""
+        tree = _bare(argument)
+        if not isinstance(tree, exp.Column):
+            return (0.0, 1.0) if _is_small(tree) else None
+        terms = self.scope.field(tree).terms
+        if terms is None or terms.type not in ("integer", "number") or terms.lower is None or terms.upper is None:
+            return None
+        return terms.lower, terms.upper
 
     def _moment(self, node: exp.Expr, kind: str, where: str) -> Aggregate:
         self._number(node.this, node)
@@ -192,8 +195,9 @@ class Splitter:
         present = _filter(" AND ".join([*([where] if where else []), *complete]))
         support = self.core.support(f"count(*){present}")
         totals = [self.core.measure(f"sum({value}){present}") for value in values]
-        sums = [self.core.add(self.core.sums, SumState(total, support, value, f"{where}+", None))
-                for total, value in zip(totals, values, strict=True)]
+        together = " AND ".join([*([where] if where else []), *(f"isfinite(CAST({value} AS DOUBLE))" for value in values)])
+        sums = [self.core.add(self.core.sums, SumState(total, support, value, together, self._bounds(column)))
+                for total, value, column in zip(totals, values, columns, strict=True)]
         products = []
         for i, j in combinations_with_replacement(range(len(values)), 2):
             centred = f"var_pop({values[i]})" if i == j else f"covar_pop({values[i]}, {values[j]})"

@@ -28,7 +28,7 @@ from shuyan.federation.privacy import Sensitivity, accounting
 from shuyan.federation.privacy.bounding import STEP_BITS, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
-from shuyan.federation.sql import discovery, errors, grammar, noisy_ranks
+from shuyan.federation.sql import discovery, errors, grammar, noisy_pairs, noisy_ranks
 from shuyan.federation.sql.compile import bins_sql, counted_sql, grouped_sql
 from shuyan.federation.sql.cores import Aggregate, Core
 from shuyan.federation.sql.domains import Domain
@@ -45,7 +45,8 @@ NOISY_GROUPS: Final = "query.noisy_groups"
 MAX_KEYS: Final = 32
 """Values of an open key that are looked for where a job does not say."""
 _TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
-_KINDS: Final = frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"}) | noisy_ranks.KINDS
+_KINDS: Final = (frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"}) | noisy_ranks.KINDS
+                 | noisy_pairs.KINDS)
 _SPREADS: Final = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop"})
 
 
@@ -55,19 +56,20 @@ class Layout:
 
     Attributes:
         counts: measures; then, for each of ``sums``, the count of its values.
-        sums: places among the core's sums. squares: those of which squares are summed too.
+        sums: places among the core's sums.
+        products: pairs of these of which the product is summed too; a place with itself for its squares.
     """
 
     core: Core
     counts: tuple[int, ...]
     sums: tuple[int, ...]
-    squares: tuple[int, ...]
+    products: tuple[noisy_pairs.Pair, ...]
 
     def expect(self) -> dict[str, int]:
         """The vectors' lengths."""
         cells = self.core.cells
         lengths = {"count": cells * (len(self.counts) + len(self.sums)), "sum": cells * len(self.sums),
-                   "square": cells * len(self.squares), "bins": cells * self.core.bin_width(), "ranks": cells * self.rank_width()}
+                   "square": cells * len(self.products), "bins": cells * self.core.bin_width(), "ranks": cells * self.rank_width()}
         return {name: length for name, length in lengths.items() if length}
 
     def rank_width(self) -> int:
@@ -118,20 +120,24 @@ def layout(plan: Plan) -> Layout:
         raise errors.at(plan.sql, 0, to_sql(core.relation.args["from_"]), errors.NOISE_ONE_RESOURCE)
     if sum(key.open for key in core.keys) > 1:
         raise errors.at(plan.sql, 0, ", ".join(key.title for key in core.keys if key.open), errors.NOISE_ONE_OPEN_KEY)
-    counts, sums, squares = [0], [], []
+    counts: list[int] = [0]
+    sums: list[int] = []
+    products: list[noisy_pairs.Pair] = []
     for aggregate in core.aggregates:
         if aggregate.kind not in _KINDS:
             raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_AGGREGATE)
         if aggregate.kind == "count":
             counts.append(core.supports[aggregate.support])
         elif aggregate.kind != "histogram" and aggregate.kind not in noisy_ranks.KINDS:
-            place = aggregate.states[0]
-            bounds = core.sums[place].bounds
-            if bounds is None or not bounds[0] < bounds[1]:
-                raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_BOUNDS)
-            sums.append(place)
-            squares += [place] if aggregate.kind in _SPREADS else []
-    return Layout(core, *(tuple(dict.fromkeys(places)) for places in (counts, sums, squares)))
+            together = aggregate.kind in noisy_pairs.KINDS
+            places = noisy_pairs.columns(aggregate) if together else aggregate.states[:1]
+            for place in places:
+                bounds = core.sums[place].bounds
+                if bounds is None or not bounds[0] < bounds[1]:
+                    raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_BOUNDS)
+            sums += places
+            products += noisy_pairs.pairs(aggregate) if together else [(places[0], places[0])] if aggregate.kind in _SPREADS else []
+    return Layout(core, tuple(dict.fromkeys(counts)), tuple(dict.fromkeys(sums)), tuple(dict.fromkeys(products)))
 
 
 def questions(asked: Asked) -> dict[str, dict[str, int]]:
@@ -172,7 +178,7 @@ def _sensitivities(plan: Plan, terms: PrivacyTerms) -> dict[str, Sensitivity]:
     each = {
         "count": unit.counts(1, len(found.counts) + len(found.sums)),
         "sum": unit.sums(1.0, 1, max(len(found.sums), 1), integral=True),
-        "square": unit.squares(1.0, 1, max(len(found.squares), 1), integral=True),
+        "square": unit.squares(1.0, 1, max(len(found.products), 1), integral=True),
         "bins": unit.counts(1, max(len(found.core.bins), 1)),
         "ranks": unit.counts(1, max(sum(noisy_ranks.depth(state.grid) for state in found.core.ranks), 1)),  # one count of a level
     }
@@ -184,13 +190,14 @@ def tally(inputs: Inputs, plan: Plan, own: OwnFigures) -> dict[str, Floats]:
     found = layout(plan)
     core, keys = found.core, len(found.core.keys)
     measures = [core.measures[place] for place in found.counts]
-    steps = [_steps(core, place) for place in found.sums]
-    filters = [f" FILTER (WHERE {core.sums[place].where})" if core.sums[place].where else "" for place in found.sums]
-    measures += [f"count({step}){kept}" for step, kept in zip(steps, filters, strict=True)]
-    measures += [f"sum({step}){kept}" for step, kept in zip(steps, filters, strict=True)]
-    measures += [f"sum({Scale.square_sql(steps[found.sums.index(place)])}){filters[found.sums.index(place)]}"
-                 for place in found.squares]
-    shape = (len(found.counts) + len(found.sums), len(found.sums), len(found.squares))
+    steps = {place: _steps(core, place) for place in found.sums}
+    filters = {place: f" FILTER (WHERE {core.sums[place].where})" if core.sums[place].where else "" for place in found.sums}
+    measures += [f"count({steps[place]}){filters[place]}" for place in found.sums]
+    measures += [f"sum({steps[place]}){filters[place]}" for place in found.sums]
+    for first, second in found.products:  # of the same rows
+        product = Scale.square_sql(steps[first]) if first == second else Scale.product_sql(steps[first], steps[second])
+        measures.append(f"sum({product}){filters[first]}")
+    shape = (len(found.counts) + len(found.sums), len(found.sums), len(found.products))
     values = np.zeros((core.cells, sum(shape)))
     bins = np.zeros((core.cells, core.bin_width()))
     index, sole = cell_index(core), sole_cells(core, own)
@@ -213,9 +220,9 @@ def tally(inputs: Inputs, plan: Plan, own: OwnFigures) -> dict[str, Floats]:
             if cell is not None and not sole[cell] and leaf is not None:
                 leaves[cell, leaf] = count
         ranks.append(noisy_ranks.nested(leaves))
-    counts, sums, squares = np.split(values, np.cumsum(shape)[:-1], axis=1)
+    counts, sums, products = np.split(values, np.cumsum(shape)[:-1], axis=1)
     vectors = {"count": counts.ravel(), "sum": np.ldexp(sums, -STEP_BITS).ravel(),
-               "square": np.ldexp(squares, -STEP_BITS).ravel(), "bins": bins.ravel(),
+               "square": np.ldexp(products, -STEP_BITS).ravel(), "bins": bins.ravel(),
                "ranks": np.concatenate(ranks, axis=1).ravel() if ranks else np.zeros(0)}
     return {name: vectors[name] for name in found.expect()}
 
@@ -349,6 +356,8 @@ def _value(
         start = sum(state.width for state in core.bins[: aggregate.states[0]])
         width = core.bins[aggregate.states[0]].width
         return [max(round(float(value)), 0) for value in sums["bins"][start : start + width]], sd["bins"]
+    if kind in noisy_pairs.KINDS:
+        return _together(found, aggregate, sums, sd).value(aggregate, _TOO_FEW)
     place = found.sums.index(aggregate.states[0])
     scale = _scale(core, aggregate.states[0])
     half, middle = scale.half, scale.middle
@@ -361,12 +370,20 @@ def _value(
     mean = total / count
     if kind == "avg":
         return min(max(middle + half * mean, scale.lower), scale.upper), half / count * math.hypot(sd["sum"], mean * sd["count"])
-    second = float(sums["square"][found.squares.index(aggregate.states[0])]) / count
+    second = float(sums["square"][found.products.index((aggregate.states[0],) * 2)]) / count
     variance = half * half * max(second - mean * mean, 0.0) * (count / (count - 1) if kind.endswith("_samp") else 1.0)
     off = half * half / count * math.hypot(sd["square"], 2 * mean * sd["sum"], (2 * mean * mean - second) * sd["count"])
     if kind.startswith("var"):
         return variance, off
     return math.sqrt(variance), off / (2 * math.sqrt(variance)) if variance > 0 else None
+
+
+def _together(found: Layout, aggregate: Aggregate, sums: dict[str, Floats], sd: dict[str, float]) -> noisy_pairs.Moments:
+    places = list(dict.fromkeys(noisy_pairs.columns(aggregate)))
+    at, wanted = [found.sums.index(place) for place in places], noisy_pairs.pairs(aggregate)
+    return noisy_pairs.moments(
+        places, wanted, [float(sums["count"][len(found.counts) + one]) for one in at], [float(sums["sum"][one]) for one in at],
+        [float(sums["square"][found.products.index(one)]) for one in wanted], [_scale(found.core, place) for place in places], sd)
 
 
 def _final(

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shuyan.federation.local import LocalFederation, LocalResource
-from shuyan.federation.privacy.bounding import Contribution
+from shuyan.federation.privacy.bounding import Contribution, Scale
 from shuyan.federation.schema import Column
-from shuyan.federation.sql import noisy_ranks
+from shuyan.federation.sql import noisy_pairs, noisy_ranks
 from shuyan.federation.sql.cores import Aggregate, Grid
 from shuyan.federation.sql.explain import explain
 from shuyan.federation.sql.terms import GrantTerms
@@ -36,13 +36,17 @@ def _visits(seed: int) -> dict[str, Any]:
 TABLES = [_visits(seed) for seed in range(3)]
 
 
-def _federation() -> LocalFederation:
-    return LocalFederation({f"d{place}": {"visits": LocalResource.arrays(table, SCHEMA)} for place, table in enumerate(TABLES)},
+# Where one dear day leads to another.
+LEANING = [table | {"cost": np.clip(table["cost"] / 2 + 1.5 * table["days"], 0, 100)} for table in TABLES]
+
+
+def _federation(tables: list[dict[str, Any]]) -> LocalFederation:
+    return LocalFederation({f"d{place}": {"visits": LocalResource.arrays(table, SCHEMA)} for place, table in enumerate(tables)},
                            grant={"release": "dp", "privacy": PrivacyTerms.model_validate(TERMS)})
 
 
-def _ask(sql: str, **params: Any) -> dict[str, Any]:
-    with _federation() as federation:
+def _ask(sql: str, tables: list[dict[str, Any]] = TABLES, **params: Any) -> dict[str, Any]:
+    with _federation(tables) as federation:
         return federation.run("query", {"sql": sql, "rho_nano": 10**8, **params})
 
 
@@ -73,7 +77,7 @@ def test_an_empty_group_is_answered_like_any_other() -> None:
 
 @pytest.mark.parametrize("sql", [
     "SELECT chi_square(ward, days) FROM visits", "SELECT sum(free) FROM visits", "SELECT sum(cost * 2) FROM visits",
-    "SELECT corr(cost, days) FROM visits", "SELECT count(DISTINCT ward) FROM visits",
+    "SELECT corr(cost, free) FROM visits", "SELECT covariance_matrix(cost, days, cost + days) FROM visits", "SELECT count(DISTINCT ward) FROM visits",
     "SELECT count(*) FROM visits a JOIN visits b ON a.ward = b.ward",
     "WITH w AS MATERIALIZED (SELECT ward, count(*) n FROM visits GROUP BY ward) SELECT count(*) FROM w",
 ])
@@ -91,9 +95,65 @@ def test_the_announced_error_is_that_of_the_answer() -> None:
     assert told.rounds == 1
     assert told.errors["count"][0] == content["noise"][0]["sd"][0]
     assert 0 < content["privacy"]["rho_nano"] - told.cost["rho_nano"] <= 10**8 / 5  # the number of rows used costs a little
-    (refusal,) = explain("SELECT corr(cost, days) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
+    (refusal,) = explain("SELECT chi_square(ward, days) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
         release="dp", privacy=PrivacyTerms.model_validate(TERMS))).refusals
     assert refusal.code == "sql_noise_aggregate"
+
+
+def test_covariances_and_correlations_are_right_within_their_announced_error() -> None:
+    sql = ("SELECT ward, covar_samp(cost, days) c, covar_pop(days, cost) p, corr(cost, days) r, corr(cost, cost) one, covariance_matrix(cost, days, cost) m, "
+           "correlation_matrix(cost, days) k, covar_samp(cost, days) FILTER (WHERE days > 20) late, var_samp(cost) v FROM visits GROUP BY ward ORDER BY ward")
+    content = _ask(sql, LEANING)
+    noise = {entry["column"]: entry["sd"] for entry in content["noise"]}
+    ward, cost, days = (np.concatenate([table[name] for table in LEANING]) for name in ("ward", "cost", "days"))
+    for place, row in enumerate(content["rows"][:2]):
+        mine = ward == row[0]
+        late = mine & (days > 20)
+        matrix = np.cov([cost[mine], days[mine], cost[mine]])
+        wanted = {"c": matrix[0, 1], "p": matrix[0, 1], "r": np.corrcoef(cost[mine], days[mine])[0, 1], "one": 1.0, "m": matrix,
+                  "k": np.corrcoef(cost[mine], days[mine]), "late": np.cov(cost[late], days[late])[0, 1], "v": matrix[0, 0]}
+        for (name, true), found in zip(wanted.items(), row[1:], strict=True):
+            assert np.abs(np.array(found) - true).max() <= 6 * noise[name][place] + 2e-3 * np.abs(true).max(), name
+        assert np.array(row[5]).shape == (3, 3)
+        assert 0 < noise["r"][place] < 0.1
+    assert content["rows"][2][1:] == [None] * 8  # nobody is in an empty group
+
+
+@pytest.mark.parametrize(("kind", "places"), [("covar_samp", (0, 1)), ("covar_pop", (0, 0)), ("corr", (0, 1)), ("corr", (1, 2))])
+def test_covariances_and_correlations_scatter_as_announced(kind: str, places: tuple[int, int]) -> None:
+    random = np.random.default_rng(11)
+    first, third = random.uniform(-1, 1, 5000), random.uniform(-1, 1, 5000)
+    held = np.array([first, 0.8 * first + 0.2 * third, third])
+    asked = Aggregate(kind, "DOUBLE", 0, places, (2,))
+    wanted, columns = noisy_pairs.pairs(asked), list(dict.fromkeys(places))
+    deviations = {"count": 12.0, "sum": 9.0, "square": 7.0}
+    scales = [Scale(0.0, 100.0), Scale(-3.0, 5.0), Scale(1.0, 2.0)]
+
+    def once() -> tuple[float, float]:
+        value, deviation = noisy_pairs.moments(
+            columns, wanted, [5000 + random.normal(0, 12) for _ in columns], [held[one].sum() + random.normal(0, 9) for one in columns],
+            [held[one] @ held[other] + random.normal(0, 7) for one, other in wanted], [scales[one] for one in columns], deviations).value(asked, 4.0)
+        assert deviation is not None
+        return float(value), deviation
+
+    size = scales[places[0]].half * scales[places[1]].half
+    true = {"corr": np.corrcoef(held)[places], "covar_pop": size * np.cov(held, ddof=0)[places], "covar_samp": size * np.cov(held)[places]}[kind]
+    value, deviation = np.array([once() for _ in range(3000)]).T
+    spread = np.sqrt(np.mean(np.square(value - true)) / np.mean(np.square(deviation)))
+    print(f"[figure] {kind}{places}: errors of {spread:.3f} times the announced ones")
+    assert spread == pytest.approx(1.0, abs=0.06)
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=3, max_size=40))
+def test_without_noise_a_covariance_is_the_exact_one(rows: list[tuple[float, float]]) -> None:
+    held = np.array(rows).T
+    asked = Aggregate("covariance_matrix", "DOUBLE[][]", 0, (0, 1), (2,))
+    found, deviation = noisy_pairs.moments(
+        [0, 1], noisy_pairs.pairs(asked), [len(rows)] * 2, [float(one.sum()) for one in held],
+        [float(held[one] @ held[other]) for one, other in noisy_pairs.pairs(asked)], [Scale(-1.0, 1.0)] * 2,
+        {"count": 0.0, "sum": 0.0, "square": 0.0}).value(asked, 4.0)
+    assert deviation == 0
+    assert np.array(found) == pytest.approx(np.cov(held), abs=1e-12)
 
 
 def test_order_statistics_are_right_within_their_announced_error() -> None:
