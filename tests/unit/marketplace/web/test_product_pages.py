@@ -95,6 +95,7 @@ def test_buyers_follow_a_product_and_read_what_changed_to_its_end(pages: Pages) 
     assert "投诉核查" in pages.visitor().get(page).text
     assert _buttons(developer.get(manage).text) & {"list", "resume"} == set()
     assert pages.post(operator, manage, f"{manage}/resume").status_code == 303
+    assert f'action="{manage}/price"' in developer.get(manage).text
     assert pages.post(developer, manage, f"{manage}/retire", reason="不再更新").status_code == 303
     assert "keep" in _buttons(developer.get(manage).text)
     told = pages.visitor("zh").get("/product-changes").text
@@ -106,6 +107,8 @@ def test_buyers_follow_a_product_and_read_what_changed_to_its_end(pages: Pages) 
         assert certificate.status_code == 200
         assert "products:product:retired" in certificate.text
         assert "Certificate of disposal" in pages.visitor().get(page).text
+        ended = developer.get(manage).text
+        assert not any(f'action="{manage}/{way}"' in ended for way in ("price", "versions", "retire", "list"))
 
 
 def test_texts_are_changed_while_nobody_reads_by_them(pages: Pages) -> None:
