@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import math
 import time
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -88,7 +87,6 @@ class Agent:
         self.link = Link(identity.coordinator_address,
                          Credentials((node_dir.keys / "ca.pem").read_bytes(), keys.tls_pem(), chain), self, journal)
         self._background: set[asyncio.Task[Any]] = set()
-        self._warm = False
         self._telling_budgets = False
         self._refresh_hours = config.measure.refresh_hours
         self._tried_ms: dict[str, int] = {}
@@ -211,10 +209,6 @@ class Agent:
     async def _task(self, request: link_pb2.TaskRequest) -> None:
         # An answer that cannot be sent now is in the record, and sent when the link is back.
         await self.link.send(task_reply=await self.pipeline.answer(request))
-        if not self._warm:  # what the first task has loaded stays: the collector need not go through it in later ones
-            self._warm = True
-            gc.collect()
-            gc.freeze()
 
     async def _end_run(self, run_id: str) -> None:
         await self.pipeline.cancel(run_id)

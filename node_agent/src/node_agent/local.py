@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -153,6 +154,15 @@ class _Client:
         return call
 
 
+def _load_what_tasks_need() -> None:
+    """So that the first task does not wait for it, nor a later one for the collector to go through what stays anyway."""
+    from node_agent import guard  # noqa: F401
+    from shuyan.federation import _flower, answers, checks, differencing, egress, masking, own  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+
+
 async def run_agent(node_dir: NodeDir, stop: asyncio.Event) -> None:
     """Run the agent with its local service until ``stop`` is set.
 
@@ -163,6 +173,7 @@ async def run_agent(node_dir: NodeDir, stop: asyncio.Event) -> None:
     with Lock(node_dir):
         from node_agent.agent import Agent
 
+        _load_what_tasks_need()
         agent = Agent(node_dir)
         async with serving(agent.admin, node_dir.socket):
             running = asyncio.create_task(agent.run())
