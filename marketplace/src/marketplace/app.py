@@ -103,6 +103,7 @@ def serve_app() -> OpenAPI:
 
     gc.disable()  # what is loaded stays for good: looking for garbage in it takes a quarter of the start
     app = create_app()
+    gc.collect()
     gc.freeze()  # nor is it gone through again while requests are served
     gc.enable()
     Collector().start()
