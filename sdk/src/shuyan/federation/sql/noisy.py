@@ -28,7 +28,7 @@ from shuyan.federation.privacy import Sensitivity, accounting
 from shuyan.federation.privacy.bounding import STEP_BITS, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
-from shuyan.federation.sql import discovery, errors, grammar, noisy_pairs, noisy_ranks
+from shuyan.federation.sql import discovery, errors, grammar, noisy_moments, noisy_ranks
 from shuyan.federation.sql.compile import bins_sql, counted_sql, grouped_sql
 from shuyan.federation.sql.cores import Aggregate, Core
 from shuyan.federation.sql.domains import Domain
@@ -45,9 +45,7 @@ NOISY_GROUPS: Final = "query.noisy_groups"
 MAX_KEYS: Final = 32
 """Values of an open key that are looked for where a job does not say."""
 _TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
-_KINDS: Final = (frozenset({"count", "sum", "avg", "var_samp", "var_pop", "stddev_samp", "stddev_pop", "histogram"}) | noisy_ranks.KINDS
-                 | noisy_pairs.KINDS)
-_SPREADS: Final = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop"})
+_KINDS: Final = frozenset({"count", "sum", "avg", "histogram"}) | noisy_ranks.KINDS | noisy_moments.KINDS
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Layout:
     core: Core
     counts: tuple[int, ...]
     sums: tuple[int, ...]
-    products: tuple[noisy_pairs.Pair, ...]
+    products: tuple[noisy_moments.Pair, ...]
 
     def expect(self) -> dict[str, int]:
         """The vectors' lengths."""
@@ -122,21 +120,22 @@ def layout(plan: Plan) -> Layout:
         raise errors.at(plan.sql, 0, ", ".join(key.title for key in core.keys if key.open), errors.NOISE_ONE_OPEN_KEY)
     counts: list[int] = [0]
     sums: list[int] = []
-    products: list[noisy_pairs.Pair] = []
+    products: list[noisy_moments.Pair] = []
     for aggregate in core.aggregates:
         if aggregate.kind not in _KINDS:
             raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_AGGREGATE)
         if aggregate.kind == "count":
             counts.append(core.supports[aggregate.support])
         elif aggregate.kind != "histogram" and aggregate.kind not in noisy_ranks.KINDS:
-            together = aggregate.kind in noisy_pairs.KINDS
-            places = noisy_pairs.columns(aggregate) if together else aggregate.states[:1]
+            places = aggregate.states[:1]
+            if aggregate.kind in noisy_moments.KINDS:
+                places = noisy_moments.columns(aggregate)
+                products += noisy_moments.pairs(aggregate)
             for place in places:
                 bounds = core.sums[place].bounds
                 if bounds is None or not bounds[0] < bounds[1]:
                     raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_BOUNDS)
             sums += places
-            products += noisy_pairs.pairs(aggregate) if together else [(places[0], places[0])] if aggregate.kind in _SPREADS else []
     return Layout(core, tuple(dict.fromkeys(counts)), tuple(dict.fromkeys(sums)), tuple(dict.fromkeys(products)))
 
 
@@ -356,7 +355,7 @@ def _value(
         start = sum(state.width for state in core.bins[: aggregate.states[0]])
         width = core.bins[aggregate.states[0]].width
         return [max(round(float(value)), 0) for value in sums["bins"][start : start + width]], sd["bins"]
-    if kind in noisy_pairs.KINDS:
+    if kind in noisy_moments.KINDS:
         return _together(found, aggregate, sums, sd).value(aggregate, _TOO_FEW)
     place = found.sums.index(aggregate.states[0])
     scale = _scale(core, aggregate.states[0])
@@ -368,20 +367,13 @@ def _value(
     if not (count > _TOO_FEW * sd["count"] and count > 1):
         return None, None
     mean = total / count
-    if kind == "avg":
-        return min(max(middle + half * mean, scale.lower), scale.upper), half / count * math.hypot(sd["sum"], mean * sd["count"])
-    second = float(sums["square"][found.products.index((aggregate.states[0],) * 2)]) / count
-    variance = half * half * max(second - mean * mean, 0.0) * (count / (count - 1) if kind.endswith("_samp") else 1.0)
-    off = half * half / count * math.hypot(sd["square"], 2 * mean * sd["sum"], (2 * mean * mean - second) * sd["count"])
-    if kind.startswith("var"):
-        return variance, off
-    return math.sqrt(variance), off / (2 * math.sqrt(variance)) if variance > 0 else None
+    return min(max(middle + half * mean, scale.lower), scale.upper), half / count * math.hypot(sd["sum"], mean * sd["count"])
 
 
-def _together(found: Layout, aggregate: Aggregate, sums: dict[str, Floats], sd: dict[str, float]) -> noisy_pairs.Moments:
-    places = list(dict.fromkeys(noisy_pairs.columns(aggregate)))
-    at, wanted = [found.sums.index(place) for place in places], noisy_pairs.pairs(aggregate)
-    return noisy_pairs.moments(
+def _together(found: Layout, aggregate: Aggregate, sums: dict[str, Floats], sd: dict[str, float]) -> noisy_moments.Moments:
+    places = list(dict.fromkeys(noisy_moments.columns(aggregate)))
+    at, wanted = [found.sums.index(place) for place in places], noisy_moments.pairs(aggregate)
+    return noisy_moments.moments(
         places, wanted, [float(sums["count"][len(found.counts) + one]) for one in at], [float(sums["sum"][one]) for one in at],
         [float(sums["square"][found.products.index(one)]) for one in wanted], [_scale(found.core, place) for place in places], sd)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.privacy.bounding import Contribution, Scale
 from shuyan.federation.schema import Column
-from shuyan.federation.sql import noisy_pairs, noisy_ranks
+from shuyan.federation.sql import noisy_moments, noisy_ranks
 from shuyan.federation.sql.cores import Aggregate, Grid
 from shuyan.federation.sql.explain import explain
 from shuyan.federation.sql.terms import GrantTerms
@@ -125,12 +125,12 @@ def test_covariances_and_correlations_scatter_as_announced(kind: str, places: tu
     first, third = random.uniform(-1, 1, 5000), random.uniform(-1, 1, 5000)
     held = np.array([first, 0.8 * first + 0.2 * third, third])
     asked = Aggregate(kind, "DOUBLE", 0, places, (2,))
-    wanted, columns = noisy_pairs.pairs(asked), list(dict.fromkeys(places))
+    wanted, columns = noisy_moments.pairs(asked), list(dict.fromkeys(places))
     deviations = {"count": 12.0, "sum": 9.0, "square": 7.0}
     scales = [Scale(0.0, 100.0), Scale(-3.0, 5.0), Scale(1.0, 2.0)]
 
     def once() -> tuple[float, float]:
-        value, deviation = noisy_pairs.moments(
+        value, deviation = noisy_moments.moments(
             columns, wanted, [5000 + random.normal(0, 12) for _ in columns], [held[one].sum() + random.normal(0, 9) for one in columns],
             [held[one] @ held[other] + random.normal(0, 7) for one, other in wanted], [scales[one] for one in columns], deviations).value(asked, 4.0)
         assert deviation is not None
@@ -148,9 +148,9 @@ def test_covariances_and_correlations_scatter_as_announced(kind: str, places: tu
 def test_without_noise_a_covariance_is_the_exact_one(rows: list[tuple[float, float]]) -> None:
     held = np.array(rows).T
     asked = Aggregate("covariance_matrix", "DOUBLE[][]", 0, (0, 1), (2,))
-    found, deviation = noisy_pairs.moments(
-        [0, 1], noisy_pairs.pairs(asked), [len(rows)] * 2, [float(one.sum()) for one in held],
-        [float(held[one] @ held[other]) for one, other in noisy_pairs.pairs(asked)], [Scale(-1.0, 1.0)] * 2,
+    found, deviation = noisy_moments.moments(
+        [0, 1], noisy_moments.pairs(asked), [len(rows)] * 2, [float(one.sum()) for one in held],
+        [float(held[one] @ held[other]) for one, other in noisy_moments.pairs(asked)], [Scale(-1.0, 1.0)] * 2,
         {"count": 0.0, "sum": 0.0, "square": 0.0}).value(asked, 4.0)
     assert deviation == 0
     assert np.array(found) == pytest.approx(np.cov(held), abs=1e-12)

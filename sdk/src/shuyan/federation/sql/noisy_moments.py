@@ -1,4 +1,4 @@
-"""Covariances and correlations with differential privacy, from noisy sums of scaled values and of their products.
+"""Variances, covariances and correlations with differential privacy, from noisy sums of scaled values and of their products.
 
 Each is a smooth function of how many rows have a value in every column, of the columns' sums over these rows and of the sums of
 products. How far it may be off is told to first order in their noise.
@@ -16,20 +16,24 @@ from shuyan.federation.privacy.bounding import Scale
 from shuyan.federation.sql.cores import Aggregate
 
 _MATRICES: Final = frozenset({"covariance_matrix", "correlation_matrix"})
-KINDS: Final = frozenset({"covar_pop", "covar_samp", "corr"}) | _MATRICES
+_SPREADS: Final = frozenset({"var_samp", "var_pop", "stddev_samp", "stddev_pop"})
+KINDS: Final = frozenset({"covar_pop", "covar_samp", "corr"}) | _MATRICES | _SPREADS
 
 Pair = tuple[int, int]
 
 
 def columns(aggregate: Aggregate) -> tuple[int, ...]:
-    """Places of the columns' sums among the core's, in the order of the arguments."""
+    """Places of the columns' sums among the core's, in the order of the arguments; a variance is a column's covariance with itself."""
+    if aggregate.kind in _SPREADS:
+        return aggregate.states[0], aggregate.states[0]
     return aggregate.states[: aggregate.options[0]]
 
 
 def pairs(aggregate: Aggregate) -> list[Pair]:
     """Of which two columns the product is summed; each pair once, the lower place first."""
     places = columns(aggregate)
-    wanted = [places] if aggregate.kind.startswith("covar_") else combinations_with_replacement(places, 2)
+    whole = aggregate.kind in _MATRICES or aggregate.kind == "corr"
+    wanted = combinations_with_replacement(places, 2) if whole else [places]
     return list(dict.fromkeys(pair(*one) for one in wanted))
 
 
@@ -87,16 +91,17 @@ class Moments:
     def _entry(self, kind: str, of: Pair, too_few: float) -> tuple[float | None, float | None]:
         if kind in ("corr", "correlation_matrix"):
             return self._correlation(*of, too_few)
-        return self._covariance(*of, sample=kind != "covar_pop")
+        value, deviation = self._covariance(*of, sample=not kind.endswith("_pop"))
+        if not kind.startswith("stddev"):
+            return value, deviation
+        return math.sqrt(value), deviation / (2 * math.sqrt(value)) if value > 0 else None
 
-    def _covariance(self, first: int, second: int, *, sample: bool) -> tuple[float | None, float | None]:
+    def _covariance(self, first: int, second: int, *, sample: bool) -> tuple[float, float]:
         found = self._scaled(first, second)
         size = self.scales[first].half * self.scales[second].half
-        if sample:
-            size *= self.count / (self.count - 1)
         # A variance is not negative, whatever the noise makes of it.
         value = max(found.value, 0.0) if first == second else found.value
-        return size * value, size * found.deviation(self.noise)
+        return size * value * (self.count / (self.count - 1) if sample else 1.0), size * found.deviation(self.noise)
 
     def _correlation(self, first: int, second: int, too_few: float) -> tuple[float | None, float | None]:
         spreads = [self._scaled(place, place) for place in (first, second)]
