@@ -108,17 +108,18 @@ def test_rates_are_right_within_their_announced_noise(federation: LocalFederatio
 
 
 def test_counts_and_multinomial_weights_have_the_announced_error(federation: LocalFederation) -> None:
-    for family, target, l2 in (("poisson", "visits", 0.0), ("multinomial", "kind", 1.0)):
+    # A Poisson model's Hessian is hardly larger than its noise: what earlier steps' noise leaves has to be counted.
+    for family, target, l2, rho in (("poisson", "visits", 0.0, 1), ("multinomial", "kind", 1.0, 4)):
         errors = []
-        for edition in range(8):
-            content = _fit(federation, family=family, target=target, l2=l2, rho_nano=4 * 10**9, edition=str(edition))
+        for edition in range(12):
+            content = _fit(federation, family=family, target=target, l2=l2, rho_nano=rho * 10**9, edition=str(edition))
             truth = _pooled_visits(None) if family == "poisson" else _pooled_kind(l2, content["classes"])[0].ravel()
             found = [*content["coefficients"], content["intercept"]] if family == "poisson" else np.column_stack(
                 [np.array(content["coefficients"]).reshape(3, -1), content["intercepts"]]).ravel()
             errors.append((np.array(found) - truth) / [entry["sd"] for entry in content["noise"]])
         spread = float(np.sqrt(np.mean(np.square(errors))))
         print(f"[figure] {family}: errors of {spread:.2f} times the announced ones")
-        assert 0.55 < spread < 1.6, family
+        assert 0.6 < spread < 1.5, family
 
 
 def _pooled_kind(l2: float, kinds: list[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ STEP_BITS: Final = 20
 DERIVATIVE: Final = VectorSpec(limbs=2, fraction_bits=STEP_BITS, bound=2.0**43)
 _CURVATURE: Final = {"linear": 1.0, "logistic": 0.25, "multinomial": 0.5, "poisson": 1.0}
 _RESIDUAL: Final = {"linear": 2.0, "logistic": 1.0, "multinomial": math.sqrt(2), "poisson": 1.0}
-_ROUNDS: Final = {"linear": 2, "logistic": 6, "multinomial": 6, "poisson": 8}
+_ROUNDS: Final = {"linear": 2, "logistic": 6, "multinomial": 6, "poisson": 6}
 _PRODUCTS: Final = 4_000_000
 _LARGEST: Final = 700.0
 """Linear predictors beyond are those of weights that nothing was fitted to."""

@@ -1,9 +1,11 @@
 """Regression with differential privacy, coordinator side: the steps, and the result.
 
-A step on noisy sums errs, but the next one mends that, as far as it knows the gradient: only the last gradient's noise stays in
-the weights, to first order. It gets half of the run's ρ and leaves Σ = σ²·H⁻¹H⁻¹ around what the same steps would have come to
-without noise. (Newton's method with noise: Avella-Medina, Bradshaw & Loh, "Differentially private inference via noisy optimization",
-Ann. Statist. 51, 2023.)
+A step on noisy sums errs, but the next one mends that, as far as it knows the gradient: to first order only the last gradient's
+noise stays in the weights, σ²·H⁻¹H⁻¹, so that it gets half of the run's ρ. (Newton's method with noise: Avella-Medina, Bradshaw & Loh,
+"Differentially private inference via noisy optimization", Ann. Statist. 51, 2023.)
+
+Where the Hessian's own noise E is not small beside it, a step mends less: of the weights' error e, (H + E)⁻¹·E·e stays. Therefore the
+Hessian of a step is the mean of those of the later half of the steps, and what stays is counted in the error that is announced.
 """
 
 from __future__ import annotations
@@ -44,9 +46,7 @@ def serve(grid: SecureGrid, params: RegressionParams) -> dict[str, Any]:
         steps.take(grid.secure_sum(STEP, expect={"gradient": size, "hessian": size * (size + 1) // 2}, arrays={"weights": steps.weights}))
     total = grid.secure_sum(LAST, expect={"gradient": size}, arrays={"weights": steps.weights})
     steps.take_last(total)
-    # A square root of the noise's covariance of the weights.
-    root = steps.centred(np.asarray(np.linalg.inv(steps.hessian), dtype=np.float64)) * total.deviation("gradient")
-    return _content(grid, params, steps.weights, root, rows=max(total.cohort, 0), departments=len(total.participants))
+    return _content(grid, params, steps.weights, steps.covariance, rows=max(total.cohort, 0), departments=len(total.participants))
 
 
 class _Steps:
@@ -54,8 +54,12 @@ class _Steps:
 
     def __init__(self, params: RegressionParams, ridge: Floats) -> None:
         self._params, self._ridge = params, ridge
-        self.weights: Floats = np.zeros(params.size())
-        self.hessian: Floats = np.eye(params.size())
+        size = params.size()
+        self.weights: Floats = np.zeros(size)
+        self.covariance: Floats = np.zeros((size, size))
+        """Of the weights, as far as noise makes it."""
+        self._hessians: list[tuple[Floats, float]] = []
+        """Those that came, without a penalty, and the standard deviation of the noise on their elements."""
         if params.family == "poisson":
             self.weights[-1] = math.log(unit(params) / 4) - _largest_shift(params)
 
@@ -63,24 +67,40 @@ class _Steps:
         """A step on both sums."""
         size = len(self.weights)
         upper = np.triu_indices(size)
-        hessian, gradient = np.zeros((size, size)), total["gradient"]
+        hessian, gradient, deviation = np.zeros((size, size)), total["gradient"], total.deviation("hessian")
         hessian[upper] = total["hessian"]
         hessian = hessian + np.triu(hessian, 1).T
         if self._params.family == "poisson":
-            hessian, gradient = self._levelled(hessian, gradient)
-        self.hessian = _lifted(hessian + np.diag(self._ridge), total.deviation("hessian"))
-        self._move(gradient)
+            hessian, gradient, deviation = self._levelled(hessian, gradient, deviation)
+        self._hessians.append((hessian, deviation))
+        self._move(gradient, total.deviation("gradient"))
 
     def take_last(self, total: Sum) -> None:
-        """A step on the gradient and the Hessian known already."""
-        self._move(total["gradient"])
+        """A step on the gradient and the Hessians known already."""
+        self._move(total["gradient"], total.deviation("gradient"))
 
-    def _move(self, gradient: Floats) -> None:
-        step = -np.linalg.solve(self.hessian, gradient + self._ridge * self.weights)
+    def _move(self, gradient: Floats, deviation: float) -> None:
+        noisy, uncertain = self._hessian()
+        hessian = _lifted(noisy, uncertain)
+        step = -np.linalg.solve(hessian, gradient + self._ridge * self.weights)
         step *= min(1.0, _LONGEST / max(float(np.linalg.norm(step)), 1e-300))
         self.weights = self.centred(self.weights + step)
+        # The step leaves hessian⁻¹·((lift + E)·e - noise) of the weights' error e.
+        inverse, lift = self.centred(np.asarray(np.linalg.inv(hessian), dtype=np.float64)), hessian - noisy
+        left = deviation**2 * np.eye(len(gradient)) + lift @ self.covariance @ lift + _through_noise(self.covariance, uncertain)
+        self.covariance = inverse @ left @ inverse.T
 
-    def _levelled(self, hessian: Floats, gradient: Floats) -> tuple[Floats, Floats]:
+    def _hessian(self) -> tuple[Floats, float]:
+        """The best known Hessian with the penalty, and the standard deviation of its elements.
+
+        The earlier half was taken far from where the weights are now.
+        """
+        late = self._hessians[len(self._hessians) // 2:]
+        precision = np.array([deviation**-2 for _, deviation in late])
+        mean = np.average([hessian for hessian, _ in late], axis=0, weights=precision)
+        return mean + np.diag(self._ridge), float(precision.sum() ** -0.5)
+
+    def _levelled(self, hessian: Floats, gradient: Floats, deviation: float) -> tuple[Floats, Floats, float]:
         """The sums as they would be if predicted counts added up to the counts: another intercept scales all means alike.
 
         Without that, Newton's method takes many steps to come down from means that are too large. It costs nothing, as it is
@@ -89,11 +109,11 @@ class _Steps:
         predicted = float(hessian[-1, -1])
         counted = predicted - float(gradient[-1])
         if not (predicted > 0 and counted > 0):
-            return hessian, gradient
+            return hessian, gradient, deviation
         factor = min(max(counted / predicted, 0.01), 100.0)
         self.weights = self.weights.copy()
         self.weights[-1] += math.log(factor)
-        return hessian * factor, gradient + (factor - 1) * hessian[:, -1]
+        return hessian * factor, gradient + (factor - 1) * hessian[:, -1], deviation * factor
 
     def centred(self, values: Floats) -> Floats:
         """With a penalty every class has weights, and only their differences count: they add up to nought over the classes.
@@ -123,13 +143,22 @@ def _lifted(hessian: Floats, deviation: float) -> Floats:
     return np.asarray((vectors * np.maximum(values, least)) @ vectors.T)
 
 
+def _through_noise(covariance: Floats, deviation: float) -> Floats:
+    """The covariance of E·e, for e of a covariance and a symmetric E of independent elements with a standard deviation.
+
+    From E[E_ik·E_jl], which is σ² where {i, k} = {j, l} and nought elsewhere.
+    """
+    plain = covariance + np.trace(covariance) * np.eye(len(covariance)) - np.diag(np.diag(covariance))
+    return np.asarray(deviation**2 * plain)
+
+
 def _content(
-    grid: SecureGrid, params: RegressionParams, weights: Floats, root: Floats, *, rows: int, departments: int,
+    grid: SecureGrid, params: RegressionParams, weights: Floats, covariance: Floats, *, rows: int, departments: int,
 ) -> dict[str, Any]:
     """The result.
 
     Args:
-        root: a square root of the noise's covariance of the weights.
+        covariance: of the weights, as far as noise makes it.
     """
     terms = params.terms()
     names = [*(term.name for term in terms), INTERCEPT]
@@ -137,9 +166,9 @@ def _content(
     mean, sd = (np.array(column) for column in zip(*scales, strict=True))
     middle, half = scale(params.bounds[params.target]) if params.family == "linear" else (0.0, 1.0)
     back = np.kron(np.eye(params.blocks()), inference.to_original(mean, sd))
-    weights, root = weights * half, root * half
+    weights, covariance = weights * half, covariance * half**2
     weights[-1] += middle
-    off = [np.sqrt((matrix**2).sum(axis=1)).tolist() for matrix in (root, back @ root)]
+    off = [np.sqrt(np.diag(matrix)).tolist() for matrix in (covariance, back @ covariance @ back.T)]
     labels = names
     if params.family == "multinomial":
         labels = [f"{name}:{term}" for name in params.classes()[-params.blocks():] for term in names]
