@@ -34,7 +34,7 @@ class RegressionParams(LearningParams, NoisyParams):
             departments, or by each ``department`` with its own, as where departments measure on different scales (the
             pooled values are then used for scoring), or on inputs as they are (``none``). With differential privacy inputs are
             scaled by their declared ``bounds``, and only then.
-        noisy_rounds: questions of a training with differential privacy; by default 2 for ``linear``, 8 for ``poisson``, else 6.
+        noisy_rounds: questions of a training with differential privacy; by default 2 for ``linear``, else 6.
         confidence: of the intervals.
         threshold: probability from which a row counts as class 1 in the evaluation.
         audit: every department attacks the model with its own rows, of which a share is held out where ``split`` holds out
