@@ -104,6 +104,8 @@ NOTES: Final[Mapping[str, Line]] = {
         "one is missed because it shares its places with others."),
     "coarsened_tails": Line("最值与两端的分位数只取到有足够记录可以掩护的取值。",
                             "Extremes and far quantiles go only as far out as enough rows lie there."),
+    "frequent_values": Line("不同取值的个数只计噪声之下仍能确定出现的取值，少见的取值可能漏计。",
+                            "Distinct values are those that surely occur in spite of the noise; rare ones may be missing."),
     "clamped_to_bounds": Line("最值与分位数以登记的上下界为限。", "Extremes and quantiles stay within the declared bounds."),
 }
 """What the notes of an explanation, or of a query's result, say."""

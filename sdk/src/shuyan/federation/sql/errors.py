@@ -81,9 +81,6 @@ NOISE_ONE_GROUPING: Final = _define(
 NOISE_ONE_RESOURCE: Final = _define(
     "sql_noise_one_resource", "授权凭证要求差分隐私，查询只能使用一个数据资源的记录，不能连接，也不能在部门内先行分组。",
     "the grant asks for differential privacy, and with it a query reads one resource, without joins or grouping inside departments.")
-NOISE_AGGREGATE: Final = _define(
-    "sql_noise_aggregate", "授权凭证要求差分隐私，只能使用 count、sum、avg、方差、标准差、协方差、相关系数（及其矩阵）、histogram、min、max 和分位数。",
-    "the grant asks for differential privacy; available with it are count, sum, avg, variances, deviations, covariances and correlations (matrices too), histogram, min, max and quantiles.")
 NOISE_BOUNDS: Final = _define(
     "sql_noise_bounds", "授权凭证要求差分隐私，求和的字段须登记上下界，且须直接引用字段。",
     "the grant asks for differential privacy, and with it only columns with declared bounds can be summed, named directly.")

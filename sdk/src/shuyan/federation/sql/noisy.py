@@ -28,7 +28,7 @@ from shuyan.federation.privacy import Sensitivity, accounting
 from shuyan.federation.privacy.bounding import STEP_BITS, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
-from shuyan.federation.sql import discovery, errors, grammar, noisy_moments, noisy_ranks
+from shuyan.federation.sql import discovery, errors, grammar, noisy_moments, noisy_ranks, noisy_table
 from shuyan.federation.sql.compile import bins_sql, counted_sql, grouped_sql
 from shuyan.federation.sql.cores import Aggregate, Core
 from shuyan.federation.sql.domains import Domain
@@ -45,7 +45,7 @@ NOISY_GROUPS: Final = "query.noisy_groups"
 MAX_KEYS: Final = 32
 """Values of an open key that are looked for where a job does not say."""
 _TOO_FEW: Final = 4.0  # standard deviations of noise that a count must exceed before anything is divided by it
-_KINDS: Final = frozenset({"count", "sum", "avg", "histogram"}) | noisy_ranks.KINDS | noisy_moments.KINDS
+_BINNED: Final = frozenset({"histogram", "distinct", "chi_square"})
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,9 @@ def layout(plan: Plan) -> Layout:
     sums: list[int] = []
     products: list[noisy_moments.Pair] = []
     for aggregate in core.aggregates:
-        if aggregate.kind not in _KINDS:
-            raise errors.at(plan.sql, 0, aggregate.text, errors.NOISE_AGGREGATE)
         if aggregate.kind == "count":
             counts.append(core.supports[aggregate.support])
-        elif aggregate.kind != "histogram" and aggregate.kind not in noisy_ranks.KINDS:
+        elif aggregate.kind not in _BINNED | noisy_ranks.KINDS:
             places = aggregate.states[:1]
             if aggregate.kind in noisy_moments.KINDS:
                 places = noisy_moments.columns(aggregate)
@@ -269,6 +267,7 @@ def answer(grid: SecureGrid, asked: Asked) -> dict[str, Any]:
         "departments": len(total.participants), "minimum_cohort": grid.minimum_cohort, "release": "dp",
         "notes": ["noise", *(["suppressed_cells"] if sole.any() else []),
                   *(["coarsened_tails"] if any(one.kind in ("min", "max") for one in plan.cores[0].aggregates) else []),
+                  *(["frequent_values"] if any(one.kind == "distinct" for one in plan.cores[0].aggregates) else []),
                   *(["clamped_to_bounds"] if plan.cores[0].ranks else []), *(["found_keys"] if selection else [])], "noise": noise,
         "privacy": {
             "unit": terms.unit, "rho_nano": spent, "epsilon": accounting.epsilon(spent, terms.delta), "delta": terms.delta,
@@ -351,10 +350,9 @@ def _value(
     core, kind = found.core, aggregate.kind
     if kind == "count":
         return max(round(float(sums["count"][found.counts.index(core.supports[aggregate.support])])), 0), sd["count"]
-    if kind == "histogram":
+    if kind in _BINNED:
         start = sum(state.width for state in core.bins[: aggregate.states[0]])
-        width = core.bins[aggregate.states[0]].width
-        return [max(round(float(value)), 0) for value in sums["bins"][start : start + width]], sd["bins"]
+        return _binned(aggregate, sums["bins"][start : start + core.bins[aggregate.states[0]].width], sd["bins"])
     if kind in noisy_moments.KINDS:
         return _together(found, aggregate, sums, sd).value(aggregate, _TOO_FEW)
     place = found.sums.index(aggregate.states[0])
@@ -368,6 +366,18 @@ def _value(
         return None, None
     mean = total / count
     return min(max(middle + half * mean, scale.lower), scale.upper), half / count * math.hypot(sd["sum"], mean * sd["count"])
+
+
+def _binned(aggregate: Aggregate, counts: Floats, deviation: float) -> tuple[Any, float | None]:
+    """What is worked out from counts in bins. A test's p-value allows for the noise; a number of values has none that could be told."""
+    if aggregate.kind == "distinct":
+        return int((counts > _TOO_FEW * deviation).sum()), None
+    if aggregate.kind == "chi_square":
+        rows, columns = aggregate.options
+        assert isinstance(rows, int)
+        assert isinstance(columns, int)
+        return noisy_table.independence(counts.tolist(), rows, columns, deviation, least=_TOO_FEW), None
+    return [max(round(float(value)), 0) for value in counts], deviation
 
 
 def _together(found: Layout, aggregate: Aggregate, sums: dict[str, Floats], sd: dict[str, float]) -> noisy_moments.Moments:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.privacy.bounding import Contribution, Scale
 from shuyan.federation.schema import Column
-from shuyan.federation.sql import noisy_moments, noisy_ranks
+from shuyan.federation.sql import noisy_moments, noisy_ranks, noisy_table
+from shuyan.federation.sql.chi2 import chi_square
 from shuyan.federation.sql.cores import Aggregate, Grid
 from shuyan.federation.sql.explain import explain
 from shuyan.federation.sql.terms import GrantTerms
@@ -76,8 +77,8 @@ def test_an_empty_group_is_answered_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("sql", [
-    "SELECT chi_square(ward, days) FROM visits", "SELECT sum(free) FROM visits", "SELECT sum(cost * 2) FROM visits",
-    "SELECT corr(cost, free) FROM visits", "SELECT covariance_matrix(cost, days, cost + days) FROM visits", "SELECT count(DISTINCT ward) FROM visits",
+    "SELECT sum(free) FROM visits", "SELECT sum(cost * 2) FROM visits",
+    "SELECT corr(cost, free) FROM visits", "SELECT covariance_matrix(cost, days, cost + days) FROM visits",
     "SELECT count(*) FROM visits a JOIN visits b ON a.ward = b.ward",
     "WITH w AS MATERIALIZED (SELECT ward, count(*) n FROM visits GROUP BY ward) SELECT count(*) FROM w",
 ])
@@ -95,9 +96,51 @@ def test_the_announced_error_is_that_of_the_answer() -> None:
     assert told.rounds == 1
     assert told.errors["count"][0] == content["noise"][0]["sd"][0]
     assert 0 < content["privacy"]["rho_nano"] - told.cost["rho_nano"] <= 10**8 / 5  # the number of rows used costs a little
-    (refusal,) = explain("SELECT chi_square(ward, days) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
+    (refusal,) = explain("SELECT sum(free) FROM visits", {"visits": [SCHEMA] * 3}, GrantTerms(
         release="dp", privacy=PrivacyTerms.model_validate(TERMS))).refusals
-    assert refusal.code == "sql_noise_aggregate"
+    assert refusal.code == "sql_noise_bounds"
+
+
+def test_dependence_and_the_number_of_values() -> None:
+    sql = "SELECT count(DISTINCT ward) k, count(DISTINCT days) FILTER (WHERE days < 5) few, chi_square(ward, days) t, count(*) n FROM visits"
+    content = _ask(sql)
+    kinds, few, test, _ = content["rows"][0]
+    assert (kinds, few) == (2, 5)  # nobody is in ward c
+    assert test["dof"] == 30
+    assert test["p"] > 1e-4
+    assert test["cramers_v"] < 0.1
+    assert content["noise"][0]["sd"] == [None]
+    assert "frequent_values" in content["notes"]
+    bound = [table | {"ward": np.where(table["days"] + 9 * np.random.default_rng(place).normal(size=4000) > 15, "a", "b")}
+             for place, table in enumerate(TABLES)]
+    test = _ask(sql, bound)["rows"][0][2]
+    assert test["p"] < 1e-9
+    seen = [sum(int(np.sum((table["ward"] == ward) & (table["days"] == day))) for table in bound) for ward in "ab" for day in range(31)]
+    exact = chi_square(seen, 2, 31)
+    assert exact is not None
+    assert test["cramers_v"] == pytest.approx(exact["cramers_v"], abs=0.05)
+
+
+@given(st.data())
+def test_without_noise_the_test_of_independence_is_pearsons(data: st.DataObject) -> None:
+    rows, columns = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
+    counts = data.draw(st.lists(st.integers(0, 1000), min_size=rows * columns, max_size=rows * columns))
+    plain, found = chi_square(counts, rows, columns), noisy_table.independence(counts, rows, columns, 0.0, least=4.0)
+    assert (found is None) == (plain is None)
+    if found is not None and plain is not None:
+        assert found == pytest.approx(plain, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("number", "rows", "columns", "deviation"), [(300, 2, 2, 3.0), (1000, 3, 4, 20.0), (20_000, 5, 6, 40.0)])
+def test_under_independence_p_values_are_uniform_in_spite_of_noise(number: int, rows: int, columns: int, deviation: float) -> None:
+    random = np.random.default_rng(7)
+    chances = np.outer(random.dirichlet(np.full(rows, 3.0)), random.dirichlet(np.full(columns, 3.0))).ravel()
+    found = [noisy_table.independence(random.multinomial(number, chances) + random.normal(0, deviation, len(chances)), rows, columns,
+                                      deviation, least=4.0) for _ in range(1000)]
+    values = np.array([one["p"] for one in found if one is not None])
+    assert len(values) > 900
+    for level in (0.05, 0.5):  # within four standard deviations
+        assert abs((values < level).mean() - level) < 4 * (level * (1 - level) / len(values)) ** 0.5
 
 
 def test_covariances_and_correlations_are_right_within_their_announced_error() -> None:
