@@ -483,6 +483,12 @@ def test_what_a_node_answers_to_a_hold_is_kept_and_what_is_out_of_date_is_not(co
             assert {row.node_id for row in rows} == {one.node_id for one in c.market.departments}
             return {row.node_id for row in rows if row.seen_at}
 
+        def counts() -> list[int]:
+            with db.reading() as session:
+                rows = authorisation.grant_holds(session, Actor("data_authority", None), grant)
+                reached = authorisation.reached(session, [row.id for row in rows])
+            return sorted(reached.get(row.id, 0) for row in rows)
+
         async def answered(node: LinkNode, number: int, wanted: set[str]) -> None:
             await node.send(pb.NodeFrame(holds_seen=pb.HoldsSeen(number=number)))
             while await asyncio.to_thread(stopped) != wanted:
@@ -497,14 +503,10 @@ def test_what_a_node_answers_to_a_hold_is_kept_and_what_is_out_of_date_is_not(co
             assert (list(again.grant_ids), again.number) == ([grant], told.number + 1)
             await node.send(pb.NodeFrame(holds_seen=pb.HoldsSeen(number=told.number)))
             await answered(node, again.number, {first.node_id})
+            while await asyncio.to_thread(counts) != [1, 1]:  # of the earlier one it has answered before
+                await asyncio.sleep(0.01)
         async with dial(second, c.root_pem, c.port) as node:  # away until now
             await answered(node, (await node.wait_for("holds")).number, {first.node_id, second.node_id})
-
-        def counts() -> list[int]:
-            with db.reading() as session:
-                rows = authorisation.grant_holds(session, Actor("data_authority", None), grant)
-                reached = authorisation.reached(session, [row.id for row in rows])
-            return sorted(reached.get(row.id, 0) for row in rows)
 
         assert await asyncio.to_thread(counts) == [2, 2]
 

@@ -51,19 +51,26 @@ class Reference:
 
 def student_tails(t: float, degrees: float) -> float:
     """P(\\|T\\| > t) for Student's t: the regularised incomplete beta function at degrees/(degrees + t²)."""
-    return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
+    return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t), t * t / (degrees + t * t))
 
 
-def incomplete_beta(a: float, b: float, x: float) -> float:
-    """I_x(a, b) by Lentz's continued fraction (Press et al., Numerical Recipes, section 6.4)."""
+def incomplete_beta(a: float, b: float, x: float, rest: float | None = None) -> float:
+    """I_x(a, b) by Lentz's continued fraction (Press et al., Numerical Recipes, section 6.4).
+
+    Args:
+        rest: 1 - x, where that is known better than from ``x``: near 1 it would lose its digits.
+    """
+    rest = 1 - x if rest is None else rest
     if x <= 0:
         return 0.0
-    if x >= 1:
+    if rest <= 0:
         return 1.0
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    below = math.log(x) if x < 0.5 else math.log1p(-rest)
+    above = math.log(rest) if rest < 0.5 else math.log1p(-x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * below + b * above)
     if x < (a + 1) / (a + b + 2):
         return front * _fraction(a, b, x) / a
-    return 1 - front * _fraction(b, a, 1 - x) / b
+    return 1 - front * _fraction(b, a, rest) / b
 
 
 def _fraction(a: float, b: float, x: float) -> float:

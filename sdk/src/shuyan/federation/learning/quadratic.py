@@ -8,6 +8,7 @@ from shuyan.federation.ring import Floats
 
 _DEPENDENT = 1e-10
 _SWEEPS = 100
+_LIFT = 1e-9
 
 
 def symmetric(triangle: Floats, size: int) -> Floats:
@@ -72,8 +73,10 @@ def elastic_net(linear: Floats, hessian: Floats, start: Floats, l1: Floats, l2: 
     """Minimise ``linear·v + v'Hv/2 + Σ l1|v| + Σ l2 v²/2`` over v.
 
     A few sweeps of coordinate descent (Friedman, Hastie & Tibshirani, J. Stat. Softw. 33, 2010) find most of what is not
-    nought; feature-sign search (Lee, Battle, Raina & Ng, NIPS 2006) ends at the exact minimum.
+    nought; feature-sign search (Lee, Battle, Raina & Ng, NIPS 2006) ends at the exact minimum. Where columns depend on each other, signs
+    can be such that no weights have the slopes these ask for; then a ridge of 1e-9 of the diagonal makes the minimum a single point.
     """
+    lifted = False
     matrix = hessian + np.diag(l2)
     value = _descended(linear, matrix, start.copy(), l1)
     slack = 1e-10 * (1 + float(np.abs(linear).max(initial=0.0)))
@@ -81,7 +84,11 @@ def elastic_net(linear: Floats, hessian: Floats, start: Floats, l1: Floats, l2: 
     for _ in range(50 * (len(value) + 1)):
         used = np.flatnonzero((signs != 0) | (l1 == 0))
         target = value.copy()
-        target[used] = _solved(matrix[np.ix_(used, used)], -(linear[used] + l1[used] * signs[used]), value[used])
+        inner, wanted = matrix[np.ix_(used, used)], -(linear[used] + l1[used] * signs[used])
+        target[used] = _solved(inner, wanted, value[used])
+        if not lifted and np.abs(inner @ target[used] - wanted).max(initial=0.0) > 1e-7 * (1 + np.abs(wanted).max(initial=0.0)):
+            matrix, lifted = matrix + np.diag(_LIFT * np.diag(matrix)), True
+            continue
         value, crossed = _towards(linear, matrix, value, target, signs, l1)
         signs = np.where(l1 > 0, np.sign(value) if crossed else signs, 0.0)
         if crossed:
