@@ -23,7 +23,10 @@ from marketplace.trust import service as trust
 from shuyan.problems import Language, ProblemError
 
 VERSION: Final = 1
-_STEPS: Final = frozenset({"computing:run:finished", "computing:egress:overridden", "computing:egress:approved"})
+_STEPS: Final[dict[str, tuple[str, str]]] = {
+    "computing:run:finished": ("计算完成", "run finished"), "computing:egress:overridden": ("凭书面理由批准", "approved against a finding, with a reason"),
+    "computing:egress:approved": ("出域获批", "egress approved"),
+}
 _NOT_SETTINGS: Final = frozenset({"resource", "target", "features", "domains", "bounds", "schemas"})
 _UNSET: Final[tuple[object, ...]] = (None, "", [], {})
 _MEASURES: Final = ("auc", "ks", "accuracy", "log_loss", "brier", "rmse", "mae", "r2", "deviance", "d2", "squared_error", "poisson_loss")
@@ -69,7 +72,7 @@ def build(session: Session, job: Job, output: JobOutput, review: EgressReview | 
     content, run = output.content, session.get_one(Run, output.run_id)
     nodes = nodes_by_id(session, output.participants)
     report = (review.report if review else None) or {}
-    owner = parties.organisations_by_id(session, [job.organisation_id]).get(job.organisation_id)
+    known = parties.organisations_by_id(session, [job.organisation_id, grant.iss])
     events = [event for event in trust.events_for(session, job.id, limit=trust.MAX_PAGE) if event.tag in _STEPS]
     card: dict[str, Any] = {
         "v": VERSION, "job_id": job.id, "title": job.title,
@@ -93,8 +96,8 @@ def build(session: Session, job: Job, output: JobOutput, review: EgressReview | 
             "software": (report.get("lineage") or {}).get("software", {}),
             "log": [{"index": event.index, "tag": event.tag, "leaf_hash": event.leaf_hash} for event in events],
             "status": review.status if review else "", "overridden": bool(review and review.override_reason)},
-        "contact": {"developer": {"id": job.organisation_id, "name_zh": owner.name_zh if owner else "",
-                                  "name_en": owner.name_en if owner else ""}, "authority": grant.iss},
+        "contact": {role: {"id": one, "name_zh": known[one].name_zh if one in known else one, "name_en": known[one].name_en if one in known else one}
+                    for role, one in (("developer", job.organisation_id), ("authority", grant.iss))},
     }
     card["sections"] = sections(card)
     return card
@@ -193,8 +196,8 @@ def sections(card: dict[str, Any]) -> list[dict[str, Any]]:
         _section("limits", "限制与提示", "Limits", [_both(one["zh"], one["en"]) for one in card["limits"]]),
         _section("provenance", "来源", "Provenance", _of_provenance(card["provenance"])),
         _section("contact", "联系", "Contact", [_both(
-            f"开发方：{card['contact']['developer']['name_zh']}；数据主管部门：{card['contact']['authority']}",
-            f"Developer: {card['contact']['developer']['name_en']}; data authority: {card['contact']['authority']}")]),
+            f"开发方：{card['contact']['developer']['name_zh']}；数据主管部门：{card['contact']['authority']['name_zh']}",
+            f"Developer: {card['contact']['developer']['name_en']}; data authority: {card['contact']['authority']['name_en']}")]),
     ]
     return [one for one in made if one["lines"]]
 
@@ -315,7 +318,8 @@ def _of_provenance(origin: dict[str, Any]) -> list[dict[str, str]]:
     lines = [(name_zh, name_en, origin[name]) for name, name_zh, name_en in (
         ("job_id", "任务", "Job"), ("grant_id", "授权凭证", "Grant"), ("grant_digest", "授权凭证摘要", "Digest of the grant"),
         ("app_digest", "应用摘要", "Digest of the app"), ("output_digest", "模型摘要", "Digest of the model"))]
-    lines += [("存证日志", "Log", f"{event['index']} {event['tag']}") for event in origin["log"]]
-    if origin["overridden"]:
-        lines.append(("审核", "Review", "批准时另附书面理由 / approved with a written reason"))
-    return [_both(f"{zh}：{value}", f"{en}: {value}") for zh, en, value in lines]
+    told = [_both(f"{zh}：{value}", f"{en}: {value}") for zh, en, value in lines]
+    for event in origin["log"]:
+        zh, en = _STEPS[event["tag"]]
+        told.append(_both(f"存证日志第 {event['index']} 号事件：{zh}", f"Log, event {event['index']}: {en}"))
+    return told

@@ -265,12 +265,12 @@ def items(session: Session, rows: Sequence[Product], calls: Mapping[str, int] | 
                            plans.get(row.id), (calls or {}).get(row.id, 0)) for row in rows]
 
 
-def own_products(session: Session, actor: Actor, *, status: str | None = None, cursor: str | None = None, limit: int = 20
-                 ) -> Page[StorefrontItem]:
-    """The actor's organisation's products in every state, newest first; overseers see everybody's."""
+def own_products(session: Session, actor: Actor, *, status: str | None = None, everybodys: bool = True, cursor: str | None = None,
+                 limit: int = 20) -> Page[StorefrontItem]:
+    """The actor's organisation's products in every state, newest first; overseers see everybody's, if they want to."""
     limit = clamp(limit)
     query = select(Product).order_by(col(Product.id).desc())
-    if actor.party not in OVERSEERS:
+    if not (everybodys and actor.party in OVERSEERS):
         query = query.where(Product.organisation_id == require_organisation(actor))
     if status:
         query = query.where(Product.status == status)

@@ -18,7 +18,7 @@ from marketplace.lifecycle import Lifecycle
 from marketplace.powers import LIFECYCLES
 from marketplace.web.labels import label
 
-_HIGH, _GAP_Y, _EDGE = 34, 26, 12
+_HIGH, _GAP_Y, _EDGE, _BOW = 34, 26, 12, 26
 _ROOMY, _NARROW, _MANY = (124, 38), (112, 20), 6
 """Width of a box and of the gap beside it, in pixels; narrow ones where the ordinary way has more than so many states."""
 
@@ -113,9 +113,10 @@ def diagram(name: str, state: str, actor: Actor, owner: str | None = None, able:
                     "near" if source == state or (source, target) in course else "far")
               for (source, target), actions in drawn.items()]
     arrows.sort(key=lambda arrow: ("far", "near", "mine").index(arrow.kind))  # what matters is drawn over what does not
+    bows = [boxes[source].x + wide + _BOW for source, target in drawn if _around(boxes[source], boxes[target])]
     return Diagram(
         title=str(_("Where this stands: %(state)s", state=label("state", state))), now=state,
-        width=max(box.x for box in boxes.values()) + wide + _EDGE, height=max(box.y for box in boxes.values()) + _HIGH + _EDGE + 10,
+        width=max([max(box.x for box in boxes.values()) + wide, *bows]) + _EDGE, height=max(box.y for box in boxes.values()) + _HIGH + _EDGE + 10,
         box=wide, boxes=list(boxes.values()), arrows=arrows, steps=_steps(life, state, mine))
 
 
@@ -134,14 +135,20 @@ _PARTIES: Final = ("data_authority", "source_department", "operator", "developer
                    "finance_department", "consumer", "public", "system")
 
 
+def _around(source: Box, target: Box) -> bool:
+    """Whether the way down or up a column has to go around a box between."""
+    return source.x == target.x and abs(target.y - source.y) > _HIGH + _GAP_Y
+
+
 def _path(source: Box, target: Box, wide: int) -> str:
     """Along a row or down a column straight if nothing lies between; else in a bow around."""
     x, y, to_x, to_y = source.x, source.y, target.x, target.y
     if x == to_x:
         side = x + wide // 2 + (10 if to_y > y else -10)
-        if abs(to_y - y) == _HIGH + _GAP_Y:
+        if not _around(source, target):
             return f"M{side} {y + _HIGH if to_y > y else y}L{side} {to_y if to_y > y else to_y + _HIGH}"
-        return f"M{x + wide} {y + _HIGH // 2}C{x + wide + 26} {y + _HIGH // 2} {x + wide + 26} {to_y + _HIGH // 2} {x + wide} {to_y + _HIGH // 2}"
+        far = x + wide + _BOW
+        return f"M{x + wide} {y + _HIGH // 2}C{far} {y + _HIGH // 2} {far} {to_y + _HIGH // 2} {x + wide} {to_y + _HIGH // 2}"
     if y == to_y and to_x > x and to_x - x < 2 * wide:
         return f"M{x + wide} {y + _HIGH // 2}L{to_x} {y + _HIGH // 2}"
     if y == to_y:

@@ -27,6 +27,10 @@ def test_every_lifecycle_can_be_drawn_in_every_state(pages: Pages, language: str
                 picture = diagram(name, state, PUBLIC)
                 assert len({(box.x, box.y) for box in picture.boxes}) == len(picture.boxes) == len(life.states), name
                 assert [box.state for box in picture.boxes if box.now] == [state]
+                for arrow in picture.arrows:  # a curve stays within the hull of its points
+                    numbers = [int(number) for number in re.findall(r"-?\d+", arrow.path)]
+                    assert all(0 <= x <= picture.width for x in numbers[::2]), (name, arrow.path)
+                    assert all(0 <= y <= picture.height for y in numbers[1::2]), (name, arrow.path)
                 assert bool(picture.steps) == any(state in step.sources for step in life.transitions)
 
 

@@ -15,6 +15,7 @@ from marketplace.deadlines import service as deadlines
 from marketplace.products import service as products
 from marketplace.products.models import Product
 from marketplace.products.stages import CHECKLISTS
+from marketplace.web.views import selling
 
 
 def _draft(pages: Pages) -> str:
@@ -69,6 +70,23 @@ def test_a_version_goes_through_its_reviews_by_forms(pages: Pages) -> None:
     assert pages.post(developer, manage, f"{manage}/list").status_code == 303
     with reading() as session:
         assert session.get_one(Product, product).status == "listed"
+
+
+def test_ones_own_products_are_paged_apart_from_everybodys(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction() as session:
+        own = products.draft_product(session, pages.city["operator"], sector="finance", title_zh="自营", title_en="Own", summary_zh="本单位的",
+                                     delivery_form="api").id
+    others = [_draft(pages), _listed(pages)]  # newer, of the developer's
+    monkeypatch.setattr(selling, "PAGE", 1)
+    operator = pages.member("operator")
+    assert own in operator.get("/my/products").text
+    desk = operator.get("/desk/products").text
+    assert own not in desk
+    assert others[1] in desk
+    listed = operator.get("/desk/products?status=listed").text
+    assert others[1] in listed
+    assert 'value="listed" selected' in listed
+    assert "No product is in this state" in operator.get("/my/products?status=listed").text
 
 
 def test_a_returned_version_shows_why(pages: Pages) -> None:

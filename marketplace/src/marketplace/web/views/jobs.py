@@ -39,9 +39,12 @@ LOG_LINES = 200
 @web.get("/jobs")
 @signed_in()
 def jobs() -> Any:
+    apps, status, app = app_titles(), request.args.get("status", ""), request.args.get("app", "")
+    status = status if status in JOB.states else ""
     with reading() as db:
-        rows, following = computing.list_jobs(db, current_actor(), cursor=cursor(), limit=PAGE)
-    return render_template("web/jobs.html", items=rows, next=following, first_page=cursor() is None, apps=app_titles())
+        rows, following = computing.list_jobs(db, current_actor(), status=status or None, app=app or None, cursor=cursor(), limit=PAGE)
+    return render_template("web/jobs.html", items=rows, next=following, first_page=cursor() is None, apps=apps, app=app, status=status,
+                           states=JOB.states, narrowed=bool(status or app))
 
 
 @web.get("/jobs/<job_id>")

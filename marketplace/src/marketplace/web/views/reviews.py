@@ -8,6 +8,7 @@ from flask import flash, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
 from marketplace.computing import service as computing
+from marketplace.computing.rules import REVIEW
 from marketplace.db import reading, transaction
 from marketplace.web import present
 from marketplace.web.blueprint import web
@@ -28,8 +29,10 @@ from shuyan.problems import ProblemError
 @web.get("/reviews")
 @signed_in()
 def reviews() -> Any:
+    status = request.args.get("status", "")
+    status = status if status in REVIEW.states else ""
     with reading() as db:
-        rows, following = computing.list_reviews(db, current_actor(), cursor=cursor(), limit=PAGE)
+        rows, following = computing.list_reviews(db, current_actor(), status=status or None, cursor=cursor(), limit=PAGE)
         items: list[dict[str, Any]] = []
         jobs = computing.jobs_by_id(db, [row.job_id for row in rows])
         for row in rows:
@@ -41,7 +44,7 @@ def reviews() -> Any:
         item["organisation"] = names.get(item["job"].organisation_id, "–") if item["job"] else "–"
     # what waits for a decision comes first; the order within is the service's, newest first
     items.sort(key=lambda item: item["review"].status != "pending")
-    return render_template("web/reviews.html", items=items, next=following, first_page=cursor() is None)
+    return render_template("web/reviews.html", items=items, next=following, first_page=cursor() is None, status=status, states=REVIEW.states)
 
 
 @web.get("/reviews/<review_id>")

@@ -28,12 +28,7 @@ _TEXTS = tuple(products.TEXTS)
 @web.get("/my/products")
 @signed_in("developer", "operator")
 def my_products() -> Any:
-    actor = current_actor()
-    with reading() as db:
-        page = products.own_products(db, actor, cursor=cursor(), limit=PAGE)
-        items = _rows(db, [item for item in page.items if item.product.organisation_id == actor.organisation_id])
-    return render_template("web/my_products.html", items=items, next=page.next, first_page=cursor() is None,
-                           heading=_("My products"), selling=True)
+    return _products(selling=True)
 
 
 def _rows(db: Any, items: Any) -> list[dict[str, Any]]:
@@ -46,12 +41,17 @@ def _rows(db: Any, items: Any) -> list[dict[str, Any]]:
 @signed_in(*sorted(products.OVERSEERS))
 def desk_products() -> Any:
     """Everybody's products, newest first; what waits for a decision is on the desk of versions."""
+    return _products(selling=False)
+
+
+def _products(*, selling: bool) -> str:
     status = request.args.get("status", "")
+    status = status if status in PRODUCT.states else ""
     with reading() as db:
-        page = products.own_products(db, current_actor(), status=status if status in PRODUCT.states else None, cursor=cursor(), limit=PAGE)
+        page = products.own_products(db, current_actor(), status=status or None, everybodys=not selling, cursor=cursor(), limit=PAGE)
         items = _rows(db, page.items)
-    return render_template("web/my_products.html", items=items, next=page.next, first_page=cursor() is None,
-                           heading=_("Everybody's products"), selling=False)
+    return render_template("web/my_products.html", items=items, next=page.next, first_page=cursor() is None, status=status, states=PRODUCT.states,
+                           heading=_("My products") if selling else _("Everybody's products"), selling=selling)
 
 
 @web.get("/my/products/new")
