@@ -241,6 +241,14 @@ def test_content_of_any_form_gets_a_report(content: dict[str, Any], form: str) -
 
 def test_every_finding_has_both_languages() -> None:
     used = {"texts": 1, "values": 1, "where": "x", "count": 1, "kind_zh": "x", "kind_en": "x", "share": "1%"}
-    assert Finding("identifiers_weak", "notice", used).as_json()["en"].startswith("1 values of")
+    assert Finding("identifiers_weak", "notice", used).as_json()["en"].startswith("Like ")
     assert len(CODES) > 25
     assert all(zh and en for zh, en in KINDS.values())
+
+
+@pytest.mark.parametrize(("small", "told"), [(1, "1 count shown is below"), (3, "3 counts shown are below")])
+def test_what_is_counted_agrees_with_its_number(small: int, told: str) -> None:
+    finding = Finding("cohorts_small", "notice", {"small": small, "minimum": 10}).as_json()
+    assert finding["en"].startswith(told)
+    assert f"有 {small} 个" in finding["zh"]
+    assert finding["args"] == {"small": small, "minimum": 10}

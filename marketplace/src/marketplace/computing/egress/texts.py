@@ -17,34 +17,34 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "“{where}” holds {count} × {kind_en}, which identifies a person or organisation; it must not leave the domain."),
     "identifiers_weak": (
         "“{where}”中有 {count} 处内容形似{kind_zh}（占该项 {share}），请核对是否为公开信息。",
-        "{count} values of “{where}” look like {kind_en} ({share} of it); see whether they are public."),
+        "Like {kind_en}: {count:value|values} of “{where}” ({share} of it); see whether this is public."),
     # groups
     "cohorts": (
         "结果中 {count} 个可见计数最小为 {smallest}，不低于授权要求的最小群体 {minimum}。",
-        "The smallest of {count} counts shown is {smallest}, not below the grant's minimum cohort of {minimum}."),
+        "The smallest of {count:count|counts} shown is {smallest}, not below the grant's minimum cohort of {minimum}."),
     "cohorts_noisy": (
         "结果加噪发布，共 {count} 个计数；计数本身已受差分隐私保护，最小群体不适用。",
-        "The {count} counts carry noise; differential privacy protects them, so the minimum cohort does not apply."),
+        "The result has {count:count|counts} with noise: differential privacy protects, and the minimum cohort does not apply."),
     "cohorts_unseen": (
         "结果不含计数；各轮计算涉及的记录数最少为 {rows} 条，最小群体为 {minimum}。",
         "The result shows no counts; every sum of the run was about at least {rows} rows, the minimum cohort is {minimum}."),
     "cohorts_small": (
         "有 {small} 个可见计数低于授权要求的最小群体 {minimum}。",
-        "{small} counts shown are below the grant's minimum cohort of {minimum}."),
+        "{small:count shown is|counts shown are} below the grant's minimum cohort of {minimum}."),
     "cells_alike": (
         "有 {cells} 个分组内“{column}”等字段的取值完全相同：知道某人属于该组，就知道其取值。",
-        "In {cells} groups all rows have the same value (of “{column}” for instance): who knows that somebody is in one of them "
+        "In {cells:group|groups} all rows have the same value (of “{column}” for instance): who knows that somebody is in one "
         "knows the value."),
     "cells_dominated": (
         "有 {cells} 个分组的合计值至少一半来自同一条记录（按计数、均值、方差推算，假定取值非负），可能暴露该记录的数值。",
-        "In {cells} groups one row makes up at least half of the sum (as count, mean and variance tell, if no value is negative); its "
+        "In {cells:group|groups} one row makes up at least half of the sum (as count, mean and variance tell, if no value is negative); its "
         "figure may be guessed."),
     "suppressed": (
         "另有 {suppressed} 个分组因人数过少或为保护相邻分组而未显示。",
-        "{suppressed} more groups are hidden, being too small or protecting those that are."),
+        "{suppressed:more group is hidden, being too small or protecting one that is|more groups are hidden, being too small or protecting those that are}."),
     "cells_combined": (
         "与此前向同一申请方放行的统计和查询结果合并，可精确推算出 {cells} 个被隐藏分组的人数，不宜放行。",
-        "Together with statistics and queries released to the same grantee before, the size of {cells} hidden groups can be worked out exactly; do not "
+        "Together with statistics and queries released to the same grantee before, the size of {cells:hidden group|hidden groups} can be worked out exactly; do not "
         "release it."),
     "cells_uncombined": (
         "分组组合过多，未能核对其与此前放行的结果合并后是否泄露被隐藏分组，请人工核对。",
@@ -59,17 +59,17 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "The result has {values} numbers, more than the {rows} rows it is from, so it could hold something of each row."),
     "long_texts": (
         "有 {count} 个文本超过 {limit} 字，最长 {longest} 字，请核对内容。",
-        "{count} texts are longer than {limit} characters, the longest {longest}; look at what they say."),
+        "{count:text is|texts are} longer than {limit} characters, the longest {longest}; look at what is said."),
     "long_numbers": (
         "“{where}”中有 {count} 个整数达 13 位以上，可能由多项数据拼接而成，请核对。",
-        "{count} whole numbers of “{where}” have 13 digits or more and might be several values written into one."),
+        "Of “{where}”, {count:whole number|whole numbers} of 13 digits or more might be several values written into one."),
     # models
     "parameters": (
         "模型有 {parameters} 个参数，平均每个参数对应 {ratio} 条训练记录。",
-        "The model has {parameters} parameters, one for every {ratio} rows it was trained on."),
+        "The model has {parameters:parameter|parameters}, one for every {ratio} rows it was trained on."),
     "parameters_many": (
         "模型有 {parameters} 个参数，平均每个参数仅对应 {ratio} 条训练记录，存在记忆个别记录的可能。",
-        "The model has {parameters} parameters, one for every {ratio} rows only: it may have learnt single rows by heart."),
+        "The model has {parameters:parameter|parameters}, one for every {ratio} rows only: it may have learnt single rows by heart."),
     "leaves": (
         "每个叶节点至少对应 {smallest} 条记录，不低于最小群体 {minimum}。",
         "Every leaf is about at least {smallest} rows, not below the minimum cohort of {minimum}."),
@@ -121,7 +121,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Released with noise: it protects each {unit} and used ρ={rho}, which is ε={epsilon} at δ={delta}."),
     "own_figures": (
         "结果含 {count} 家单位各自的指标；授权凭证许可展示单个部门的数据。",
-        "The result shows figures of {count} single departments, which the grant allows."),
+        "The result shows figures of {count:single department|single departments}, which the grant allows."),
     "departments": (
         "每个数值均为 {departments} 家单位的合计，协调方和开发方看不到任何一家的数据。",
         "Every figure is a sum over {departments} departments; neither the operator nor the developer has seen that of any one."),
@@ -130,7 +130,7 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "The result has a form of its own, of which the part “{part}” of this report could not be made; look at it yourself."),
     "warnings": (
         "应用对结果给出 {count} 条提示：{codes}。",
-        "The app attached {count} notices to the result: {codes}."),
+        "The app attached {count:notice|notices} to the result: {codes}."),
 }
 
 KINDS: Final[dict[str, tuple[str, str]]] = {
@@ -154,8 +154,17 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """With its sentences, so that who shows it needs no rules."""
         zh, en = _TEXTS[self.code]
-        return {"code": self.code, "severity": self.severity, "zh": zh.format_map(self.args), "en": en.format_map(self.args),
+        counted = {name: _Counted(value) if type(value) is int else value for name, value in self.args.items()}
+        return {"code": self.code, "severity": self.severity, "zh": zh.format_map(self.args), "en": en.format_map(counted),
                 "args": self.args}
+
+
+class _Counted(int):
+    """A number that is told with what it counts: ``{n:row|rows}``."""
+
+    def __format__(self, spec: str) -> str:
+        one, parted, many = spec.partition("|")
+        return f"{int(self)} {one if self == 1 else many}" if parted else super().__format__(spec)
 
 
 def percent(share: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask_babel import gettext as _
+from flask_babel import ngettext
 
 from marketplace.web.i18n import number
 
@@ -46,5 +47,6 @@ def _columns(columns: dict[str, str]) -> str:
 
 
 def _limits(rows: int, groups: int, honest: float) -> Lines:
-    return [(_("Counted of each at most"), _("%(rows)s records, in %(groups)s groups", rows=number(rows), groups=number(groups))),
+    return [(_("Counted of each at most"), _("%(rows)s, in %(groups)s", rows=ngettext("%(num)d record", "%(num)d records", rows),
+                                           groups=ngettext("%(num)d group", "%(num)d groups", groups))),
             (_("Noise suffices with"), _("%(share)s %% honest departments", share=number(100 * honest)))]
