@@ -96,11 +96,12 @@ class Chain:
 
     def register(self, district: District) -> None:
         """What a department's administrator types."""
-        department.register(district, self.market.layout.department(district) / "data", self.market.layout.node(district))
+        department.register(district, self.market.layout.department(district) / "data", self.market.layout.node(district),
+                            self.market.run)
 
     def allow_apps(self, district: District) -> None:
         """Let the apps that the scenes use run on a department's node."""
-        department.allow_apps(self.market.layout.node(district))
+        department.allow_apps(self.market.layout.node(district), self.market.run)
 
     def resources(self) -> list[shuyan.Resource]:
         """What the catalogue shows; waits until every node's resources have arrived."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from demo.processes import process_environment
 
@@ -34,24 +32,26 @@ def executable(name: str) -> str:
     return str(BIN / name)
 
 
+def program(command: Sequence[str], *, environment: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end. Raises :class:`subprocess.TimeoutExpired`."""
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+
+
 def run(name: str, *arguments: str | os.PathLike[str], environment: Mapping[str, str] | None = None,
-        timeout: float = 120.0) -> str:
+        timeout: float = 120.0, runner: Callable[..., subprocess.CompletedProcess[str]] = program) -> str:
     """Run a command and return its output.
+
+    Args:
+        runner: how; see :func:`program`.
 
     Raises:
         CommandFailed: its exit code was not 0, or it took too long.
     """
     command = (name, *(os.fspath(argument) for argument in arguments))
     try:
-        result = subprocess.run((executable(name), *command[1:]), env=process_environment(environment or {}),
-                                capture_output=True, text=True, timeout=timeout, check=False, stdin=subprocess.DEVNULL)
+        result = runner((executable(name), *command[1:]), environment=process_environment(environment or {}), timeout=timeout)
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(command, -1, f"no end after {timeout:g} s") from error
     if result.returncode:
         raise CommandFailed(command, result.returncode, result.stderr or result.stdout)
     return result.stdout
-
-
-def run_json(name: str, *arguments: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Any:
-    """Run a command with ``--json`` and return what it printed."""
-    return json.loads(run(name, *arguments, "--json", environment=environment))

@@ -7,12 +7,14 @@ for instance; the demo on one machine calls :func:`register` for each.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from demo import data, scenes
-from demo.commands import CommandFailed, run, run_json
+from demo.commands import CommandFailed, run
 from demo.data import DISTRICTS, District
 from demo.processes import socket_ready
 from demo.scenes import ResourceOffer
@@ -29,7 +31,7 @@ def write_raw_data(district: District, folder: Path) -> None:
     data.write_csv(folder / "enterprises.csv", [*data.enterprises(district)])
 
 
-def register(district: District, folder: Path, node: Path) -> None:
+def register(district: District, folder: Path, node: Path, run: Callable[..., str] = run) -> None:
     """Add the sources in ``folder`` to the agent of the directory ``node``, register the resources, allow the apps."""
     for scene in scenes.SCENES:
         offer = scene.resource
@@ -37,13 +39,13 @@ def register(district: District, folder: Path, node: Path) -> None:
             run("shuyan-node", "--dir", node, "source", "add", offer.name, folder / offer.file)
         except CommandFailed:
             # An interrupted first start may have come this far.
-            if offer.name not in {source["name"] for source in run_json("shuyan-node", "--dir", node, "source", "list")}:
+            if offer.name not in {source["name"] for source in json.loads(run("shuyan-node", "--dir", node, "source", "list", "--json"))}:
                 raise
         run("shuyan-node", "--dir", node, "resource", "register", offer.name, *_declaration(offer, district))
-    allow_apps(node)
+    allow_apps(node, run)
 
 
-def allow_apps(node: Path) -> None:
+def allow_apps(node: Path, run: Callable[..., str] = run) -> None:
     """Let the apps that the scenes use run on a department's node."""
     run("shuyan-node", "--dir", node, "app", "allow", *scenes.APPS)
 

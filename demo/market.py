@@ -6,7 +6,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -52,9 +52,17 @@ class DemoMarket:
     def __init__(self, layout: Layout, districts: Sequence[District] = DISTRICTS) -> None:
         self.layout = layout
         self.districts = tuple(districts)
-        self.processes = Processes()
+        self.processes = self._processes()
         self._connections: dict[str, shuyan.Market] = {}
         self._lock_file: Any = None
+
+    def _processes(self) -> Processes:
+        return Processes()
+
+    @staticmethod
+    def run(name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
+        """Run a command and return its output; see :func:`demo.commands.run`."""
+        return run(name, *arguments, environment=environment)
 
     def __enter__(self) -> Self:
         self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -87,16 +95,16 @@ class DemoMarket:
         public = layout.authority / "authority.pub"
         if not public.exists():
             layout.authority.mkdir(parents=True, exist_ok=True, mode=0o700)
-            run("shuyan-authority", "init", "--key", layout.authority / "authority.key", "--public", public)
-        run("shuyan-market", "init", environment=environment)
+            self.run("shuyan-authority", "init", "--key", layout.authority / "authority.key", "--public", public)
+        self.run("shuyan-market", "init", environment=environment)
         if not (layout.market / "keys" / "authority.pub").exists():
             # The operator receives the public half; the private one stays with the authority.
             shutil.copyfile(public, layout.market / "keys" / "authority.pub")
         if not (layout.root / "initialised").exists():
-            run("shuyan-coordinator", "init", environment=environment)
+            self.run("shuyan-coordinator", "init", environment=environment)
             seed = layout.root / "seed.json"
             write_private(seed, json.dumps(layout.seed(), ensure_ascii=False, indent=2))
-            run("shuyan-market", "seed", seed, environment=environment)
+            self.run("shuyan-market", "seed", seed, environment=environment)
             seed.unlink()
             (layout.root / "initialised").touch()
 
@@ -144,7 +152,7 @@ class DemoMarket:
 
     def node_command(self, district: District, *arguments: str | Path) -> str:
         """Run ``shuyan-node`` as the department's administrator."""
-        return run("shuyan-node", "--dir", self.layout.node(district), *arguments)
+        return self.run("shuyan-node", "--dir", self.layout.node(district), *arguments)
 
     def node_json(self, district: District, *arguments: str | Path) -> Any:
         """What a reading command of ``shuyan-node`` says, as data."""
@@ -152,11 +160,11 @@ class DemoMarket:
 
     def market_command(self, *arguments: str | Path) -> str:
         """Run ``shuyan-market`` as the operator."""
-        return run("shuyan-market", *arguments, environment=self.layout.market_environment())
+        return self.run("shuyan-market", *arguments, environment=self.layout.market_environment())
 
     def authority_command(self, *arguments: str | Path) -> str:
         """Run ``shuyan-authority`` as the data authority."""
-        return run("shuyan-authority", *arguments, environment=self.layout.authority_environment())
+        return self.run("shuyan-authority", *arguments, environment=self.layout.authority_environment())
 
     def enrol(self, district: District) -> None:
         """Invite a node (operator), then set it up and enrol it (department)."""

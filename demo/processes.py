@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Any, Protocol, Self
 
 Ready = Callable[[], bool]
 
@@ -42,6 +42,18 @@ class Service:
     ready_within: float = 60.0  # seconds
 
 
+class Process(Protocol):
+    """A running process; as :class:`subprocess.Popen` has it."""
+
+    pid: int
+    returncode: int | Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
 class ProcessFailed(Exception):
     """A process ended or did not become ready.
 
@@ -60,9 +72,11 @@ class ProcessFailed(Exception):
 class Processes:
     """The processes of one market. Leaving the ``with`` block stops them all."""
 
-    def __init__(self) -> None:
+    def __init__(self, spawn: Callable[[Service, IO[bytes]], Process] | None = None) -> None:
+        """``spawn``: how a process is started, with its output going to a file; by default as any program."""
         self._services: dict[str, Service] = {}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, Process] = {}
+        self._spawn_process = spawn or program
 
     def __enter__(self) -> Self:
         return self
@@ -88,18 +102,9 @@ class Processes:
     def _spawn(self, service: Service) -> None:
         if self.alive(service.name):
             raise ValueError(f"{service.name} is running")
-        parent = os.getpid()
-
-        def tie_to_parent() -> None:  # runs in the child, between fork and exec
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
-
         service.log.parent.mkdir(parents=True, exist_ok=True)
         with service.log.open("ab") as log:
-            self._running[service.name] = subprocess.Popen(
-                service.command, env=dict(service.environment), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=tie_to_parent)
+            self._running[service.name] = self._spawn_process(service, log)
         self._services[service.name] = service
 
     def wait_ready(self, name: str) -> None:
@@ -165,7 +170,20 @@ class Processes:
                 for name, process in self._running.items() if process.poll() is not None]
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def program(service: Service, log: IO[bytes]) -> Process:
+    """Start a program in a session of its own that ends with us."""
+    parent = os.getpid()
+
+    def tie_to_parent() -> None:  # runs in the child, between fork and exec
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return subprocess.Popen(service.command, env=dict(service.environment), stdin=subprocess.DEVNULL, stdout=log,
+                            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=tie_to_parent)
+
+
+def _kill_group(process: Process) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from demo import authorise
+from demo.commands import run
 from demo.data import DISTRICTS, District
 from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, PARTIES, Layout, Party, Ports
 from demo.market import DemoMarket
-from demo.processes import free_ports
+from demo.processes import Processes, free_ports, program
+from tests.factories import forking
 
 import shuyan
 
@@ -45,7 +47,19 @@ class TownLayout(Layout):
                             for d in self.departments if d.slug not in known))
 
 
-class Town(DemoMarket):
+class ForkedMarket(DemoMarket):
+    """A market whose commands and services are forked from one process: its set-up takes half as long."""
+
+    def _processes(self) -> Processes:
+        return Processes(lambda service, log: forking.start(service.command, environment=service.environment, out=log.fileno(), err=log.fileno())
+                         if forking.known(service.command) else program(service, log))
+
+    @staticmethod
+    def run(name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
+        return run(name, *arguments, environment=environment, runner=forking.finished)
+
+
+class Town(ForkedMarket):
     """A market whose departments all offer one resource. Use :func:`town`."""
 
     def __init__(self, layout: TownLayout) -> None:
@@ -120,6 +134,13 @@ class Town(DemoMarket):
         authorise.release(self, job_id)
 
 
+class TownOfPrograms(Town):
+    """A town in which every process is a program started from nothing, for whoever measures what that takes."""
+
+    run = DemoMarket.run
+    _processes = DemoMarket._processes
+
+
 @contextmanager
 def town(departments: Iterable[District] = DISTRICTS, kind: Callable[[TownLayout], Town] = Town) -> Iterator[Town]:
     """A market in a folder of its own, gone afterwards; with a short path, for Unix sockets allow no long one."""
@@ -142,5 +163,5 @@ def until(look: Callable[[], bool], within: float) -> bool:
     return True
 
 
-__all__ = ["AUTHORITY", "DEVELOPER", "OPERATOR", "PARTIES", "SHARED_DATA", "Town", "TownLayout", "department", "town",
+__all__ = ["AUTHORITY", "DEVELOPER", "OPERATOR", "PARTIES", "SHARED_DATA", "ForkedMarket", "Town", "TownLayout", "TownOfPrograms", "department", "town",
            "until"]
