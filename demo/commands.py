@@ -10,6 +10,9 @@ from pathlib import Path
 
 from demo.processes import process_environment
 
+Runner = Callable[..., subprocess.CompletedProcess[str]]
+"""Runs a command to its end; see :func:`program`."""
+
 BIN = Path(sys.executable).parent
 
 
@@ -38,11 +41,11 @@ def program(command: Sequence[str], *, environment: Mapping[str, str], timeout: 
 
 
 def run(name: str, *arguments: str | os.PathLike[str], environment: Mapping[str, str] | None = None,
-        timeout: float = 120.0, runner: Callable[..., subprocess.CompletedProcess[str]] = program) -> str:
+        timeout: float = 120.0, runner: Runner = program) -> str:
     """Run a command and return its output.
 
     Args:
-        runner: how; see :func:`program`.
+        runner: how.
 
     Raises:
         CommandFailed: its exit code was not 0, or it took too long.

@@ -14,12 +14,13 @@ from typing import Any, Self, TypeVar
 
 import shuyan
 from demo import department
-from demo.commands import executable, run
+from demo.commands import Runner, executable, program, run
 from demo.data import DISTRICTS, District
 from demo.layout import OPERATOR, Layout, Party, write_private
 from demo.processes import (
     Processes,
     Service,
+    Spawn,
     http_ready,
     port_ready,
     port_taken,
@@ -49,20 +50,19 @@ class DemoMarket:
     ``with DemoMarket(layout) as market:`` holds the folder's lock; leaving it stops every process.
     """
 
-    def __init__(self, layout: Layout, districts: Sequence[District] = DISTRICTS) -> None:
+    def __init__(self, layout: Layout, districts: Sequence[District] = DISTRICTS, *, runner: Runner = program,
+                 spawn: Spawn | None = None) -> None:
+        """``runner`` and ``spawn``: how commands and services are started; by default as programs."""
         self.layout = layout
         self.districts = tuple(districts)
-        self.processes = self._processes()
+        self.processes = Processes(spawn)
+        self._runner = runner
         self._connections: dict[str, shuyan.Market] = {}
         self._lock_file: Any = None
 
-    def _processes(self) -> Processes:
-        return Processes()
-
-    @staticmethod
-    def run(name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
+    def run(self, name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
         """Run a command and return its output; see :func:`demo.commands.run`."""
-        return run(name, *arguments, environment=environment)
+        return run(name, *arguments, environment=environment, runner=self._runner)
 
     def __enter__(self) -> Self:
         self.layout.root.mkdir(parents=True, exist_ok=True, mode=0o700)

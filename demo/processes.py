@@ -54,6 +54,9 @@ class Process(Protocol):
     def kill(self) -> None: ...
 
 
+Spawn = Callable[[Service, IO[bytes]], Process]
+
+
 class ProcessFailed(Exception):
     """A process ended or did not become ready.
 
@@ -72,7 +75,7 @@ class ProcessFailed(Exception):
 class Processes:
     """The processes of one market. Leaving the ``with`` block stops them all."""
 
-    def __init__(self, spawn: Callable[[Service, IO[bytes]], Process] | None = None) -> None:
+    def __init__(self, spawn: Spawn | None = None) -> None:
         """``spawn``: how a process is started, with its output going to a file; by default as any program."""
         self._services: dict[str, Service] = {}
         self._running: dict[str, Process] = {}
@@ -173,14 +176,15 @@ class Processes:
 def program(service: Service, log: IO[bytes]) -> Process:
     """Start a program in a session of its own that ends with us."""
     parent = os.getpid()
-
-    def tie_to_parent() -> None:  # runs in the child, between fork and exec
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
     return subprocess.Popen(service.command, env=dict(service.environment), stdin=subprocess.DEVNULL, stdout=log,
-                            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=tie_to_parent)
+                            stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=lambda: tie_to(parent))
+
+
+def tie_to(parent: int) -> None:
+    """In a child, between fork and exec: end when its parent does."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _kill_group(process: Process) -> None:

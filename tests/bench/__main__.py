@@ -27,7 +27,7 @@ from demo.layout import DEVELOPER, INSURER, OPERATOR
 from demo.processes import Service, http_ready, process_environment
 from tests.bench import engine, finding, inputs
 from tests.bench.report import Line, median, percentile, show
-from tests.factories.town import Town, TownOfPrograms, town
+from tests.factories.town import Town, of_programs, town
 
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ("memory", "queries", "training", "calls", "rounds", "used")
@@ -262,7 +262,7 @@ def main() -> None:
     wanted = options.sections or [*SECTIONS, *engine.SECTIONS, *finding.SECTIONS]
     lines: list[Line] = []
     if of_market := [section for section in wanted if section in SECTIONS]:
-        with town(kind=TownOfPrograms) as market:
+        with town(kind=of_programs) as market:
             bench = Bench(market, QUICK if options.quick else FULL)
             bench.set_up()
             for section in of_market:

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 from demo.layout import DEVELOPER
 from tests.bench.report import Line, median, percentile
-from tests.factories.town import Town, TownOfPrograms, department, town
+from tests.factories.town import Town, department, of_programs, town
 
 from shuyan.federation import egress
 from shuyan.federation._flower import masked_reply
@@ -101,7 +101,7 @@ class Engine:
         """A statistic over twelve departments, the coordinator doing nothing else."""
         from tests.bench.__main__ import family
 
-        with town([department(f"d{number:02}", f"部门{number}") for number in range(12)], TownOfPrograms) as market:
+        with town([department(f"d{number:02}", f"部门{number}") for number in range(12)], of_programs) as market:
             files = _readings(market, 20_000)
             grant = _granted(market, files)
             market.processes.stop("coordinator")
@@ -126,7 +126,7 @@ class Engine:
         """Forty departments on this machine."""
         from tests.bench.__main__ import family, occupied
 
-        with town([department(f"d{number:02}", f"部门{number}") for number in range(40)], TownOfPrograms) as market:
+        with town([department(f"d{number:02}", f"部门{number}") for number in range(40)], of_programs) as market:
             began = time.perf_counter()
             files = _readings(market, 5_000)
             grant = _granted(market, files)
@@ -141,7 +141,7 @@ class Engine:
     def huge(self) -> None:
         """Six hundred million rows over four departments, grouped."""
         rows = 5_000_000 if self._quick else 150_000_000
-        with town(kind=TownOfPrograms) as market:
+        with town(kind=of_programs) as market:
             files = _readings(market, rows)
             grant = _granted(market, files, measured=False)
             developer = market.connect(DEVELOPER)

@@ -20,7 +20,7 @@ from demo.market import DemoMarket
 from demo.processes import free_ports
 from demo.screen import Screen
 from tests.browser.people import People, Person
-from tests.factories.town import ForkedMarket
+from tests.factories import forking
 
 import shuyan
 
@@ -31,7 +31,8 @@ SHOTS = Path(os.environ["SHUYAN_SCREENSHOTS"]) if os.environ.get("SHUYAN_SCREENS
 
 @pytest.fixture(scope="module")
 def market() -> Iterator[DemoMarket]:
-    with tempfile.TemporaryDirectory(prefix="shuyan-") as folder, ForkedMarket(Layout(Path(folder), Ports(*free_ports(3)))) as market:
+    with tempfile.TemporaryDirectory(prefix="shuyan-") as folder, DemoMarket(
+            Layout(Path(folder), Ports(*free_ports(3))), runner=forking.finished, spawn=forking.service) as market:
         Chain(market, Screen()).set_up()
         yield market
 

@@ -8,7 +8,6 @@ towns use it; the demo, its tests, those of the commands and the benchmarks star
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import importlib
 import json
@@ -25,7 +24,9 @@ import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
+
+from demo.processes import Process, Service, program, tie_to
 
 COMMANDS: Final = {"shuyan-node": "node_agent.cli", "shuyan-market": "marketplace.cli", "shuyan-coordinator": "marketplace.rpc.cli",
                    "shuyan-authority": "marketplace.authorisation.authority_cli"}
@@ -33,7 +34,6 @@ _WITH: Final = ("node_agent.local", "marketplace.app", "marketplace.rpc.server")
 """Modules that services load when they start."""
 _LONGEST: Final = 1 << 17
 _STATUS: Final = 4  # bytes of a process id and of an exit code
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class Forked:
@@ -119,9 +119,11 @@ def start(command: Sequence[str], *, environment: Mapping[str, str], out: int, e
     return _forker.start(Path(command[0]).name, command[1:], environment, out, err)
 
 
-def known(command: Sequence[str]) -> bool:
-    """Whether this is a command that can be forked."""
-    return Path(command[0]).name in COMMANDS
+def service(wanted: Service, log: IO[bytes]) -> Process:
+    """Start a service; one that is no command of ours as a program."""
+    if Path(wanted.command[0]).name not in COMMANDS:
+        return program(wanted, log)
+    return start(wanted.command, environment=wanted.environment, out=log.fileno(), err=log.fileno())
 
 
 def finished(command: Sequence[str], *, environment: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
@@ -158,6 +160,7 @@ def _serve(asked: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.set_wakeup_fd(wake.fileno())
     running: dict[int, socket.socket] = {}
+    forker = os.getpid()
     while True:
         ready = select.select([asked, woken], [], [])[0]
         if woken in ready:
@@ -172,6 +175,7 @@ def _serve(asked: socket.socket) -> None:
         out, err, told = files
         pid = os.fork()
         if pid == 0:
+            tie_to(forker)
             os.setsid()
             os.write(told, os.getpid().to_bytes(_STATUS, "big"))  # from now on its group can be killed
             _become(*json.loads(request), out=out, err=err, imported=imported)
@@ -198,7 +202,6 @@ def _become(name: str, arguments: list[str], environment: dict[str, str], folder
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo import authorise
-from demo.commands import run
+from demo import authorise, commands, processes
+from demo.commands import Runner
 from demo.data import DISTRICTS, District
 from demo.layout import AUTHORITY, DEVELOPER, OPERATOR, PARTIES, Layout, Party, Ports
 from demo.market import DemoMarket
-from demo.processes import Processes, free_ports, program
+from demo.processes import Spawn, free_ports
 from tests.factories import forking
 
 import shuyan
@@ -47,23 +47,11 @@ class TownLayout(Layout):
                             for d in self.departments if d.slug not in known))
 
 
-class ForkedMarket(DemoMarket):
-    """A market whose commands and services are forked from one process: its set-up takes half as long."""
+class Town(DemoMarket):
+    """A market whose departments all offer one resource; its set-up takes half as long by forking. Use :func:`town`."""
 
-    def _processes(self) -> Processes:
-        return Processes(lambda service, log: forking.start(service.command, environment=service.environment, out=log.fileno(), err=log.fileno())
-                         if forking.known(service.command) else program(service, log))
-
-    @staticmethod
-    def run(name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None) -> str:
-        return run(name, *arguments, environment=environment, runner=forking.finished)
-
-
-class Town(ForkedMarket):
-    """A market whose departments all offer one resource. Use :func:`town`."""
-
-    def __init__(self, layout: TownLayout) -> None:
-        super().__init__(layout, layout.departments)
+    def __init__(self, layout: TownLayout, runner: Runner = forking.finished, spawn: Spawn = forking.service) -> None:
+        super().__init__(layout, layout.departments, runner=runner, spawn=spawn)
 
     def enrol_all(self) -> None:
         """Everything up to linked nodes whose keys the data authority trusts."""
@@ -134,11 +122,9 @@ class Town(ForkedMarket):
         authorise.release(self, job_id)
 
 
-class TownOfPrograms(Town):
-    """A town in which every process is a program started from nothing, for whoever measures what that takes."""
-
-    run = DemoMarket.run
-    _processes = DemoMarket._processes
+def of_programs(layout: TownLayout) -> Town:
+    """A kind of :func:`town` in which every process is a program started from nothing, for whoever measures what that takes."""
+    return Town(layout, runner=commands.program, spawn=processes.program)
 
 
 @contextmanager
@@ -163,5 +149,4 @@ def until(look: Callable[[], bool], within: float) -> bool:
     return True
 
 
-__all__ = ["AUTHORITY", "DEVELOPER", "OPERATOR", "PARTIES", "SHARED_DATA", "ForkedMarket", "Town", "TownLayout", "TownOfPrograms", "department", "town",
-           "until"]
+__all__ = ["AUTHORITY", "DEVELOPER", "OPERATOR", "PARTIES", "SHARED_DATA", "Town", "TownLayout", "department", "of_programs", "town", "until"]
