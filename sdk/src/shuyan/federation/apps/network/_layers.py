@@ -5,16 +5,19 @@ All weights are one vector: by layer the matrix (inputs by units, row by row), t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
+from shuyan.federation.learning import bounded
 from shuyan.federation.ring import Floats
 
 Task = Literal["binary", "classes", "number"]
+Times = Callable[[Floats, Floats], Floats]
+"""A product of matrices."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,10 @@ class Network:
         """What the last layer says, shape (n, outputs): log-odds, log-probabilities up to a constant, or numbers."""
         return self._forward(weights, inputs)[-1]
 
-    def _forward(self, weights: Floats, inputs: Floats) -> list[Floats]:
+    def _forward(self, weights: Floats, inputs: Floats, times: Times = np.matmul) -> list[Floats]:
         layers, activations = self.layers(weights), [inputs]
         for place, (matrix, biases) in enumerate(layers):
-            linear = activations[-1] @ matrix + biases
+            linear = times(activations[-1], matrix) + biases
             if place < len(layers) - 1:
                 linear = np.maximum(linear, 0) if self.activation == "relu" else np.tanh(linear)
             activations.append(linear)
@@ -84,14 +87,14 @@ class Network:
         probability[np.arange(len(target)), target.astype(np.intp)] -= 1
         return probability
 
-    def _backward(self, weights: Floats, activations: list[Floats], target: Floats) -> list[Floats]:
+    def _backward(self, weights: Floats, activations: list[Floats], target: Floats, times: Times = np.matmul) -> list[Floats]:
         """The derivatives of each row's loss by each layer's linear part."""
         deltas = [self._deltas(activations[-1], target)]
         layers = self.layers(weights)
         for place in range(len(layers) - 1, 0, -1):
             before = activations[place]
             slope = before > 0 if self.activation == "relu" else 1 - before**2
-            deltas.insert(0, (deltas[0] @ layers[place][0].T) * slope)
+            deltas.insert(0, times(deltas[0], layers[place][0].T) * slope)
         return deltas
 
     def gradient(self, weights: Floats, inputs: Floats, target: Floats, row_clip: float | None = None) -> Floats:
@@ -111,9 +114,9 @@ class Network:
         return gradient
 
     def row_gradients(self, weights: Floats, inputs: Floats, target: Floats, row_clip: float) -> Floats:
-        """Every row's gradient by itself, no longer than ``row_clip``, shape (n, size)."""
-        activations = self._forward(weights, inputs)
-        deltas = self._backward(weights, activations, target)
+        """Every row's gradient by itself, no longer than ``row_clip`` and the same whatever other rows there are, shape (n, size)."""
+        activations = self._forward(weights, inputs, bounded.times)
+        deltas = self._backward(weights, activations, target, bounded.times)
         parts = []
         for delta, before in zip(deltas, activations[:-1], strict=True):
             parts += [(before[:, :, None] * delta[:, None, :]).reshape(len(inputs), -1), delta]

@@ -29,7 +29,7 @@ from shuyan.federation import _flower, problems
 from shuyan.federation.apps.regression._client import client_app
 from shuyan.federation.apps.regression._params import RegressionParams
 from shuyan.federation.inputs import Inputs
-from shuyan.federation.learning import plain
+from shuyan.federation.learning import bounded, plain
 from shuyan.federation.privacy import Sensitivity
 from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
@@ -133,7 +133,7 @@ def _answer(message: Message, context: Context, *, hessian: bool) -> Message:
     for piece in _pieces(len(target), weights.size):
         rows = matrix[piece]
         with np.errstate(over="ignore", invalid="ignore"):
-            linear = np.clip(np.nan_to_num(rows @ weights.T + shift[piece, None]), -_LARGEST, _LARGEST)
+            linear = np.clip(np.nan_to_num(bounded.times(rows, weights.T) + shift[piece, None]), -_LARGEST, _LARGEST)
         residual, bent = _DERIVATIVES[params.family](params, linear, target[piece])
         gradient += np.rint(np.ldexp(rows[:, of_term] * residual[:, of_block], STEP_BITS)).sum(axis=0)
         if hessian:
