@@ -170,6 +170,14 @@ NOISE_UNDECLARED: Final = define(
 BOUNDS_MISSING: Final = define(
     "bounds_missing", 422, zh="差分隐私计算需要字段“{column}”的上下界，请在参数中给出或由部门登记。",
     en="An answer with differential privacy needs bounds of the column “{column}”: give them, or have the department declare them.")
+ROWS_BELOW_NOISE: Final = define(
+    "rows_below_noise", 422, zh="本次计算的隐私预算（ρ）过小：噪声与可用记录数相当，无法得出结果。",
+    en="The privacy budget (ρ) of this computation is too small: its noise is as large as the number of usable rows.")
+VARIANCE_BELOW_NOISE: Final = define(
+    "variance_below_noise", 422,
+    zh="字段“{column}”的方差与噪声相当，无法标准化。请增大隐私预算（ρ）、收窄该字段的上下界或去除该字段。",
+    en="The variance of the column “{column}” cannot be told from its noise, so it cannot be standardised: spend more (ρ), declare "
+       "narrower bounds, or leave it out.")
 UNIT_COLUMN_UNKNOWN: Final = define(
     "unit_column_unknown", 409, zh="节点的资源“{resource}”没有授权凭证所称的隐私单位字段“{column}”。",
     en="The node's resource “{resource}” has no column “{column}”, by which the grant tells units of privacy apart.")

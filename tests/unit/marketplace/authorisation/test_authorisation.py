@@ -117,7 +117,7 @@ BAD_DEMANDS: list[tuple[str, dict[str, Any], str, str]] = [
     ("no budget", {"release": "dp", "privacy": city.privacy(epsilon=None)}, "demand_budget_invalid", "privacy.epsilon"),
     ("two budgets", {"release": "dp", "privacy": city.privacy(rho_nano=5)}, "demand_budget_invalid", "privacy.epsilon"),
     ("too large a δ", {"release": "dp", "privacy": city.privacy(delta=0.5)}, "demand_invalid", "privacy.delta"),
-    ("an app without noise", {"release": "dp", "privacy": city.privacy(), "apps": ["clustering"], "output_forms": ["model"]},
+    ("an app without noise", {"release": "dp", "privacy": city.privacy(), "apps": ["survival"], "output_forms": ["model"]},
      "demand_app_without_noise", "apps.0"),
     ("own figures for no reason", {"own_figures": True}, "demand_own_figures_unexplained", "own_figures_reason"),
     ("another output form", {"output_forms": ["rows"]}, "demand_invalid", "output_forms.0"),

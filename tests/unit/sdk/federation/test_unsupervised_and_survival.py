@@ -15,7 +15,7 @@ from statsmodels.duration.hazard_regression import PHReg
 from shuyan.federation import problems
 from shuyan.federation.apps.clustering import ClusteringParams
 from shuyan.federation.apps.clustering._app import first_centres
-from shuyan.federation.apps.components._app import ComponentsContent
+from shuyan.federation.apps.components._params import ComponentsContent
 from shuyan.federation.apps.survival._params import SurvivalContent, TimeGrid
 from shuyan.federation.local import LocalFederation, LocalResource
 from shuyan.federation.schema import Column

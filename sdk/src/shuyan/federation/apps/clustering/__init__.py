@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from shuyan.federation.apps.clustering._app import ClusteringParams, app
+from shuyan.federation.apps.clustering._app import app
+from shuyan.federation.apps.clustering._params import ClusteringParams
 
 __all__ = ["ClusteringParams", "app"]

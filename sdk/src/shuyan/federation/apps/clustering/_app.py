@@ -5,19 +5,22 @@ start from. The starts move together, one question a round; the one with the sma
 
 A cluster is kept back if it is about fewer rows than the minimum cohort, or, unless the grant allows a department's own
 figures, about rows of a single department: its centre would be that department's mean.
+
+With differential privacy the rounds and their start are others (:mod:`._noisy`).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shuyan.federation import _flower, moments, problems
-from shuyan.federation.apps.base import AppManifest, FederatedApp, Need, Progress, Question
+from shuyan.federation.apps.base import AppManifest, FederatedApp, Progress, Question
+from shuyan.federation.apps.clustering import _noisy, _noisy_fit
+from shuyan.federation.apps.clustering._params import ClusteringContent, ClusteringParams, needs
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.learning import plain
 from shuyan.federation.learning.quadratic import symmetric
@@ -30,80 +33,14 @@ ASSIGN = "train.assign"
 
 client_app = ClientApp()
 
-
-class ClusteringParams(BaseModel):
-    """Parameters.
-
-    Attributes:
-        features: numeric columns; rows in which one is missing are left out.
-        clusters: how many to look for.
-        starts: how many sets of first centres are tried.
-        tolerance: a start has settled when no centre moves further, in standard deviations.
-        seed: of the first centres.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    resource: str = Field(min_length=1)
-    features: list[str] = Field(min_length=1, max_length=200)
-    clusters: int = Field(ge=2, le=100)
-    starts: int = Field(default=8, ge=1, le=50)
-    max_rounds: int = Field(default=100, ge=1, le=500)
-    tolerance: float = Field(default=1e-6, gt=0, le=1, allow_inf_nan=False)
-    seed: int = Field(default=0, ge=0, le=2**31)
-    domains: dict[str, list[str]] = Field(default={}, max_length=0)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ClusteringParams:
-        if len(set(self.features)) != len(self.features):
-            raise ValueError("a feature is named twice")
-        return self
-
-
-class ClusteringFeature(BaseModel):
-    """How a feature was standardised."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    name: str
-    type: Literal["number"]
-    mean: float
-    sd: float
-
-
-class Cluster(BaseModel):
-    """One cluster: its centre in the features' own units."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    rows: int = Field(ge=1)
-    centre: list[float]
-
-
-class ClusteringContent(BaseModel):
-    """Content of a result; ``suppressed`` counts clusters that were kept back."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    kind: Literal["model"]
-    family: Literal["clusters"]
-    features: list[ClusteringFeature]
-    clusters: list[Cluster]
-    suppressed: int = Field(ge=0)
-    rows: int = Field(ge=0)
-    departments: int = Field(ge=0)
-    rounds: int = Field(ge=0)
-    converged: bool
-    metrics: dict[str, float]
-
-
 manifest = AppManifest(
-    name="clustering", version="1.0.0", title_zh="联邦聚类", title_en="Federated clustering", output_form="model",
+    name="clustering", version="1.1.0", title_zh="联邦聚类", title_en="Federated clustering", output_form="model",
     actions={
         MOMENTS: {"sum": moments.SUM, "square": moments.SQUARE}, PRODUCTS: {"products": plain.PRODUCT},
         ASSIGN: {"rows": moments.COUNT, "present": moments.COUNT, "sum": plain.PRODUCT, "inertia": plain.PRODUCT},
+        **_noisy.ACTIONS,
     },
-    questions={PRODUCTS: Question(arrays=("mean", "sd")), ASSIGN: Question(arrays=("mean", "sd", "centres"))},
+    questions={**_noisy.QUESTIONS, PRODUCTS: Question(arrays=("mean", "sd")), ASSIGN: Question(arrays=("mean", "sd", "centres"))},
 )
 
 
@@ -112,6 +49,10 @@ manifest = AppManifest(
 
 client_app.query("moments")(plain.answer_moments)
 client_app.query("products")(plain.answer_products)
+client_app.query("noisy_moments")(_noisy.answer_moments)
+client_app.train("noisy_survey")(_noisy.answer_survey)
+client_app.train("noisy_assign")(_noisy.answer_assign)
+client_app.train("noisy_last")(_noisy.answer_last)
 
 
 @client_app.train("assign")  # type: ignore[untyped-decorator,unused-ignore]
@@ -155,6 +96,8 @@ def serve(grid: SecureGrid, params: ClusteringParams, progress: Progress) -> dic
     Raises:
         ProblemError: ``column_constant``: a feature does not vary.
     """
+    if grid.noisy:
+        return _noisy_fit.serve(grid, params)
     grid.plan(params.max_rounds + 2)
     size = len(params.features)
     mean, sd = plain.pooled(grid.secure_sum(MOMENTS, expect={"sum": size, "square": size}), size)
@@ -220,13 +163,10 @@ def _content(params: ClusteringParams, total: Sum, best: int, mean: Floats, sd: 
     }
 
 
-def needs(params: ClusteringParams) -> list[tuple[str, Need]]:
-    """The columns a job touches."""
-    return [(name, "number") for name in params.features]
-
-
 def arrays(params: ClusteringParams, action: str) -> dict[str, int]:
     """The lengths of the arrays that come with an action."""
+    if action in _noisy.ACTIONS:
+        return _noisy.arrays(params, action)
     size = len(params.features)
     lengths = {} if action == MOMENTS else {"mean": size, "sd": size}
     if action == ASSIGN:
@@ -235,4 +175,4 @@ def arrays(params: ClusteringParams, action: str) -> dict[str, int]:
 
 
 app = FederatedApp(manifest=manifest, client_app=client_app, serve=serve, params_model=ClusteringParams, needs=needs,
-                   arrays=arrays, content_model=ClusteringContent)
+                   arrays=arrays, content_model=ClusteringContent, privacy=_noisy.sensitivities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from shuyan.federation.apps.components._app import ComponentsParams, app
+from shuyan.federation.apps.components._app import app
+from shuyan.federation.apps.components._params import ComponentsParams
 
 __all__ = ["ComponentsParams", "app"]
