@@ -138,7 +138,7 @@ def _tables(findings: Findings, database: sqlite3.Connection, ledger: Ledger) ->
     findings.once("order", [sale.order_key for sale in sales], _column(
         database, "SELECT idempotency_key FROM purchase_order"))
     findings.once("payment", [f"{sale.order_id} {sale.bank_reference} {sale.amount_fen}" for sale in sales], _column(
-        database, "SELECT order_id || ' ' || bank_reference || ' ' || amount_fen FROM payment"))
+        database, "SELECT order_id || ' ' || reference || ' ' || amount_fen FROM payment"))
     findings.once("entitlement", [sale.order_id for sale in sales], _column(database, "SELECT order_id FROM entitlement"))
     findings.once("booking", _column(database, "SELECT 'payment:' || id FROM payment"), _column(
         database, "SELECT idempotency_key FROM ledger_transaction"))

@@ -11,6 +11,8 @@ from marketplace.attachments.service import MAX_BYTES
 
 MAXIMUM: Final = 4 * 1024 * 1024
 _SLACK: Final = 1024 * 1024  # names, boundaries, other fields
+MAXIMUM_NOTICE: Final = 512 * 1024
+"""A notification from outside: Stripe's are a few KiB."""
 MAXIMUM_FORM: Final = 5 * MAX_BYTES + _SLACK
 """A form with files: five of the largest."""
 MAXIMUM_JSON: Final = -(-MAX_BYTES // 3) * 4 + _SLACK
@@ -23,7 +25,9 @@ def limit(app: Flask) -> None:
 
     @app.before_request
     def _for_this_request() -> None:
-        if is_api_path(request.path):
+        if request.path.startswith("/webhooks/"):
+            request.max_content_length = MAXIMUM_NOTICE
+        elif is_api_path(request.path):
             if request.path.endswith("/files") and "Authorization" in request.headers:
                 request.max_content_length = MAXIMUM_JSON
         elif request.mimetype == "multipart/form-data" and "sid" in session:  # a cookie of ours: nobody else sends files

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SUPERVISOR = "SHUYAN_SUPERVISOR_PID"
@@ -83,7 +83,16 @@ class Settings(BaseSettings):
     smtp_user: str = Field("", description="Account at the mail server; empty: none.")
     smtp_password_file: Path | None = Field(None, description="File with its password.")
     smtp_sender: str = Field("shuyan@localhost", description="Address that mail comes from.")
+    stripe_secret_key_file: Path | None = Field(None, description="File with Stripe's secret key; without one, orders are paid by bank transfer only.")
+    stripe_webhook_secret_file: Path | None = Field(None, description="File with the signing secret of Stripe's webhook; several, a line each, while it is rolled.")
+    stripe_api_base: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = Field("https://api.stripe.com", description="Address of Stripe's interface.")
     log_json: bool = Field(False, description="Log as JSON lines instead of text.")
+
+    @model_validator(mode="after")
+    def _both_of_stripe(self) -> Self:
+        if (self.stripe_secret_key_file is None) != (self.stripe_webhook_secret_file is None):
+            raise ValueError("card payments need both SHUYAN_STRIPE_SECRET_KEY_FILE and SHUYAN_STRIPE_WEBHOOK_SECRET_FILE")
+        return self
 
     @cached_property
     def resolved_database_url(self) -> str:

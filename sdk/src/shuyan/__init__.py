@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from shuyan._models import (
         App,
         Budget,
+        CardPayment,
         Column,
         Entitlement,
         Explanation,
@@ -74,6 +75,7 @@ __all__ = [
     "AppSubmission",
     "Application",
     "Budget",
+    "CardPayment",
     "Change",
     "Column",
     "ConfigurationError",
@@ -151,7 +153,7 @@ _HOMES = {
     "_sandbox": ("Sandbox", "Trial", "sandbox"),
     "_sandboxes": ("Marginals", "SandboxInfo", "SandboxRun"),
     "_selections": ("Application", "Selection"),
-    "_models": ("App", "Budget", "Column", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Record", "Resource", "Review"),
+    "_models": ("App", "Budget", "CardPayment", "Column", "Entitlement", "Explanation", "LogLine", "Node", "Order", "Record", "Resource", "Review"),
     "trust.bundle": ("Verified",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationError
 
 from shuyan._agreements import Agreements, Files
 from shuyan._audit import Audit
@@ -27,6 +27,7 @@ from shuyan._members import Members
 from shuyan._models import (
     App,
     Budget,
+    CardPayment,
     Entitlement,
     Explanation,
     LogLine,
@@ -346,7 +347,30 @@ class Orders(Collection[Order]):
         return self._do(id, "payment", {"bank_reference": bank_reference, "amount_fen": amount_fen}, once=True)
 
     def cancel(self, id: str) -> Order:
+        """Cancel an unpaid order; an open payment by card is closed first."""
         return self._do(id, "cancel")
+
+    def pay_by_card(self, id: str) -> CardPayment:
+        """Stripe's page on which the order can be paid by card: open ``url`` in a browser. Asked again, it is the same page while it is open."""
+        return self._card(self._api.post(f"{self._path}/{quote(id, safe='')}/card"))
+
+    def card(self, id: str) -> CardPayment:
+        """How the newest payment by card stands; Stripe is asked. :class:`NotFound` if none was begun."""
+        return self._card(self._api.get(f"{self._path}/{quote(id, safe='')}/card"))
+
+    def _card(self, data: dict[str, Any]) -> CardPayment:
+        try:
+            return CardPayment.model_validate(data)
+        except ValidationError as error:
+            raise not_understood() from error
+
+    def refund(self, id: str, *, bank_reference: str | None = None) -> Order:
+        """Refund a paid order whose entitlement was never called; ``bank_reference`` is of the transfer, for one paid by bank. For the operator."""
+        return self._do(id, "refund", {"bank_reference": bank_reference} if bank_reference else {})
+
+    def give_back(self, id: str) -> Order:
+        """Give card money back that does not match the order. For the operator."""
+        return self._do(id, "give-back")
 
     def preview(self, id: str) -> dict[str, Any]:
         """The invoice as it would be now: fees, calls, and how the revenue is shared."""

@@ -189,6 +189,20 @@ class Order(Record):
     paid_at: dt.datetime | None = None
 
 
+class CardPayment(Record):
+    """An order's payment by card. ``url`` is Stripe's page to pay on, while it is open; ``declined``: the last attempt there."""
+
+    id: str
+    order_id: str
+    status: str
+    amount_fen: int
+    currency: str = "CNY"
+    url: str | None = None
+    declined: bool = False
+    created_at: dt.datetime | None = None
+    expires_at: dt.datetime | None = None
+
+
 class Entitlement(Record):
     """The right to call a product during a term."""
 

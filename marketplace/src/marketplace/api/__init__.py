@@ -37,6 +37,7 @@ def register(app: OpenAPI) -> None:
         scenarios,
         selection,
         sources,
+        webhooks,
     )
 
     app.config.update(limits.HEADERS)
@@ -44,6 +45,7 @@ def register(app: OpenAPI) -> None:
     metrics.register(app)
     oauth.register(app)
     docs.register(app)
+    app.register_blueprint(webhooks.webhooks)
     for module in (
         parties, members, clients, registration, credit, partners, notices, outbox, nodes, catalogue, sources, scenarios, demands, authorisation, agreements,
         selection, files, computing, programs, products, delivery, commerce, product_reviews, audit,

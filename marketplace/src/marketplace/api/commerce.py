@@ -1,4 +1,4 @@
-"""REST: orders, payments, entitlements, invoice preview."""
+"""REST: orders, payments by bank and by card, refunds, entitlements, invoice preview."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from sqlmodel import Session
 from marketplace import db
 from marketplace.api.auth import actor, required_key, scope
 from marketplace.api.base import blueprint
+from marketplace.api.problems import language
 from marketplace.api.schemas import IdPath, In, Listing, Out, PageQuery, QueryIn, Time, listing
+from marketplace.commerce import cards, refunds
 from marketplace.commerce import service as commerce
 from marketplace.metering import service as metering
 from marketplace.settlement import service as settlement
+from shuyan.problems import ProblemError
 
 api = blueprint("commerce")
 
@@ -25,6 +28,16 @@ class OrderIn(In):
 class PaymentIn(In):
     bank_reference: str = Field(min_length=1, max_length=100)
     amount_fen: int
+
+
+class RefundIn(In):
+    """``bank_reference``: of the transfer that refunds an order paid by bank transfer; a card's money goes back by itself."""
+
+    bank_reference: str | None = Field(None, min_length=1, max_length=100)
+
+
+class TransferIn(In):
+    bank_reference: str = Field(min_length=1, max_length=100)
 
 
 class OrderQuery(PageQuery):
@@ -63,6 +76,36 @@ class EntitlementOut(Out):
     status: str
 
 
+class CardOut(Out):
+    """``url`` is Stripe's page to pay on, while it is open and for the buyer only. ``declined``: the last attempt there."""
+
+    id: str
+    order_id: str
+    status: str
+    url: str | None
+    amount_fen: int
+    currency: str
+    declined: bool
+    received_fen: int | None
+    received_currency: str | None
+    attention: str
+    created_at: Time
+    expires_at: Time
+
+
+class RefundOut(Out):
+    id: str
+    order_id: str
+    method: str
+    amount_fen: int
+    currency: str
+    reason: str
+    status: str
+    error: str
+    created_at: Time
+    done_at: Time | None
+
+
 class LineOut(Out):
     kind: str
     quantity: int
@@ -99,8 +142,24 @@ class InvoicePreviewOut(Out):
 
 def _order(session: Session, row: Any) -> dict[str, Any]:
     entitlement = commerce.entitlement_of_order(session, row.id)
+    card = next(iter(commerce.card_payments_of_order(session, row.id)), None)
     return {**OrderOut.of(row), "actions": commerce.order_actions(row, actor()),
-            "entitlement": EntitlementOut.of(entitlement) if entitlement else None}
+            "entitlement": EntitlementOut.of(entitlement) if entitlement else None,
+            "card": _card(session, card) if card else None,
+            "refunds": [RefundOut.of(one) for one in commerce.refunds_of_order(session, row.id)]}
+
+
+def _card(session: Session, row: Any) -> dict[str, Any]:
+    order = commerce.get_order(session, actor(), row.order_id)
+    shown: dict[str, Any] = CardOut.of(row)
+    if row.status != "open" or order.organisation_id != actor().organisation_id:
+        shown["url"] = None
+    return shown
+
+
+def _order_now(order_id: str) -> dict[str, Any]:
+    with db.reading() as session:
+        return _order(session, commerce.get_order(session, actor(), order_id))
 
 
 @api.post("/orders", summary="Order a product; needs an Idempotency-Key", responses={201: OrderOut})
@@ -124,8 +183,7 @@ def list_orders(query: OrderQuery) -> dict[str, Any]:
 @api.get("/orders/<id>", summary="One order", responses={200: OrderOut})
 @scope("read")
 def get_order(path: IdPath) -> dict[str, Any]:
-    with db.reading() as session:
-        return _order(session, commerce.get_order(session, actor(), path.id))
+    return _order_now(path.id)
 
 
 @api.post("/orders/<id>/payment", summary="Record that the bank transfer has arrived", responses={200: OrderOut})
@@ -139,9 +197,49 @@ def record_payment(path: IdPath, body: PaymentIn) -> dict[str, Any]:
 
 @api.post("/orders/<id>/cancel", summary="Cancel an unpaid order", responses={200: OrderOut})
 def cancel_order(path: IdPath) -> dict[str, Any]:
-    """The buyer needs the scope ``orders``; the operator ``operate``."""
+    """The buyer needs the scope ``orders``; the operator ``operate``. An open card payment is closed first."""
+    cards.cancel(actor(), path.id)
+    return _order_now(path.id)
+
+
+@api.post("/orders/<id>/card", summary="Pay by card: an open page of Stripe's to pay on", responses={200: CardOut})
+@scope("orders")
+def pay_by_card(path: IdPath) -> dict[str, Any]:
+    """While a page is open, it is the one that is given again."""
+    row = cards.pay(actor(), path.id, language=language())
+    with db.reading() as session:
+        return _card(session, row)
+
+
+@api.get("/orders/<id>/card", summary="How the newest payment by card stands; Stripe is asked", responses={200: CardOut})
+@scope("read")
+def card_payment(path: IdPath) -> dict[str, Any]:
+    row = cards.refresh(actor(), path.id)
+    if row is None:
+        raise ProblemError("not_found", what="card_payment")
+    with db.reading() as session:
+        return _card(session, row)
+
+
+@api.post("/orders/<id>/refund", summary="Refund a paid order whose entitlement was never called", responses={200: OrderOut})
+@scope("operate")
+def refund(path: IdPath, body: RefundIn) -> dict[str, Any]:
+    refunds.refund_order(actor(), path.id, bank_reference=body.bank_reference)
+    return _order_now(path.id)
+
+
+@api.post("/orders/<id>/give-back", summary="Give card money back that does not match the order", responses={200: OrderOut})
+@scope("operate")
+def give_back(path: IdPath) -> dict[str, Any]:
+    refunds.give_back(actor(), path.id)
+    return _order_now(path.id)
+
+
+@api.post("/refunds/<id>/transfer", summary="Record the bank transfer that paid a refund Stripe could not", responses={200: RefundOut})
+@scope("operate")
+def transfer(path: IdPath, body: TransferIn) -> dict[str, Any]:
     with db.transaction() as session:
-        return _order(session, commerce.cancel_order(session, actor(), path.id))
+        return RefundOut.of(refunds.transfer(session, actor(), path.id, bank_reference=body.bank_reference))
 
 
 @api.get("/orders/<id>/invoice-preview", summary="What the order costs so far, and everybody's share",

@@ -11,6 +11,9 @@ TOKEN_LIMIT = "600 per minute"  # noqa: S105  (a rate, no secret)
 FAILED_TOKEN_LIMIT = "30 per minute"  # noqa: S105  (a rate, no secret)
 DEVICE_LIMIT = "30 per minute"
 
+WEBHOOK_LIMIT = "1200 per minute"
+FAILED_WEBHOOK_LIMIT = "60 per minute"
+
 REGISTER_LIMIT = "20 per hour"
 OBJECTION_LIMIT = "10 per hour"
 

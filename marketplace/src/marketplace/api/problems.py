@@ -29,7 +29,7 @@ from marketplace.errors import (
 from marketplace.settings import settings
 from shuyan.problems import Language, ProblemError, describe
 
-API_PREFIXES = ("/api/", "/oauth/", "/openapi")
+API_PREFIXES = ("/api/", "/oauth/", "/openapi", "/webhooks/")
 
 
 def is_api_path(path: str) -> bool:

@@ -1,19 +1,24 @@
-"""Use cases of commerce: order, bank transfer, entitlement; money is booked in the same transaction."""
+"""Use cases of commerce: order, bank transfer, entitlement; money is booked in the same transaction.
+
+Paying by card is in :mod:`.cards`, what goes back in :mod:`.refunds`.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from operator import attrgetter
+from typing import Any
 
+from sqlalchemy import and_, exists, or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from marketplace import work
 from marketplace.access import require_organisation
 from marketplace.actor import SYSTEM, Actor
-from marketplace.commerce import rules
-from marketplace.commerce.errors import NOT_ENTITLED, REFERENCE_USED
-from marketplace.commerce.models import Entitlement, Order, Payment
+from marketplace.commerce import booking, gateway, rules
+from marketplace.commerce.errors import CARD_OPEN, NOT_ENTITLED
+from marketplace.commerce.models import CardPayment, Entitlement, Order, Payment, Refund
 from marketplace.db import utc_now
 from marketplace.digests import digest
 from marketplace.events import Tag
@@ -22,8 +27,6 @@ from marketplace.paging import Page, clamp, decode_cursor, make_page
 from marketplace.pricing import service as pricing
 from marketplace.products import service as products
 from marketplace.products.errors import NO_PRICE
-from marketplace.settlement import service as settlement
-from marketplace.settlement.rules import Posting
 from marketplace.trust import records
 from marketplace.trust import service as trust
 from marketplace.work import WorkItem
@@ -60,11 +63,11 @@ def place_order(session: Session, actor: Actor, *, product_id: str, idempotency_
         if found is None:
             raise
         return found
-    entitlement = _entitle(session, row) if row.amount_fen == 0 else None
+    entitlement = booking.entitle(session, row) if row.amount_fen == 0 else None
     trust.append(session, Tag.ORDER_PLACED, actor, row.id, related=[product_id, version.id, buyer],
                  data={"amount_fen": row.amount_fen, "currency": row.currency, "price_plan": plan.id})
     if entitlement is not None:
-        _tell_granted(session, actor, entitlement)
+        booking.tell_granted(session, actor, entitlement)
     return row
 
 
@@ -83,61 +86,33 @@ def record_payment(session: Session, actor: Actor, order_id: str, *, bank_refere
     Raises:
         ProblemError: ``not_found``, ``not_allowed``, ``wrong_state``, ``amount_differs``, ``bank_reference_used``.
     """
-    order = _locked(session, actor, order_id)
+    order = booking.locked(session, actor, order_id)
     reference = rules.check_reference(bank_reference)
     paid = session.exec(select(Payment).where(Payment.order_id == order_id)).first()
-    state = "awaiting_payment" if paid is not None and paid.bank_reference == reference else order.status
+    state = "awaiting_payment" if paid is not None and (paid.method, paid.reference) == ("bank_transfer", reference) else order.status
     rules.ORDER.check("record_payment", state, actor, owner=order.organisation_id)
     rules.check_amount(order.amount_fen, amount_fen)
     if paid is not None:
         return order
-    row = Payment(id=new_id("pay"), order_id=order_id, amount_fen=amount_fen, currency=order.currency,
-                  bank_reference=reference, recorded_by=actor.label)
-    try:
-        with session.begin_nested():
-            session.add(row)
-    except IntegrityError:
-        raise ProblemError(REFERENCE_USED, field="bank_reference") from None
-    # revenue stays owed to those who share it until a settlement pays it out
-    settlement.post(session, idempotency_key=f"payment:{row.id}", narration=f"payment for order {order.number}",
-                    postings=[Posting("assets:bank", amount_fen),
-                              Posting(f"liabilities:unsettled:{order.product_id}", -amount_fen)])
-    entitlement = _entitle(session, order)
-    trust.append(session, Tag.PAYMENT_RECEIVED, actor, row.id, related=[order_id, order.product_id],
-                 data={"amount_fen": amount_fen, "currency": order.currency, "reference_digest": digest(reference)})
-    _tell_granted(session, actor, entitlement)
+    booking.book_payment(session, actor, order, method="bank_transfer", reference=reference)
+    booking.close_card_soon(session, order_id)
     return order
-
-
-def _entitle(session: Session, order: Order) -> Entitlement:
-    plan = pricing.get_plan(session, order.price_plan_id)
-    now = utc_now()
-    order.status, order.paid_at = "paid", now
-    row = Entitlement(id=new_id("ent"), order_id=order.id, organisation_id=order.organisation_id,
-                      product_id=order.product_id, included_calls=plan.included_calls, call_fee_fen=plan.call_fee_fen,
-                      starts_at=now, ends_at=now + dt.timedelta(days=plan.term_days))
-    session.add_all([order, row])
-    session.flush()
-    return row
-
-
-def _tell_granted(session: Session, actor: Actor, row: Entitlement) -> None:
-    trust.append(session, Tag.ENTITLEMENT_GRANTED, actor, row.id,
-                 related=[row.order_id, row.product_id, row.organisation_id],
-                 data={"included_calls": row.included_calls, "call_fee_fen": row.call_fee_fen,
-                       "term_days": (row.ends_at - row.starts_at).days})
 
 
 def cancel_order(session: Session, actor: Actor, order_id: str) -> Order:
     """Cancel an order that is not paid yet. Doing it twice changes nothing.
 
+    An open card payment has to be closed first, which :func:`marketplace.commerce.cards.cancel` does.
+
     Raises:
-        ProblemError: ``not_found``, ``wrong_state``.
+        ProblemError: ``not_found``, ``wrong_state``, ``card_payment_open``.
     """
-    order = _locked(session, actor, order_id)
+    order = booking.locked(session, actor, order_id)
     again = order.status == "cancelled"
     rules.ORDER.check("cancel", "awaiting_payment" if again else order.status, actor, owner=order.organisation_id)
     if not again:
+        if booking.live_card(session, order_id) is not None:
+            raise ProblemError(CARD_OPEN)
         order.status = "cancelled"
         session.add(order)
         trust.append(session, Tag.ORDER_CANCELLED, actor, order_id, related=[order.product_id])
@@ -150,12 +125,14 @@ def get_order(session: Session, actor: Actor, order_id: str) -> Order:
     Raises:
         ProblemError: ``not_found``: somebody else's order does not exist.
     """
-    return _visible(session.get(Order, order_id), actor)
+    return booking.visible(session.get(Order, order_id), actor)
 
 
 def order_actions(order: Order, actor: Actor) -> list[str]:
-    """What this actor may do with the order now."""
-    return list(dict.fromkeys(rules.ORDER.possible(order.status, actor, owner=order.organisation_id)))
+    """What this actor may do with the order now; paying by card only where the market takes cards, and for such an amount."""
+    cards = gateway.configured() and order.amount_fen <= rules.CARD_MAXIMUM_FEN
+    return [action for action in dict.fromkeys(rules.ORDER.possible(order.status, actor, owner=order.organisation_id))
+            if action != "pay_by_card" or cards]
 
 
 def list_orders(session: Session, actor: Actor, *, status: str | None = None, product_id: str | None = None,
@@ -184,7 +161,27 @@ def waiting(session: Session, actor: Actor) -> list[WorkItem]:
         kind, query = "order.pay", query.where(Order.organisation_id == actor.organisation_id)
     else:
         return []
-    return [WorkItem(kind, row.id, row.number, "order:order_id", row.organisation_id, row.created_at) for row in session.exec(query)]
+    items = [WorkItem("order.look", order.id, order.number, "order:order_id", order.organisation_id, since)
+             for order, since in _to_look_at(session)] if kind == "order.confirm" else []
+    return items + [WorkItem(kind, row.id, row.number, "order:order_id", row.organisation_id, row.created_at) for row in session.exec(query)]
+
+
+def _to_look_at(session: Session) -> list[tuple[Order, dt.datetime]]:
+    """Orders of which money is not where it should be, which only a person can put right; since when."""
+    cards = session.exec(select(Order, CardPayment.created_at).where(
+        CardPayment.order_id == Order.id, or_(col(CardPayment.status) == "mismatched", col(CardPayment.attention) != "")).limit(200))
+    refunds = session.exec(select(Order, Refund.created_at).where(Refund.order_id == Order.id, Refund.status == "failed").limit(200))
+    return [*cards, *refunds]
+
+
+def card_payments_of_order(session: Session, order_id: str) -> list[CardPayment]:
+    """What was tried by card for an order, newest first."""
+    return list(session.exec(select(CardPayment).where(CardPayment.order_id == order_id).order_by(col(CardPayment.id).desc())))
+
+
+def refunds_of_order(session: Session, order_id: str) -> list[Refund]:
+    """What goes or went back of an order's money, newest first."""
+    return list(session.exec(select(Refund).where(Refund.order_id == order_id).order_by(col(Refund.id).desc())))
 
 
 def payment_of_order(session: Session, order_id: str) -> Payment | None:
@@ -246,6 +243,7 @@ def wind_up(session: Session, product_id: str) -> int:
         row.status = "ended"
     for order in orders:
         order.status = rules.ORDER.check("cancel", order.status, SYSTEM).target
+        booking.close_card_soon(session, order.id)
     session.add_all([*rows, *orders])
     for row in rows:
         trust.append(session, Tag.ENTITLEMENT_ENDED, SYSTEM, row.id, related=[product_id, row.organisation_id])
@@ -260,26 +258,36 @@ def entitlements_by_id(session: Session, ids: list[str]) -> dict[str, Entitlemen
     return {row.id: row for row in rows}
 
 
-def _visible(row: Order | None, actor: Actor) -> Order:
-    if row is None or (actor.party not in rules.READERS and row.organisation_id != actor.organisation_id):
-        raise ProblemError("not_found", what="order")
-    return row
-
-
-def _locked(session: Session, actor: Actor, order_id: str) -> Order:
-    return _visible(session.exec(select(Order).where(Order.id == order_id).with_for_update()).first(), actor)
-
-
 def altered_records(session: Session) -> list[str]:
-    """Orders, payments and entitlements that are not what the audit log says; see :func:`.records.altered`."""
+    """Orders, payments, refunds and entitlements that are not what the audit log says; see :func:`.records.altered`."""
     return [
         *records.altered(session, Tag.ORDER_PLACED, Order, {
             "amount_fen": attrgetter("amount_fen"), "currency": attrgetter("currency"),
             "price_plan": attrgetter("price_plan_id")}),
         *records.altered(session, Tag.PAYMENT_RECEIVED, Payment, {
             "amount_fen": attrgetter("amount_fen"), "currency": attrgetter("currency"),
-            "reference_digest": lambda row: digest(row.bank_reference)}),
+            "reference_digest": lambda row: digest(row.reference)}),
+        *records.altered(session, Tag.REFUND_DECIDED, Refund, {
+            "amount_fen": attrgetter("amount_fen"), "currency": attrgetter("currency"), "method": attrgetter("method"),
+            "payment": attrgetter("payment_id"), "reason": attrgetter("reason")}),
+        *_unsupported(session),
         *records.altered(session, Tag.ENTITLEMENT_GRANTED, Entitlement, {
             "included_calls": attrgetter("included_calls"), "call_fee_fen": attrgetter("call_fee_fen"),
             "term_days": lambda row: (row.ends_at - row.starts_at).days}),
     ]
+
+
+def _unsupported(session: Session) -> list[str]:
+    """Orders whose state nothing bears out: paid or refunded without a payment, an entitlement or a refund that says so."""
+    def has(*conditions: Any) -> Any:
+        return exists().where(*conditions)
+
+    payment, refund = has(Payment.order_id == Order.id), has(Refund.order_id == Order.id, Refund.payment_id == Payment.id, Payment.order_id == Order.id)
+    active = has(Entitlement.order_id == Order.id, Entitlement.status == "active")
+    sound = {
+        "awaiting_payment": and_(~payment, ~has(Entitlement.order_id == Order.id)), "cancelled": and_(~payment, ~has(Entitlement.order_id == Order.id)),
+        "paid": and_(or_(payment, col(Order.amount_fen) == 0), ~refund, has(Entitlement.order_id == Order.id)),
+        "refunded": and_(payment, refund, ~active),
+    }
+    return list(session.exec(select(Order.id).where(~or_(*(and_(col(Order.status) == state, borne) for state, borne in sound.items())))
+                             .order_by(col(Order.id))))

@@ -66,7 +66,7 @@ def unbalanced(session: Session) -> list[str]:
 
 @dataclass(frozen=True)
 class InvoiceLine:
-    """``kind`` is ``access_fee`` or ``calls``; ``amount_fen = quantity * unit_fen``."""
+    """``kind`` is ``access_fee``, ``calls`` or ``refund``; ``amount_fen = quantity * unit_fen``."""
 
     kind: str
     quantity: int
@@ -130,6 +130,8 @@ def invoice_preview(session: Session, actor: Actor, order_id: str) -> InvoicePre
     billable = rules.billable_calls(calls, included)
     lines = [InvoiceLine("access_fee", 1, order.amount_fen, order.amount_fen),
              InvoiceLine("calls", billable, fee, billable * fee)]
+    if order.status == "refunded":
+        lines.append(InvoiceLine("refund", 1, -order.amount_fen, -order.amount_fen))
     total = sum(line.amount_fen for line in lines)
     return InvoicePreview(
         order.id, order.number, order.product_id, order.version_id, order.currency,

@@ -22,6 +22,7 @@ from marketplace.db import reading, transaction
 from marketplace.logging import get_logger
 from marketplace.settings import Settings
 from marketplace.workflows import timers
+from marketplace.workflows.card_sweep import CardSweep
 from marketplace.workflows.execution import WAIT_SECONDS, RunTransport, ShuttingDown, Watched, execute
 from marketplace.workflows.mailer import Mailer
 
@@ -63,6 +64,7 @@ class Engine:
         self._stopping = threading.Event()
         self._timers = timers.Timers()
         self._mailer = Mailer(settings)
+        self._cards = CardSweep()
         self._thread = threading.Thread(target=self._work, name="job-poll", daemon=True)
 
     def start(self) -> None:
@@ -79,12 +81,14 @@ class Engine:
         self._take_up(lambda job_id, attempt: (job_id, str(max(attempt, 1))) not in known)
         self._thread.start()
         self._mailer.start()
+        self._cards.start()
         threading.Thread(target=_load_apps, name="app-load", daemon=True).start()
 
     def stop(self) -> None:
         """Stop polling and running; jobs under way are taken up by the next start."""
         self._stopping.set()
         self._mailer.stop()
+        self._cards.stop()
         self._thread.join(_STOP_SECONDS)
         for watched in self._current_runs():
             watched.stop("shutting_down")

@@ -30,7 +30,7 @@ def market(database: Any) -> Any:
 
 @pytest.mark.parametrize(("table", "change"), [
     ("purchase_order", "amount_fen = 1"), ("purchase_order", "currency = 'USD'"), ("payment", "amount_fen = 1"),
-    ("payment", "bank_reference = 'another'"), ("entitlement", "included_calls = 1000000"), ("entitlement", "call_fee_fen = 0"),
+    ("payment", "reference = 'another'"), ("entitlement", "included_calls = 1000000"), ("entitlement", "call_fee_fen = 0"),
     ("price_plan", "call_fee_fen = 0"), ("price_plan", "term_days = 9999"), ("product_version", "number = 7"),
     ("product_version", "manifest = '{}'"),
 ])
@@ -53,9 +53,10 @@ def test_a_changed_result_is_named_by_its_version(market: Any) -> None:
 def test_a_removed_and_an_added_row_are_named(market: Any) -> None:
     with db.transaction() as session:
         gone = session.scalar(text("SELECT min(id) FROM payment"))
+        order = session.scalar(text("SELECT order_id FROM payment WHERE id = :id"), {"id": gone})
         session.execute(text("DELETE FROM payment WHERE id = :id"), {"id": gone})
         session.execute(text(
             "INSERT INTO price_plan (id, product_id, access_fee_fen, call_fee_fen, included_calls, term_days, currency, status, "
             "created_at) SELECT 'price_zzz', product_id, 1, 1, 1, 1, currency, 'replaced', created_at FROM price_plan "
             "WHERE id = (SELECT min(id) FROM price_plan)"))
-    assert altered() == ["price_zzz", gone]
+    assert altered() == ["price_zzz", gone, order]  # which says that it is paid

@@ -7,8 +7,9 @@ from tests.factories.market import STATISTICS, City, make_output, make_product
 from tests.unit.marketplace.powers.adapters import Act, Adapter, noted, plain
 
 from marketplace.actor import PUBLIC
+from marketplace.commerce import cards, refunds
 from marketplace.commerce import service as commerce
-from marketplace.commerce.models import Order
+from marketplace.commerce.models import CardPayment, Order, Refund
 from marketplace.computing import service as computing
 from marketplace.computing.models import EgressReview, Job, Node
 from marketplace.ids import new_id
@@ -73,8 +74,35 @@ def _notice_of(session: Session, row: Objection, _party: str) -> str:
     return notices.get_notice(session, row.notice_id).organisation_id
 
 
+def _card(session: Session, city: City) -> CardPayment:
+    order = _order(session, city)
+    row = CardPayment(id=new_id("card"), order_id=order.id, amount_fen=order.amount_fen, request={}, received_fen=1, received_currency="CNY",
+                      opened_by="somebody", expires_at=order.created_at, look_at=order.created_at)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _refund(session: Session, city: City) -> Refund:
+    card = _card(session, city)
+    row = Refund(id=new_id("rfd"), order_id=card.order_id, card_payment_id=card.id, method="card", amount_fen=1, reason="mismatched",
+                 decided_by="somebody")
+    session.add(row)
+    session.flush()
+    return row
+
+
+def _buyer(session: Session, row: CardPayment | Refund, _party: str) -> str:
+    return session.get_one(Order, row.order_id).organisation_id
+
+
 ADAPTERS: dict[str, Adapter] = {
+    "card_payment": Adapter(_card, {"give_back": lambda session, actor, row: refunds.decide_mismatched(session, actor, row.order_id)},
+                            owner=_buyer),
+    "refund": Adapter(_refund, {"transfer": lambda session, actor, row: refunds.transfer(session, actor, row.id, bank_reference=new_id("ref"))},
+                      owner=_buyer),
     "order": Adapter(_order, {
+        "pay_by_card": plain(cards.begin), "refund": plain(refunds.decide),
         "record_payment": lambda session, actor, row: commerce.record_payment(
             session, actor, row.id, bank_reference=new_id("ref"), amount_fen=row.amount_fen),
         "cancel": plain(commerce.cancel_order)}),

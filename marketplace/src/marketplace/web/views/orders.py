@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import flash, redirect, render_template, request, url_for
+from flask import flash, make_response, redirect, render_template, request, url_for
 from flask_babel import gettext as _
 
+from marketplace.commerce import cards, refunds
 from marketplace.commerce import service as commerce
 from marketplace.db import reading, transaction
 from marketplace.delivery import service as delivery
@@ -18,7 +19,7 @@ from marketplace.settlement import service as settlement
 from marketplace.web import present
 from marketplace.web.blueprint import web
 from marketplace.web.errors import say
-from marketplace.web.i18n import both
+from marketplace.web.i18n import both, language
 from marketplace.web.labels import label
 from marketplace.web.session import current_actor, signed_in
 from marketplace.web.views._common import PAGE, cursor, decimal, new_key, organisation_names, yuan_to_fen
@@ -52,19 +53,23 @@ def order(order_id: str) -> Any:
         preview = settlement.invoice_preview(db, actor, order_id)
         payment = commerce.payment_of_order(db, order_id)
         entitlement = commerce.entitlement_of_order(db, order_id)
+        tried = commerce.card_payments_of_order(db, order_id)
+        going_back = commerce.refunds_of_order(db, order_id)
         operators = parties.list_organisations(db, kind="operator", limit=1)
         buyer = organisation_names(db, [row.organisation_id]).get(row.organisation_id, "–")
     example = version.sample.get("request", {})
     return render_template(
         "web/order.html", order=row, product=product, buyer=buyer, payee=both(operators[0], "name") if operators else "–",
-        payment=payment, entitlement=entitlement, preview=preview, actions=commerce.order_actions(row, actor),
+        payment=payment, card=tried[0] if tried else None, odd=[one for one in tried if one.status == "mismatched" or one.attention],
+        refunds=going_back, may_give_back=refunds.may_give_back(actor), may_transfer=refunds.may_transfer(actor),
+        entitlement=entitlement, preview=preview, actions=commerce.order_actions(row, actor),
         own=row.organisation_id == actor.organisation_id, curl=_curl(product.id, json.dumps(example, ensure_ascii=False)), python=_python(product.id, example),
         fields=input_fields(version, titles), example=example.get("features", {}), chart=_share_chart(preview),
         lines=[(_line(item.kind), item) for item in preview.lines])
 
 
 def _line(kind: str) -> str:
-    return str({"access_fee": _("Access fee"), "calls": _("Calls beyond the included ones")}.get(kind, kind))
+    return str({"access_fee": _("Access fee"), "calls": _("Calls beyond the included ones"), "refund": _("Refund")}.get(kind, kind))
 
 
 def _share_chart(preview: Any) -> dict[str, Any]:
@@ -95,10 +100,70 @@ def _python(product_id: str, body: dict[str, Any]) -> str:
 @web.post("/orders/<order_id>/cancel")
 @signed_in()
 def cancel_order(order_id: str) -> Any:
-    with transaction() as db:
-        commerce.cancel_order(db, current_actor(), order_id)
+    cards.cancel(current_actor(), order_id)
     flash(_("The order is cancelled."), "success")
     return redirect(url_for("web.order", order_id=order_id), 303)
+
+
+@web.post("/orders/<order_id>/card")
+@signed_in()
+def pay_by_card(order_id: str) -> Any:
+    cards.pay(current_actor(), order_id, language=language())
+    return redirect(url_for("web.card_page", order_id=order_id), 303)
+
+
+@web.get("/orders/<order_id>/card")
+@signed_in()
+def card_page(order_id: str) -> Any:
+    """Leads on to Stripe's page. A page of our own in between, since the policy that forms go nowhere else holds for where they lead, too."""
+    actor = current_actor()
+    with reading() as db:
+        row = commerce.get_order(db, actor, order_id)
+        card = next((one for one in commerce.card_payments_of_order(db, order_id) if one.status == "open"), None)
+    if card is None or row.status != "awaiting_payment" or row.organisation_id != actor.organisation_id:
+        return redirect(url_for("web.order", order_id=order_id), 303)
+    response = make_response(render_template("web/pay_by_card.html", order=row, card=card))
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@web.get("/orders/<order_id>/card/return")
+@signed_in()
+def card_return(order_id: str) -> Any:
+    """Where Stripe sends the buyer, paid or not: Stripe is asked, and the order's page shows what is so."""
+    card = cards.refresh(current_actor(), order_id)
+    if card is not None and card.status == "paid":
+        flash(_("The payment has arrived. Thank you."), "success")
+    elif card is not None and card.declined:
+        flash(_("The card was declined and nothing was charged. You can try again, use another card, or pay by bank transfer."), "danger")
+    elif card is not None and card.status in ("open", "expired"):
+        flash(_("Nothing was paid. The order still awaits payment."), "info")
+    return redirect(url_for("web.order", order_id=order_id), 303)
+
+
+@web.post("/orders/<order_id>/refund")
+@signed_in()
+def refund_order(order_id: str) -> Any:
+    row = refunds.refund_order(current_actor(), order_id, bank_reference=request.form.get("bank_reference", "").strip() or None)
+    flash(_("Order %(number)s is refunded.", number=row.number), "success")
+    return redirect(url_for("web.order", order_id=order_id), 303)
+
+
+@web.post("/orders/<order_id>/give-back")
+@signed_in()
+def give_back(order_id: str) -> Any:
+    refunds.give_back(current_actor(), order_id)
+    flash(_("The money is on its way back."), "success")
+    return redirect(url_for("web.order", order_id=order_id), 303)
+
+
+@web.post("/refunds/<refund_id>/transfer")
+@signed_in()
+def refund_by_transfer(refund_id: str) -> Any:
+    with transaction() as db:
+        row = refunds.transfer(db, current_actor(), refund_id, bank_reference=request.form.get("bank_reference", ""))
+    flash(_("The transfer is recorded."), "success")
+    return redirect(url_for("web.order", order_id=row.order_id), 303)
 
 
 @web.post("/orders/<order_id>/try")

@@ -12,5 +12,6 @@ LABELS: dict[str, dict[str, Any]] = {
         "app.correct": _l("Correct an app"),
         "order.pay": _l("Pay an order"),
         "order.confirm": _l("Record a payment"),
+        "order.look": _l("Look at money that does not fit"),
     },
 }
