@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,10 +84,17 @@ def built(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A market with the scene in it, served by the real application server."""
-    folder, port = tmp_path_factory.mktemp("module") / "market", _free_port()
+    with serve(built, tmp_path_factory.mktemp("module")) as market:
+        yield market
+
+
+@contextmanager
+def serve(built: Path, where: Path, **settings: str) -> Iterator[Site]:
+    """Serve a copy of the built market, with further settings."""
+    folder, port = where / "market", _free_port()
     shutil.copytree(built, folder)
     url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "SHUYAN_DATA_DIR": str(folder), "SHUYAN_WEB_PORT": str(port), "SHUYAN_PUBLIC_URL": url}
+    environment = {**os.environ, "SHUYAN_DATA_DIR": str(folder), "SHUYAN_WEB_PORT": str(port), "SHUYAN_PUBLIC_URL": url, **settings}
     log = (folder / "web.log").open("wb")
     server = subprocess.Popen([Path(sys.executable).with_name("shuyan-market"), "serve"], cwd=ROOT, env=environment,
                               stdout=log, stderr=log)

@@ -7,14 +7,19 @@ import os
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NotRequired, Required, Union, get_args, get_origin
 
 import httpx
+import pytest
 import stripe
 from stripe import _request_options
 from stripe._request_options import RequestOptions
 from typing_extensions import get_type_hints, is_typeddict
+
+from marketplace.settings import settings
 
 WEBHOOK_SECRET = "whsec_of_these_tests"
 SECRET_KEY = "sk_test_of_these_tests"
@@ -131,6 +136,29 @@ class StandIn:
         answer = self._client.get("/v1/refunds", params={"payment_intent": payment_intent}, headers={"Authorization": f"Bearer {SECRET_KEY}"})
         found: list[dict[str, Any]] = answer.json()["data"]
         return found
+
+
+def environment(running: StandIn, folder: Path) -> dict[str, str]:
+    """What a market's process needs in its environment to take cards, with the secrets in files of ``folder``."""
+    found = {"SHUYAN_STRIPE_API_BASE": running.base}
+    for name, text in (("secret_key", SECRET_KEY), ("webhook_secret", WEBHOOK_SECRET)):
+        path = folder / f"stripe_{name}"
+        path.write_text(f"{text}\n")
+        found[f"SHUYAN_STRIPE_{name.upper()}_FILE"] = str(path)
+    return found
+
+
+@contextmanager
+def accept_cards(running: StandIn, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """Settings by which the market of this process takes cards, at the stand-in. To be entered after the database is there."""
+    for name, value in environment(running, folder).items():
+        patch.setenv(name, value)
+    settings.cache_clear()
+    running.faults(down=0, lose=0, refunds="succeeded")
+    try:
+        yield running
+    finally:
+        settings.cache_clear()
 
 
 def signed(event: dict[str, Any], *, secret: str = WEBHOOK_SECRET, at: int | None = None) -> tuple[bytes, str]:

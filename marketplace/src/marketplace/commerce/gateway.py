@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from marketplace.commerce.errors import BAD_SIGNATURE, CARD_AWAY, CARD_REFUSED, CARDS_OFF
@@ -138,14 +139,14 @@ def read_notice(body: bytes, signature: str | None) -> Notice:
     """A notification, after its signature and its age (five minutes at most) are found good.
 
     Raises:
-        ProblemError: ``bad_webhook_signature``, ``card_payment_off``.
+        ProblemError: ``bad_webhook_signature``, ``card_payment_off``, ``card_service_away``: the secret cannot be read.
     """
     from stripe import SignatureVerificationError, Webhook, WebhookSignature
 
     path = settings().stripe_webhook_secret_file
     if path is None:
         raise ProblemError(CARDS_OFF)
-    for secret in path.read_text(encoding="utf-8").split():
+    for secret in _secret(path).split():
         try:
             WebhookSignature.verify_header(body, signature, secret, Webhook.DEFAULT_TOLERANCE)
             event = json.loads(body)
@@ -170,7 +171,15 @@ def _client() -> StripeClient:
     found = settings()
     if found.stripe_secret_key_file is None:
         raise ProblemError(CARDS_OFF)
-    return _client_of(found.stripe_secret_key_file.read_text(encoding="utf-8").strip(), found.stripe_api_base)
+    return _client_of(_secret(found.stripe_secret_key_file).strip(), found.stripe_api_base)
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        log.error("a secret of Stripe's cannot be read", path=str(path), error=type(error).__name__)
+        raise ProblemError(CARD_AWAY) from None
 
 
 @contextmanager

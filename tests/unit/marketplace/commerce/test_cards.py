@@ -435,7 +435,7 @@ def test_what_happens_at_stripe_alone_is_shown_to_the_operator(market: CardMarke
 
     assert tell("charge.dispute.created", status="needs_response") == "disputed"
     assert tell("charge.dispute.closed", status="won") == ""
-    gateway.refund("in Stripe's own pages", payment.reference, FEE)
+    gateway.refund(f"by hand {order_id}", payment.reference, FEE)
     assert tell("charge.refunded") == "refunded_at_stripe"
     with db.reading() as session:
         assert [item.kind for item in commerce.waiting(session, market.operator)] == ["order.look"]
@@ -519,6 +519,16 @@ def test_a_key_that_stripe_does_not_take_is_told_to_nobody(market: CardMarket, c
     with refused("card_service_away") as told:
         market.begin()
     assert "no_key" not in str(told.value) + "".join(capfd.readouterr())
+
+
+def test_a_secret_that_cannot_be_read_is_no_secret(market: CardMarket) -> None:
+    for path in (settings().stripe_secret_key_file, settings().stripe_webhook_secret_file):
+        assert path is not None
+        path.unlink()
+    with refused("card_service_away"):
+        market.begin()
+    with refused("card_service_away"):
+        gateway.read_notice(*signed({"id": "evt_1"}))
 
 
 def test_a_market_with_cards_off_again_can_still_cancel(market: CardMarket, monkeypatch: pytest.MonkeyPatch) -> None:

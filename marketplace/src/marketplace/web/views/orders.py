@@ -61,7 +61,7 @@ def order(order_id: str) -> Any:
     return render_template(
         "web/order.html", order=row, product=product, buyer=buyer, payee=both(operators[0], "name") if operators else "–",
         payment=payment, card=tried[0] if tried else None, odd=[one for one in tried if one.status == "mismatched" or one.attention],
-        refunds=going_back, may_give_back=refunds.may_give_back(actor), may_transfer=refunds.may_transfer(actor),
+        refundable=not preview.calls or any(one.attention in refunds.GONE for one in tried), refunds=going_back, may_give_back=refunds.may_give_back(actor), may_transfer=refunds.may_transfer(actor),
         entitlement=entitlement, preview=preview, actions=commerce.order_actions(row, actor),
         own=row.organisation_id == actor.organisation_id, curl=_curl(product.id, json.dumps(example, ensure_ascii=False)), python=_python(product.id, example),
         fields=input_fields(version, titles), example=example.get("features", {}), chart=_share_chart(preview),
