@@ -161,7 +161,7 @@ def _grant(scene: Scene) -> None:
             purpose="按区域和年龄段评估住院费用与再入院风险，为保险产品定价和理赔审核提供参考，不涉及任何个人记录。").id
         scene.noisy_grant = review.granted(
             session, developer, authority, authority_key,
-            {**body, "apps": ["query", "statistics", "network"], "release": "dp", "privacy": PRIVACY},
+            {**body, "apps": ["query", "statistics", "network", "clustering", "components"], "release": "dp", "privacy": PRIVACY},
             title="住院费用公开统计", sector="health", purpose="面向社会公布住院费用水平，结果加噪，任何个人均不可识别。").id
     with transaction() as session:
         _open(session, scene, body)
@@ -247,6 +247,11 @@ PARAMS: dict[str, tuple[str, dict[str, Any], str]] = {
     "survival": ("survival", {"resource": "inpatients", "time": "days", "event": "readmitted", "features": ["age", "systolic"],
                               "times": {"upper": 60.0, "step": 1.0}}, "住院时长与再入院"),
 }
+NOISY: dict[str, tuple[str, dict[str, Any], str]] = {
+    "noisy": ("query", {"sql": NOISY_QUERY}, "各区域住院费用（加噪）"),
+    "noisy_clusters": ("clustering", {"resource": "inpatients", "features": NUMBERS, "clusters": 4, "rho_nano": 300_000_000}, "患者分群（加噪）"),
+    "noisy_components": ("components", {"resource": "inpatients", "features": NUMBERS[:3], "rho_nano": 500_000_000}, "检查指标主成分（加噪）"),
+}
 PRIVACY: dict[str, Any] = {"unit": "person", "unit_columns": {"inpatients": "id_number"}, "max_rows_per_unit": 1, "max_groups_per_unit": 1,
                            "delta": 1e-6, "rho_nano": 500_000_000, "honest_fraction": 0.5}
 
@@ -319,10 +324,11 @@ def _jobs(session: Session, scene: Scene) -> None:
         for round_, rounds, code, args in told:
             advance(session, scene, name, round_, rounds, code, **args)
         finish(session, scene, name, content)
-    _submit(session, scene, "noisy", "query", {"sql": NOISY_QUERY}, "各区域住院费用（加噪）", scene.noisy_grant)
-    begin(session, scene, "noisy")
-    finish(session, scene, "noisy", computed("query", {"sql": NOISY_QUERY}, noisy=True)[0])
-    for name in ("table", "model", "noisy", *PARAMS):
+    for name, (app, params, title) in NOISY.items():
+        _submit(session, scene, name, app, params, title, scene.noisy_grant)
+        begin(session, scene, name)
+        finish(session, scene, name, computed(app, params, noisy=True)[0])
+    for name in ("table", "model", *NOISY, *PARAMS):
         approve(session, scene, name)
     computing.decide_review(session, scene.actors["authority"], scene.reviews["refused"], False, "分组过细，请减少维度。")
     for round_ in range(1, 6):

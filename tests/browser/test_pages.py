@@ -149,6 +149,7 @@ PAGES: dict[str | None, list[str]] = {
                   "/jobs/new?grant={grant}&app=boosting", "/jobs/new?grant={noisy}&app=network", "/jobs/new?grant={grant}&app=survival",
                   "/sql?grant={grant}", "/sql?grant={noisy}", "/sql?job={job_query}", "/jobs/{job_query}", "/jobs/{job_noisy}",
                   "/jobs/{job_trees}", "/jobs/{job_network}", "/jobs/{job_clusters}", "/jobs/{job_components}", "/jobs/{job_survival}",
+                  "/jobs/{job_noisy_clusters}", "/jobs/{job_noisy_components}", "/jobs/{job_noisy_components}/card", "/jobs/new?grant={noisy}&app=clustering",
                   "/budgets", "/apps", "/apps/boosting", "/apps/query", "/grants/{noisy}", "/my/products",
                   "/my/products/new", "/my/products/{draft}", "/my/products/{draft}/versions/1", "/my/products/{draft}/edit",
                   "/my/products/{table}/versions/1", "/my/watched", "/demands/{demand}", "/grants/{grant}"],

@@ -121,7 +121,7 @@ class Explanation(Record):
         cells: groups the result could have.
         cohort: fewest rows that a released figure rests on.
         cost: ``{rho_nano, epsilon, delta, short}`` at each department; ``None`` for exact answers.
-        errors: the noise on the sums: ``{vector, deviation, half_width}``.
+        errors: the noise on the sums: ``{question, vector, deviation, half_width}``.
         open_key: of a query by undeclared values, how they are found: ``{title, max_keys, key_bytes, threshold, delta}``.
         notes: ``{code, text}``.
         answered_before: the job whose result would be given again at no cost.

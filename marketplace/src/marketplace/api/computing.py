@@ -52,13 +52,13 @@ class ExplanationOut(Out):
     resources: dict[str, list[str]] = Field(description="By name, the columns that are read.")
     departments: list[dict[str, Any]] = Field(description="{node_id, name, approval, allowed}")
     computes: list[dict[str, Any]] = Field(description="What each node works out: {sql, group_by, cells} of a query.")
-    leaves: list[dict[str, Any]] = Field(description="The first question's vectors, seen only as sums over all "
-                                                     "departments: {question, vector, values, bytes}.")
+    leaves: list[dict[str, Any]] = Field(description="The first questions' vectors, with noise those of all where these are known, "
+                                                     "seen only as sums over all departments: {question, vector, values, bytes}.")
     rounds: int = Field(description="Questions put to each department at most; 0: not known beforehand.")
     cells: int | None = Field(description="Groups the result could have.")
     cohort: int = Field(description="Fewest rows that a released figure rests on.")
     cost: CostOut | None = Field(description="Privacy budget; null for exact answers, which cost none.")
-    errors: list[dict[str, Any]] = Field(description="Noise on the sums: {vector, deviation, half_width} (95 %).")
+    errors: list[dict[str, Any]] = Field(description="Noise on the sums: {question, vector, deviation, half_width} (95 %).")
     open_key: dict[str, Any] | None = Field(
         description="Of a query by undeclared values, how they are found: {title, max_keys, key_bytes, threshold, delta}; the "
                     "threshold in distinct units, noise included.")

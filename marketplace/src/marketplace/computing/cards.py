@@ -192,7 +192,7 @@ def sections(card: dict[str, Any]) -> list[dict[str, Any]]:
             _both(f"{name}：{_plain(value)}", f"{name}: {_plain(value)}") for name, value in sorted(card["training"]["settings"].items())
             if value not in _UNSET]),
         _section("evaluation", "评估", "Evaluation", [_of_measure(one) for one in card["evaluation"]]),
-        _section("privacy", "隐私", "Privacy", _of_privacy(card["privacy"])),
+        _section("privacy", "隐私", "Privacy", _of_privacy(card["privacy"], [str(one["name"]) for one in card["model"]["features"]])),
         _section("limits", "限制与提示", "Limits", [_both(one["zh"], one["en"]) for one in card["limits"]]),
         _section("provenance", "来源", "Provenance", _of_provenance(card["provenance"])),
         _section("contact", "联系", "Contact", [_both(
@@ -280,7 +280,7 @@ def _of_measure(one: dict[str, Any]) -> dict[str, str]:
                  f"{en} ({one['rows']}): {one['measure']} = {one['value']:.4g}{interval_en}")
 
 
-def _of_privacy(privacy: dict[str, Any]) -> list[dict[str, str]]:
+def _of_privacy(privacy: dict[str, Any], names: list[str]) -> list[dict[str, str]]:
     if privacy["budget"]:
         spent = privacy["budget"]
         lines = [_both(f"加噪发布：ρ={spent['rho_nano'] / 1e9:g}，ε={spent['epsilon']:.3g}（δ={spent['delta']:g}），保护单位：{spent['unit']}",
@@ -288,7 +288,7 @@ def _of_privacy(privacy: dict[str, Any]) -> list[dict[str, str]]:
     else:
         lines = [_both(f"精确发布：最小群体 {privacy['minimum_cohort']}，每家单位只贡献掩码后的合计",
                        f"Exact: minimum cohort {privacy['minimum_cohort']}; of each department only its part of masked sums was seen")]
-    lines += _of_noise(privacy["noise"])
+    lines += _of_noise(privacy["noise"], names)
     audit = privacy["membership"]
     if audit:
         lines.append(_both(
@@ -301,17 +301,38 @@ def _of_privacy(privacy: dict[str, Any]) -> list[dict[str, str]]:
     return lines
 
 
-def _of_noise(noise: Any) -> list[dict[str, str]]:
+def _of_noise(noise: Any, names: list[str]) -> list[dict[str, str]]:
     """How far the noise of a training moves what the model consists of."""
     if isinstance(noise, list) and noise:
         told = ", ".join(f"{one['term']} ±{one['half_width']:.3g}" for one in noise[:20]) + (" …" if len(noise) > 20 else "")
         return [_both(f"噪声对系数的影响（输入按上下界缩放，95%）：{told}",
                       f"How far noise moves coefficients (inputs scaled by their bounds, 95 %): {told}")]
+    if isinstance(noise, dict) and "components" in noise:
+        return list(_of_components(noise))
+    if isinstance(noise, dict) and "centres" in noise:
+        worst = ", ".join(f"{name} ±{_NORMAL * max(column):.3g}" for name, column in zip(names[:20], zip(*noise["centres"], strict=True), strict=False))
+        worst += " …" if len(names) > 20 else ""
+        return [_both(f"噪声对各类记录数的影响（95%）：±{_NORMAL * noise['rows']:.3g}；对各类中心的影响（95%，取各类中最大者）：{worst}",
+                      f"How far noise moves the clusters' numbers of rows (95 %): ±{_NORMAL * noise['rows']:.3g}; their centres (95 %, the largest "
+                      f"over all clusters): {worst}")]
     if isinstance(noise, dict):
         return [_both(f"各叶节点合计的噪声标准差：梯度 {noise['gradient']:.3g}，二阶导数 {noise['hessian']:.3g}；划分方式随机选取，与数据无关",
                       f"Standard deviation of the noise on a leaf's sums: gradients {noise['gradient']:.3g}, second derivatives "
                       f"{noise['hessian']:.3g}; splits were drawn by lot, without regard to the data")]
     return []
+
+
+def _of_components(noise: dict[str, Any]) -> Iterator[dict[str, str]]:
+    found = noise["components"]
+    variances = ", ".join(f"±{one['half_width']:.3g}" for one in found[:20]) + (" …" if len(found) > 20 else "")
+    yield _both(f"噪声对各主成分方差的影响（95%）：{variances}", f"How far noise moves the components' variances (95 %): {variances}")
+    turned = ", ".join(f"{at}: {one['angle']:.2g}°" for at, one in enumerate(found[:20], 1) if one["apart"])
+    if turned:
+        yield _both(f"噪声使主成分方向偏转（均方根）：{turned}", f"By how much noise turns the components (root mean square): {turned}")
+    mixed = ", ".join(str(at) for at, one in enumerate(found, 1) if not one["apart"])
+    if mixed:
+        yield _both(f"以下主成分的方差与相邻主成分之差不足以超过噪声，方向不可单独解读：{mixed}",
+                    f"These components cannot be told from others in spite of the noise, so that their directions mean nothing one by one: {mixed}")
 
 
 def _of_provenance(origin: dict[str, Any]) -> list[dict[str, str]]:

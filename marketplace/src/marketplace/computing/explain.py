@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +46,13 @@ class Explanation:
             is allowed there (``None``: not known).
         computes: what each node works out on its own rows: ``{sql, group_by: [{name, values}], cells}`` of a query.
         leaves: the first questions' vectors, each added up over all departments before anybody sees it:
-            ``{question, vector, values, bytes}``; ``bytes`` as they travel, masked.
+            ``{question, vector, values, bytes}``; ``bytes`` as they travel, masked. With noise, those of all questions, where the app
+            says which these are.
         rounds: questions put to each department at most; 0: not known beforehand.
         cells: groups that the result could have; ``None`` where that is not known.
         cohort: fewest rows that a released figure rests on.
-        errors: the noise on each element of those sums: ``{vector, deviation, half_width}``, the half-width of 95 %; empty for
-            exact answers.
+        errors: the noise on each element of those sums: ``{question, vector, deviation, half_width}``, the half-width of
+            95 %; empty for exact answers.
         open_key: of a query by a key whose values nobody declared, how they are found: ``{title, max_keys, key_bytes, threshold,
             delta}``, the threshold in distinct units, noise included.
         notes: codes of what else there is to know: ``exact``, ``own_figures_hidden``, ``noise``, ``approval``,
@@ -91,8 +93,11 @@ def explain(session: Session, actor: Actor, *, grant_id: str, app: str, params: 
     departments = _departments(session, checked, app)
     computes, cells, plan_notes = _computes(checked)
     leaves, errors, open_key = _leaves(checked, probed), _errors(probed), None
-    if hasattr(checked.app.params(checked.params), "asked") and grant.privacy is not None:
+    typed = checked.app.params(checked.params)
+    if hasattr(typed, "asked") and grant.privacy is not None:
         leaves, errors, open_key = _noisy_query(checked, grant.privacy)
+    elif checked.app.noisy_questions is not None and grant.privacy is not None:
+        leaves, errors = _noisy_questions(checked, grant.privacy, checked.app.noisy_questions(typed))
     notes = ["noise" if grant.release == "dp" else "exact"]
     notes += ["own_figures_hidden"] if not grant.own_figures and any(one.resource in resources for one in grant.sole_values) else []
     notes += ["approval"] if any(one["approval"] == "manual" for one in departments) else []
@@ -140,28 +145,38 @@ def _noisy_query(
     checked: Checked, terms: PrivacyTerms,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any] | None]:
     """What leaves for all questions of a query with noise, the noise on it, and how undeclared groups would be found."""
-    from shuyan.federation.checks import holders, plan_noise
-    from shuyan.federation.privacy.noise import half_width
     from shuyan.federation.sql import discovery, noisy
 
-    typed = checked.app.params(checked.params)
-    asked, actions = typed.asked(), checked.manifest.actions
+    asked = checked.app.params(checked.params).asked()
+    leaves, errors = _noisy_questions(checked, terms, noisy.questions(asked))
+    key = discovery.open_key(asked.plan)
+    if key is None:
+        return leaves, errors, None
+    shape = asked.sketch()
+    deviation = next(one["deviation"] for one in errors if one["question"] == noisy.NOISY_KEYS and one["vector"] == "sketch")
+    return leaves, errors, {"title": key.title, "max_keys": shape.keys, "key_bytes": shape.width, "delta": terms.delta,
+                            "threshold": shape.threshold(deviation, terms)}
+
+
+def _noisy_questions(
+    checked: Checked, terms: PrivacyTerms, questions: Mapping[str, Mapping[str, int]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What leaves for all questions of a job with noise, and the noise on it."""
+    from shuyan.federation.checks import holders, plan_noise
+    from shuyan.federation.privacy.noise import half_width
+
+    typed, actions = checked.app.params(checked.params), checked.manifest.actions
     leaves: list[dict[str, Any]] = []
     errors: list[dict[str, Any]] = []
-    open_key = None
-    for question, expect in noisy.questions(asked).items():
+    for question, expect in questions.items():
         planned = plan_noise(checked.app, typed, question, expect, terms, participants=max(3, len(checked.departments)),
                              departments=holders(checked.grant, checked.app.tables(typed)))
         for name, length in expect.items():
             leaves.append({"question": question, "vector": name, "values": length,
                            "bytes": 8 * actions[question][name].limbs * length})
-            errors.append({"vector": name, "deviation": planned[name].deviation, "half_width": half_width(planned[name].deviation)})
-        key = discovery.open_key(asked.plan)
-        if key is not None and question == noisy.NOISY_KEYS:
-            shape = asked.sketch()
-            open_key = {"title": key.title, "max_keys": shape.keys, "key_bytes": shape.width, "delta": terms.delta,
-                        "threshold": shape.threshold(planned["sketch"].deviation, terms)}
-    return leaves, errors, open_key
+            errors.append({"question": question, "vector": name, "deviation": planned[name].deviation,
+                           "half_width": half_width(planned[name].deviation)})
+    return leaves, errors
 
 
 def _leaves(checked: Checked, probed: Probe | None) -> list[dict[str, Any]]:
@@ -178,7 +193,7 @@ def _errors(probed: Probe | None) -> list[dict[str, Any]]:
         return []
     from shuyan.federation.privacy.noise import half_width
 
-    return [{"vector": name, "deviation": probed.noise[name].deviation, "half_width": half_width(probed.noise[name].deviation)}
+    return [{"question": probed.message_type, "vector": name, "deviation": probed.noise[name].deviation, "half_width": half_width(probed.noise[name].deviation)}
             for name in probed.expect]
 
 

@@ -230,11 +230,11 @@ def _print_explanation(told: shuyan.Explanation) -> None:
         console.print(f"  {core['sql']}", markup=False, soft_wrap=True)
     if told.leaves:
         console.print()
-        errors = {one["vector"]: one for one in told.errors}
+        errors = {(one["question"], one["vector"]): one for one in told.errors}
         _tables.print_table(
             [t("离开节点的（仅以总和可见）", "leaves a node (seen only as a sum)"), t("数值个数", "values"), t("字节", "bytes"), t("误差（95 %）", "error (95 %)")],
             [(f"{one['question']} · {one['vector']}", one["values"], f"{one['bytes']:,}",
-              f"± {errors[one['vector']]['half_width']:.4g}" if one["vector"] in errors else t("无", "none")) for one in told.leaves],
+              f"± {errors[place]['half_width']:.4g}" if (place := (one["question"], one["vector"])) in errors else t("无", "none")) for one in told.leaves],
             empty="", numeric=(1, 2, 3), to=console)
     for note in told.notes:
         console.print(f"· {note['text']}", markup=False)

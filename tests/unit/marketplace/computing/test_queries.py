@@ -163,6 +163,32 @@ def test_what_noise_costs_and_blurs_is_told(town: Zone) -> None:
     assert told.params["bounds"] == {"pm25": [0.0, 502.0]}
 
 
+def test_all_questions_of_a_training_with_noise_are_told_with_their_noise(town: Zone) -> None:
+    for place in range(3):
+        with db.transaction() as session:
+            row = session.get_one(DataResource, town.departments[place].resource_id)
+            row.columns = [{**found, "lower": 0.0, "upper": 2500.0} if found["name"] in ("pm25", "year") else found for found in row.columns]
+    terms = {"unit": "station", "unit_columns": {"air": "sensor"}, "max_rows_per_unit": 4, "epsilon": 2.0, "delta": 1e-6}
+    town.grant_id = town.grant(apps=["clustering", "components"], release="dp", privacy=terms)
+
+    def told(app: str, **params: Any) -> computing.Explanation:
+        with db.reading() as session:
+            return computing.explain(session, town.developer, grant_id=town.grant_id, app=app,
+                                     params={"resource": "air", "features": ["pm25", "year"], "rho_nano": 10**7, **params})
+
+    found = told("clustering", clusters=3)
+    assert found.rounds == 7  # what is known of the columns, a survey, and five rounds
+    off = {one["question"]: one["deviation"] for one in found.errors}
+    assert {one["question"]: one["values"] for one in found.leaves} == {
+        "query.noisy_moments": 5, "train.noisy_survey": 72, "train.noisy_assign": 9, "train.noisy_last": 9}
+    assert off["train.noisy_last"] < off["train.noisy_survey"] < off["train.noisy_assign"]
+    assert found.cost is not None
+    assert found.cost.rho_nano == 10**7
+    found = told("components")
+    assert (found.rounds, [one["values"] for one in found.leaves]) == (1, [6])
+    assert found.errors[0]["deviation"] > 0
+
+
 def test_undeclared_groups_are_refused_exactly_and_explained_with_noise(town: Zone) -> None:
     sql = "select remark, count(*) n from air group by remark"
     for _ in range(2):

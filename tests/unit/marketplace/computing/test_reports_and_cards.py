@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import select
 from tests.factories.apps import shared_app
 from tests.factories.federation import Zone, zone
 from tests.factories.review import release
@@ -18,7 +19,7 @@ from marketplace.actor import SYSTEM, Actor
 from marketplace.api import limits
 from marketplace.computing import cards, runs
 from marketplace.computing import service as computing
-from marketplace.computing.models import EgressReview, Job
+from marketplace.computing.models import EgressReview, Job, JobOutput
 from marketplace.parties import service as parties
 from marketplace.products import service as products
 from marketplace.trust import service as trust
@@ -182,6 +183,24 @@ def test_a_card_writes_itself(market: Zone) -> None:
         assert text.startswith("# PM2.5 \\<模型\\>")
         assert text.count("\n## ") == len(card["sections"])
         assert "<" not in text.replace("\\<", "")
+
+
+@pytest.mark.parametrize(("noise", "said"), [
+    ({"rows": 5.0, "inertia": 0.1, "centres": [[1.0], [2.0]]}, ["±9.8", "year ±3.92"]),
+    ({"rows": 5.0, "features": [], "components": [{"sd": 1.0, "half_width": 1.96, "apart": True, "angle": 2.5, "loadings": [0.1]},
+                                                  {"sd": 1.0, "half_width": 1.5, "apart": False, "angle": None, "loadings": None}]},
+     ["±1.96, ±1.5", "1: 2.5°", "one by one: 2"])])
+def test_a_card_tells_what_noise_does_to_clusters_and_components(market: Zone, noise: dict[str, Any], said: list[str]) -> None:
+    job_id = trained(market)
+    with db.transaction() as session:
+        output = session.exec(select(JobOutput).where(JobOutput.job_id == job_id)).one()
+        output.content = {**output.content, "noise": noise}
+        card = cards.build(session, session.get_one(Job, job_id), output, None)
+        session.rollback()
+    lines = [line for section in card["sections"] if section["code"] == "privacy" for line in section["lines"]]
+    for text in said:
+        assert text in " ".join(line["en"] for line in lines)
+    assert all(line["zh"] and line["en"] for line in lines)
 
 
 def test_statistics_have_no_card(market: Zone) -> None:

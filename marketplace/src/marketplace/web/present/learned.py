@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flask_babel import gettext as _
@@ -9,6 +10,8 @@ from flask_babel import gettext as _
 from marketplace.web.i18n import number
 from marketplace.web.present import evaluation
 from marketplace.web.present.base import MAXIMUM_BARS, MAXIMUM_POINTS, Names, Section, line
+
+_NORMAL_95 = 1.959963984540054
 
 
 def history(steps: list[dict[str, Any]]) -> list[Section]:
@@ -65,9 +68,14 @@ def clusters(content: dict[str, Any], names: Names) -> list[Section]:
     """Clusters by size, each with its centre in the features' own units."""
     features, found = content["features"], content["clusters"]
     called = [names.get(feature["name"], feature["name"]) for feature in features]
+    noise = content.get("noise")
+    off = noise["centres"] if noise else [[None] * len(called)] * len(found)
     section = Section(_("Clusters and their centres"), [_("Cluster"), _("Records"), *called], [True] * (2 + len(called)),
-                      [[str(at), number(one["rows"]), *map(number, one["centre"])] for at, one in enumerate(found, 1)])
-    if content.get("suppressed"):
+                      [[str(at), _within(one["rows"], noise and noise["rows"]), *map(_within, one["centre"], sds)]
+                       for at, (one, sds) in enumerate(zip(found, off, strict=True), 1)])
+    if noise and content.get("suppressed"):
+        section.note = _("%(count)d clusters are left out: too few records to be told from noise.", count=content["suppressed"])
+    elif content.get("suppressed"):
         section.note = _("%(count)d clusters are kept back: too few records, or those of one department.", count=content["suppressed"])
     section.charts.append((_("Records by cluster"), {
         "kind": "bar", "categories": [str(at) for at in range(1, len(found) + 1)],
@@ -86,12 +94,31 @@ def components(content: dict[str, Any], names: Names) -> list[Section]:
     called = [names.get(feature["name"], feature["name"]) for feature in content["features"]]
     titles = [_("Component %(number)d", number=at) for at in range(1, len(found) + 1)]
     total, rows = 0.0, []
-    for title, one in zip(titles, found, strict=True):
+    noise = (content.get("noise") or {}).get("components") or [None] * len(found)
+    for title, one, off in zip(titles, found, noise, strict=True):
         total += one["share"]
-        rows.append([title, number(one["variance"]), f"{100 * one['share']:.1f} %", f"{100 * total:.1f} %"])
+        rows.append([title, _within(one["variance"], off and off["sd"]), f"{100 * one['share']:.1f} %", f"{100 * total:.1f} %"])
     shares = Section(_("Variance explained"), [_("Component"), _("Variance"), _("Share"), _("Together")], [False, True, True, True], rows,
                      [(_("Share of the variance (%)"), {"kind": "bar", "categories": titles[:MAXIMUM_BARS], "series": [
                          {"name": _("Share"), "values": [round(100 * one["share"], 2) for one in found[:MAXIMUM_BARS]]}]})])
+    if any(noise):
+        shares.header.append(_("Turned by noise"))
+        shares.numeric.append(True)
+        for row, off in zip(shares.rows, noise, strict=True):
+            row.append(f"{off['angle']:.2g}°" if off["apart"] else _("not apart"))
+        if not all(off["apart"] for off in noise):
+            shares.note = _("Components “not apart” have variances too close to others' for the noise: each of their directions by itself means "
+                            "nothing, only the space they span together.")
     loadings = Section(_("Loadings"), [_("Column"), *titles[:10]], [False] + [True] * min(10, len(titles)),
-                       [[name, *(number(one["loadings"][at]) for one in found[:10])] for at, name in enumerate(called)])
+                       [[name, *(_within(one["loadings"][at], off and off["loadings"] and off["loadings"][at])
+                                 for one, off in zip(found[:10], noise[:10], strict=True))]
+                        for at, name in enumerate(called)])
     return [shares, loadings]
+
+
+def _within(value: float, sd: float | None) -> str:
+    """A figure, with half of a 95 % interval where it carries noise of a standard deviation; to three digits of that."""
+    if not sd:
+        return number(value)
+    digits = min(max(2 - math.floor(math.log10(_NORMAL_95 * sd)), 0), 12)
+    return f"{number(value, digits)} ± {number(_NORMAL_95 * sd, digits)}"

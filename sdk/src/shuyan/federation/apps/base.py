@@ -118,6 +118,8 @@ class FederatedApp:
             parameters need more of it than domains and bounds. ``schemas``: by resource, the schema at each department;
             ``sole``: by (resource, column), the values that are one department's own; ``noisy``: whether answers carry noise.
             Parameters before that must be valid and give ``relations`` their resources.
+        noisy_questions: ``noisy_questions(params) -> {action: {vector: length}}`` for an app that asks several questions with noise: each
+            action once, so that what leaves and its noise can be told beforehand; by default that is the first question.
         in_place: its relations may be views over files; only for apps that write all their SQL themselves.
     """
 
@@ -130,6 +132,7 @@ class FederatedApp:
     relations: Callable[[Any], Mapping[str, Sequence[tuple[str, Need]]]] | None = None
     content_model: type[BaseModel] | None = None
     privacy: Callable[[Any, str, PrivacyTerms], Mapping[str, Sensitivity]] | None = None
+    noisy_questions: Callable[[Any], Mapping[str, Mapping[str, int]]] | None = None
     in_place: bool = False
     prepare: Callable[..., dict[str, Any]] | None = None
     _server_app: list[ServerApp] = field(default_factory=list, repr=False, compare=False)

@@ -41,6 +41,10 @@ _TEXTS: Final[dict[str, tuple[str, str]]] = {
         "训练加入了差分隐私噪声，不提供标准误与检验；各系数受噪声影响的范围另列。",
         "The training carries noise (differential privacy), so there are no standard errors or tests; how far the noise moves "
         "each coefficient is listed apart."),
+    "variance_below_noise": (
+        "以下字段的方差与噪声相当，聚类时按噪声大小计其离散程度，因而作用较小：{names}。增大隐私预算（ρ）或收窄上下界可改善。",
+        "The variances of these columns cannot be told from their noise, so they count as if they varied as much as that, which is less than "
+        "others: {names}. A larger budget (ρ) or narrower bounds would help."),
     "departments_differ": (
         "各部门分别按自身均值和标准差标准化，原始尺度上的系数没有意义，未予给出。",
         "Each department was standardised by its own mean and deviation, so coefficients on the original scale mean nothing "

@@ -175,4 +175,5 @@ def arrays(params: ClusteringParams, action: str) -> dict[str, int]:
 
 
 app = FederatedApp(manifest=manifest, client_app=client_app, serve=serve, params_model=ClusteringParams, needs=needs,
-                   arrays=arrays, content_model=ClusteringContent, privacy=_noisy.sensitivities)
+                   arrays=arrays, content_model=ClusteringContent, privacy=_noisy.sensitivities,
+                   noisy_questions=_noisy.questions)

@@ -71,6 +71,11 @@ def lengths(params: ClusteringParams, action: str) -> dict[str, int]:
     return {"moments": 2 * size + 1} if action == MOMENTS else {"totals": centres(params, action) * (size + 1)}
 
 
+def questions(params: ClusteringParams) -> dict[str, dict[str, int]]:
+    """All questions, with the lengths of their vectors."""
+    return {action: lengths(params, action) for action in ACTIONS}
+
+
 def sensitivities(params: ClusteringParams, action: str, terms: PrivacyTerms) -> Mapping[str, Sensitivity]:
     """How far one unit moves each vector.
 

@@ -17,6 +17,7 @@ from shuyan.federation.apps.clustering._params import ClusteringParams
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.learning import bounded
 from shuyan.federation.learning.content import spent
+from shuyan.federation.learning.notices import notice
 from shuyan.federation.privacy.bounding import STEP_BITS, Scale
 from shuyan.federation.ring import Floats
 from shuyan.problems import ProblemError
@@ -37,17 +38,21 @@ class Columns:
     Attributes:
         rows: how many.
         deviation: of the noise on each sum.
-        sd: divisor n.
+        variance: divisor n; noise may make it negative.
+        sd: what distances are told in: of a column whose variance cannot be told from noise, that of as much noise.
+        unsure: the names of these columns.
     """
 
     rows: float
     deviation: float
     mean: Floats
+    variance: Floats
     sd: Floats
+    unsure: list[str]
 
     @classmethod
     def of(cls, total: Sum, names: list[str]) -> Columns:
-        """Raises ``rows_below_noise`` and ``variance_below_noise``, naming the column."""
+        """Raises ``rows_below_noise``."""
         size, found, deviation = len(names), total["moments"], total.deviation("moments")
         rows = float(found[-1])
         if rows <= _SURE * deviation:
@@ -55,10 +60,9 @@ class Columns:
         mean, second = found[:size] / rows, found[size : 2 * size] / rows
         variance = second - mean**2
         off = deviation / rows * np.sqrt(1 + 4 * mean**2 + (2 * mean**2 - second) ** 2)
-        worst = int(np.argmin(variance / off))
-        if variance[worst] <= _VARIES * off[worst]:
-            raise ProblemError(problems.VARIANCE_BELOW_NOISE, field="params.features", column=names[worst])
-        return cls(rows, deviation, mean, np.sqrt(variance))
+        least = _VARIES * off
+        return cls(rows, deviation, mean, variance, np.sqrt(np.maximum(variance, least)),
+                   [name for name, sure in zip(names, variance > least, strict=True) if not sure])
 
 
 class _Totals:
@@ -81,7 +85,7 @@ def serve(grid: SecureGrid, params: ClusteringParams) -> dict[str, Any]:
     """Two questions to start from, then the rounds.
 
     Raises:
-        ProblemError: ``bounds_missing``, ``rows_below_noise``, ``variance_below_noise``, and what charging the budget raises.
+        ProblemError: ``bounds_missing``, ``rows_below_noise``, and what charging the budget raises.
     """
     scales = bounded.scales(params.features, params.bounds)
     grid.plan(params.noisy_rounds + 2)
@@ -171,7 +175,7 @@ def _content(
         "suppressed": params.clusters - len(shown), "rows": round(columns.rows), "departments": len(total.participants),
         "rounds": params.noisy_rounds, "converged": bool(settled[shown].all()), "metrics": {"inertia": inertia},
         "noise": {"centres": (half * found.off[shown]).tolist(), "rows": found.deviation, "inertia": off},
-        "privacy": spent(grid),
+        "privacy": spent(grid), "warnings": [notice("variance_below_noise", columns.unsure)] if columns.unsure else [],
     }
 
 
@@ -184,7 +188,7 @@ def _inertia(columns: Columns, found: _Totals, shown: list[int]) -> tuple[float,
     off = (found.means[shown] - mean) / columns.sd
     # A noisy centre is further away, by its variance.
     between = float((rows[:, None] * (off**2 - (found.off[shown] / columns.sd) ** 2)).sum())
-    inertia = max((count * len(mean) - between) / count, 0.0)
+    inertia = max(float((columns.variance / columns.sd**2).sum()) - between / count, 0.0)
     # To first order: of the sums of squares, sums and the count of all, then of each cluster's sums and count.
     squares, ratio = 1 / columns.sd**2, mean / columns.sd
     of_all = columns.deviation**2 * float((squares**2).sum() + (2 * mean * squares) @ (2 * mean * squares)

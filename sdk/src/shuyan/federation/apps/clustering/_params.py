@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shuyan.federation.apps.base import Need
-from shuyan.federation.learning.content import Number, Shape, Spent
+from shuyan.federation.learning.content import Notice, Number, Shape, Spent
 from shuyan.federation.privacy import NoisyParams
 
 
@@ -99,6 +99,7 @@ class ClusteringContent(BaseModel):
     metrics: dict[str, float]
     noise: ClusteringNoise | None = None
     privacy: Spent | None = None
+    warnings: list[Notice] = []
 
 
 def needs(params: ClusteringParams) -> list[tuple[str, Need]]:

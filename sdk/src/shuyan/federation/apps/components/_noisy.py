@@ -34,6 +34,8 @@ from shuyan.trust.grants import PrivacyTerms
 NOISY_PRODUCTS: Final = "query.noisy_products"
 _SURE: Final = 4.0
 """Standard deviations of noise that must be exceeded before anything is divided by a figure."""
+_VARIES: Final = 3.0
+"""The same for a variance that correlations are divided by."""
 _APART: Final = 5.0
 """How far two variances must be apart, in standard deviations of what turns one direction into the other. Noise alone moves equal ones
 twice as far apart as that turns them, and further than five times in one of twenty cases."""
@@ -144,7 +146,7 @@ class Seen:
 
     def check_variances(self, names: list[str]) -> None:
         """Raises ``variance_below_noise``, naming the column where a variance is least beside its noise."""
-        sure = np.diag(self.covariance) / (_SURE * self.variance_off)
+        sure = np.diag(self.covariance) / (_VARIES * self.variance_off)
         worst = int(np.argmin(sure))
         if sure[worst] <= 1:
             raise ProblemError(problems.VARIANCE_BELOW_NOISE, field="params.features", column=names[worst])

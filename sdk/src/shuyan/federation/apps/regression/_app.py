@@ -169,5 +169,5 @@ def _departments(grid: SecureGrid, params: RegressionParams, given: dict[str, Fl
 
 app = FederatedApp(
     manifest=manifest, client_app=client_app, serve=serve, params_model=RegressionParams, needs=needs, arrays=arrays,
-    content_model=RegressionContent, privacy=_noisy.sensitivities,
+    content_model=RegressionContent, privacy=_noisy.sensitivities, noisy_questions=_noisy.questions,
 )

@@ -79,6 +79,12 @@ def unit(params: RegressionParams) -> float:
     return params.bounds[params.target][1] if params.family == "poisson" else 1.0
 
 
+def questions(params: RegressionParams) -> dict[str, dict[str, int]]:
+    """All questions, with the lengths of their vectors."""
+    size = params.size()
+    return {STEP: {"gradient": size, "hessian": size * (size + 1) // 2}, LAST: {"gradient": size}}
+
+
 def sensitivities(params: RegressionParams, action: str, terms: PrivacyTerms) -> Mapping[str, Sensitivity]:
     """How far one unit moves each sum.
 

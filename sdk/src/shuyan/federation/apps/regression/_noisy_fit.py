@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shuyan.federation.apps.regression._noisy import LAST, STEP, check, rounds, scale, unit
+from shuyan.federation.apps.regression._noisy import LAST, STEP, check, questions, rounds, scale, unit
 from shuyan.federation.apps.regression._params import RegressionParams
 from shuyan.federation.apps.regression._result import INTERCEPT
 from shuyan.federation.grid import SecureGrid, Sum
@@ -42,9 +42,10 @@ def serve(grid: SecureGrid, params: RegressionParams) -> dict[str, Any]:
     ridge = np.full((params.blocks(), size // params.blocks()), params.l2 / unit(params))
     ridge[:, -1] = 0.0
     steps = _Steps(params, ridge.ravel())
+    asked = questions(params)
     for _ in range(count - 1):
-        steps.take(grid.secure_sum(STEP, expect={"gradient": size, "hessian": size * (size + 1) // 2}, arrays={"weights": steps.weights}))
-    total = grid.secure_sum(LAST, expect={"gradient": size}, arrays={"weights": steps.weights})
+        steps.take(grid.secure_sum(STEP, expect=asked[STEP], arrays={"weights": steps.weights}))
+    total = grid.secure_sum(LAST, expect=asked[LAST], arrays={"weights": steps.weights})
     steps.take_last(total)
     return _content(grid, params, steps.weights, steps.covariance, rows=max(total.cohort, 0), departments=len(total.participants))
 
