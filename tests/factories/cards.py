@@ -15,6 +15,7 @@ from marketplace.commerce import cards, gateway
 from marketplace.commerce import service as commerce
 from marketplace.commerce.models import CardPayment, Entitlement, Order, Payment, Refund, StripeEvent
 from marketplace.ids import new_id
+from marketplace.notices import inbox
 from marketplace.settlement import service as settlement
 from marketplace.settlement.models import LedgerPosting
 
@@ -83,6 +84,11 @@ class CardMarket:
     def balance(self, account: str) -> int:
         with db.reading() as session:
             return settlement.balance(session, account)
+
+    def told(self) -> list[str]:
+        """What the buyer's people have been told, newest first, by kind."""
+        with db.reading() as session:
+            return [one.row.kind for one in inbox.messages(session, self.buyer).items]
 
     def stripe_money(self) -> int:
         """What lies at Stripe of this market's, by Stripe's own account: charges less refunds that did not fail."""

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from marketplace.actor import SYSTEM, Actor
-from marketplace.commerce import booking, gateway, rules
+from marketplace.commerce import booking, gateway, rules, texts
 from marketplace.commerce.errors import (
     CARD_REFUSED,
     ENTITLEMENT_USED,
@@ -28,6 +28,7 @@ from marketplace.events import Tag
 from marketplace.ids import new_id
 from marketplace.logging import get_logger
 from marketplace.metering import service as metering
+from marketplace.notices import service as notices
 from marketplace.settlement import service as settlement
 from marketplace.settlement.rules import Posting
 from marketplace.trust import service as trust
@@ -140,6 +141,7 @@ def hold(session: Session, order: Order, card: CardPayment) -> None:
     _book_stray(session, card)
     trust.append(session, Tag.CARD_MONEY_MISMATCHED, SYSTEM, card.id, related=[order.id],
                  data={"amount": card.received_fen, "currency": card.received_currency, "expected_fen": card.amount_fen})
+    notices.tell(session, order.organisation_id, texts.MISMATCHED, order.id, number=order.number)
 
 
 def _book_stray(session: Session, card: CardPayment) -> None:
@@ -166,6 +168,7 @@ def _owe(session: Session, actor: Actor, order: Order, *, payment: Payment | Non
             Posting(f"liabilities:unsettled:{order.product_id}", amount), Posting(f"liabilities:returns:{order.id}", -amount)])
     trust.append(session, Tag.REFUND_DECIDED, actor, row.id, related=[order.id, order.product_id],
                  data={"amount_fen": amount, "currency": currency, "method": row.method, "payment": row.payment_id, "reason": reason})
+    notices.tell(session, order.organisation_id, texts.GOES_BACK, order.id, number=order.number)
     return row
 
 
@@ -191,6 +194,8 @@ def _fail(session: Session, row: Refund, error: str) -> None:
     row.status, row.error, row.done_at = rules.REFUND.check("fail", row.status, SYSTEM).target, error[:100], None
     session.add(row)
     trust.append(session, Tag.REFUND_FAILED, SYSTEM, row.id, related=[row.order_id], data={"amount_fen": row.amount_fen})
+    order = session.get_one(Order, row.order_id)
+    notices.tell(session, order.organisation_id, texts.REFUND_FAILED, order.id, number=order.number)
 
 
 def _book_left(session: Session, row: Refund, account: str, amount_fen: int, key: str) -> None:

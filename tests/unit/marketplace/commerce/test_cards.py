@@ -163,6 +163,7 @@ def test_money_that_does_not_match_pays_nothing_and_waits_for_the_operator(marke
     market.stripe.alter("checkout.session", card.session_id or "", **wrong)
     assert market.tell() == ["done"]
     assert market.state(card.order_id) == ("awaiting_payment", "mismatched", [])
+    assert market.told() == ["order.money_mismatched"]
     market.check()
     with db.reading() as session:
         assert commerce.waiting(session, market.operator)[0].kind == "order.look"
@@ -385,6 +386,7 @@ def test_a_refund_that_fails_is_paid_by_bank(market: CardMarket, how: str) -> No
         assert market.send({"object": "event", "id": f"evt_{refund.id}", "type": "refund.failed",
                             "data": {"object": {"id": refund.reference, "payment_intent": payment.reference}}}) == "done"
     assert market.state(order_id) == ("refunded", "given_back", ["failed"])
+    assert market.told() == ["order.refund_failed", "order.money_goes_back"]
     assert market.balance("assets:stripe") == FEE
     market.check()
     with db.reading() as session:
