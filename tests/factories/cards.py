@@ -104,6 +104,8 @@ class CardMarket:
             assert commerce.altered_records(session) == []
             payments, refunds = session.exec(select(Payment)).all(), session.exec(select(Refund)).all()
             assert len({one.order_id for one in payments}) == len(payments)
+            received = {one.payment_intent: (one.received_fen, one.received_currency) for one in session.exec(select(CardPayment))}
+            assert all(received[one.reference] == (one.amount_fen, one.currency) for one in payments if one.method == "card")
             strays = sum(one.received_fen or 0 for one in session.exec(select(CardPayment)) if one.received_currency == "CNY" and not any(
                 payment.reference == one.payment_intent for payment in payments))
             left = sum(one.amount_fen for one in refunds if one.status == "done" and one.currency == "CNY")
