@@ -235,3 +235,13 @@ def test_an_empty_run_can_be_made() -> None:
     run = _flower.empty_run("run-1")
     assert isinstance(run, Run)
     assert run.run_id == _flower.flower_run_id("run-1")
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (7,), (2, 3), (3, 0)])
+def test_vectors_are_written_as_flower_would(shape: tuple[int, ...]) -> None:
+    vector = np.arange(float(np.prod(shape))).reshape(shape)
+
+    written = _flower.question_content({}, {"w": vector}, {"v": 1})[_flower.ARRAYS]["w"]
+
+    assert written == Array(vector)
+    np.testing.assert_array_equal(written.numpy(), vector)

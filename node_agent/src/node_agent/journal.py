@@ -12,11 +12,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import rfc8785
-
 from node_agent import errors
 from node_agent.state import State
 from shuyan.problems import ProblemError
+from shuyan.trust.canonical import canonical
 
 _ORIGIN = bytes(32)
 
@@ -38,7 +37,7 @@ def entry_hash(previous: bytes, sequence: int, at_ms: int, event: str, data: byt
     Args:
         data: as canonical JSON, which here is put in its place among the others instead of being made a second time.
     """
-    body = b'{"at_ms":%d,"data":%b,"event":%b,"sequence":%d}' % (at_ms, data, rfc8785.dumps(event), sequence)
+    body = b'{"at_ms":%d,"data":%b,"event":%b,"sequence":%d}' % (at_ms, data, canonical(event), sequence)
     return hashlib.sha256(previous + body).digest()
 
 
@@ -56,7 +55,7 @@ class Journal:
         with self._state.transaction():
             sequence, head = self.head()
             at_ms = time.time_ns() // 1_000_000
-            encoded = rfc8785.dumps(data)
+            encoded = canonical(data)
             digest = entry_hash(head, sequence + 1, at_ms, event, encoded)
             self._state.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)",
                                 (sequence + 1, at_ms, event, encoded.decode(), digest.hex()))

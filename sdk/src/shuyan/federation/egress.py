@@ -83,9 +83,6 @@ def _encode(spec: VectorSpec, length: int, vector: Floats) -> Words:
         if max(-low, high) > spec.bound:
             raise ProblemError(problems.OUTPUT_OUT_OF_BOUND)
     try:
-        words = ring.encode(rows[0], spec.limbs, spec.fraction_bits)
-        for row in rows[1:]:
-            ring.add(words, ring.encode(row, spec.limbs, spec.fraction_bits))
+        return ring.encode(rows, spec.limbs, spec.fraction_bits)
     except ring.RingOverflow:
         raise ProblemError(problems.OUTPUT_OUT_OF_BOUND) from None
-    return words

@@ -18,11 +18,12 @@ import hmac
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
 import numpy as np
-import rfc8785
+import numpy.typing as npt
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
@@ -32,10 +33,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from shuyan.federation import ring
 from shuyan.federation.ring import Words
 from shuyan.federation.vectors import Segment
+from shuyan.trust.canonical import canonical
 
 SEED_BYTES: Final = 32
 _SALT: Final = b"shuyan-pairwise-mask-v1"
-_NONCE: Final = bytes(16)  # each key is used for one stream, so the counter may start at nought
+_COUNTER: Final = CTR(bytes(16))  # each key is used for one stream, so the counter may start at nought
 # Part of the format: a vector consumes the stream in blocks of this many elements, each (limbs, block) words.
 _BLOCK: Final = 16_384
 _SHORT: Final = 4096  # words; so few are never more than one block of any vector
@@ -55,7 +57,7 @@ class MaskContext:
 
     def info(self) -> bytes:
         """The HKDF info: canonical JSON (RFC 8785)."""
-        return rfc8785.dumps({
+        return canonical({
             "run_id": self.run_id, "round": self.round, "attempt": self.attempt,
             "participants": list(self.participants), "question": self.question,
         })
@@ -69,7 +71,7 @@ def question_digest(
 
     Nodes bind masks to it, and refuse to answer the same question together with a different set of departments.
     """
-    return "sha256:" + sha256(rfc8785.dumps({
+    return "sha256:" + sha256(canonical({
         "grant": grant_digest, "app": app_name, "app_digest": app_digest, "purpose": purpose,
         "params": sha256(params_json.encode()).hexdigest(),
         "message_type": message_type, "content": content_digest,
@@ -141,7 +143,7 @@ def mask_vectors(
     """Mask one node's encoded vectors.
 
     Args:
-        words: the encoded vectors, shape (limbs, length) each; overwritten with the masked ones.
+        words: the encoded vectors, shape (limbs, length) each; they may be overwritten.
         segments: :func:`~shuyan.federation.vectors.layout` of the question; names exactly the keys of ``words``.
         node_id: this node, one of ``context.participants``.
         peers: raw X25519 public keys by node id, from the grant; further entries are ignored.
@@ -156,34 +158,30 @@ def mask_vectors(
     if missing := [peer for peer in participants if peer != node_id and peer not in peers]:
         raise ValueError(f"no key for {missing}")
     _check_shapes(words, segments)
-    stream = _Stream(segments)
     info = context.info()
     pairs = [(_pair_key(key.extracted(peers[peer]), info), node_id < peer) for peer in participants if peer != node_id]
     seed = secrets.token_bytes(SEED_BYTES)
-    stream.apply([key for key, added in pairs if added] + [seed], words, add=True)
-    stream.apply([key for key, added in pairs if not added], words, add=False)
-    return Masked(dict(words), seed)
+    added, subtracted = [key for key, add in pairs if add] + [seed], [key for key, add in pairs if not add]
+    return Masked(_combined(segments, [words], added, subtracted), seed)
 
 
 def sum_masked(answers: Iterable[Mapping[str, Words]], segments: Sequence[Segment]) -> dict[str, Words]:
-    """The ring sum of all participants' masked vectors; self-masks still on.
+    """The ring sum of masked vectors, the first of which may be overwritten; self-masks still on.
 
     Raises:
         ValueError: an answer's vectors or shapes differ from the layout.
     """
-    total: dict[str, Words] = {}
-    for answer in answers:
+    rows = list(answers)
+    for answer in rows:
         _check_shapes(answer, segments)
-        if not total:
-            total = {name: words.copy() for name, words in answer.items()}
-        else:
-            for name, words in answer.items():
-                ring.add(total[name], words)
-    return total
+    if not rows:
+        return {}
+    first = {name: words if words.flags.writeable else words.copy() for name, words in rows[0].items()}
+    return _combined(segments, [first, *rows[1:]], [], [])
 
 
 def unmask_sum(total: Mapping[str, Words], segments: Sequence[Segment], seeds: Iterable[bytes]) -> dict[str, Words]:
-    """Take every participant's opened self-mask off a sum, in place, and return it.
+    """Take every participant's opened self-mask off a sum, whose vectors may be overwritten, and return it.
 
     Raises:
         ValueError: a seed is not 32 bytes.
@@ -191,8 +189,7 @@ def unmask_sum(total: Mapping[str, Words], segments: Sequence[Segment], seeds: I
     opened = list(seeds)
     if any(len(seed) != SEED_BYTES for seed in opened):
         raise ValueError("a self-mask seed is 32 bytes")
-    _Stream(segments).apply(opened, total, add=False)
-    return dict(total)
+    return _combined(segments, [total], [], opened)
 
 
 def _pair_key(extracted: bytes, info: bytes) -> bytes:
@@ -207,57 +204,95 @@ def _check_shapes(words: Mapping[str, Words], segments: Sequence[Segment]) -> No
         raise ValueError("vectors differ from the layout")
 
 
+def _combined(segments: Sequence[Segment], terms: Sequence[Mapping[str, Words]], added: Sequence[bytes],
+              subtracted: Sequence[bytes]) -> dict[str, Words]:
+    """The ring sum of ``terms``, of which there is one or more, with key streams added and subtracted; the first may be overwritten."""
+    short = _Short.of(tuple(segments))
+    if short is not None:
+        return short.combined(terms, added, subtracted)
+    total = dict(terms[0])
+    for term in terms[1:]:
+        for name, words in term.items():
+            ring.add(total[name], words)
+    stream = _Stream(segments)
+    for keys, combine in ((added, ring.add), (subtracted, ring.subtract)):
+        for key in keys:
+            stream.apply(key, total, combine)
+    return total
+
+
 class _Stream:
-    """Adds key streams to vectors: block by block, in two buffers of at most 512 KiB each, or all at once if they are short."""
+    """Adds key streams to vectors block by block, in two buffers of at most 512 KiB each."""
 
     def __init__(self, segments: Sequence[Segment]) -> None:
         self._segments = segments
-        total = sum(segment.limbs * segment.length for segment in segments)
-        self._short = bytes(8 * total) if total <= _SHORT else None
         largest = max((segment.limbs * min(segment.length, _BLOCK) for segment in segments), default=0) * 8
         self._zeros = memoryview(bytes(largest))
         self._buffer = bytearray(largest + 15)  # update_into wants room for a block more than it writes
         self._view = memoryview(self._buffer)
 
-    def apply(self, keys: Sequence[bytes], words: Mapping[str, Words], *, add: bool) -> None:
-        """Add the streams of all keys to the vectors, or subtract them."""
-        combine = ring.add if add else ring.subtract
-        if self._short is not None and len(keys) > 1:
-            self._apply_short(keys, words, combine)
-            return
-        for key in keys:
-            encryptor = Cipher(AES256(key), CTR(_NONCE)).encryptor()
-            for segment in self._segments:
-                target = words[segment.name]
-                for start in range(0, segment.length, _BLOCK):
-                    count = min(_BLOCK, segment.length - start)
-                    size = segment.limbs * count * 8
-                    encryptor.update_into(self._zeros[:size], self._view)
-                    block = np.frombuffer(self._buffer, dtype="<u8", count=segment.limbs * count)
-                    combine(target[:, start : start + count], block.reshape(segment.limbs, count))
+    def apply(self, key: bytes, words: Mapping[str, Words], combine: Callable[[Words, Words], None]) -> None:
+        """Combine the vectors with one key's stream, in place."""
+        encryptor = Cipher(AES256(key), _COUNTER).encryptor()
+        for segment in self._segments:
+            target = words[segment.name]
+            for start in range(0, segment.length, _BLOCK):
+                count = min(_BLOCK, segment.length - start)
+                size = segment.limbs * count * 8
+                encryptor.update_into(self._zeros[:size], self._view)
+                block = np.frombuffer(self._buffer, dtype="<u8", count=segment.limbs * count)
+                combine(target[:, start : start + count], block.reshape(segment.limbs, count))
 
-    def _apply_short(self, keys: Sequence[bytes], words: Mapping[str, Words], combine: Callable[[Words, Words], None]) -> None:
-        """The same streams, added up before they meet the vectors: what costs here is the number of operations."""
-        assert self._short is not None
-        streams = np.frombuffer(
-            b"".join(Cipher(AES256(key), CTR(_NONCE)).encryptor().update(self._short) for key in keys), dtype="<u8",
-        ).reshape(len(keys), -1)
-        # As halves of words, of which 2^32 add up without a carry being lost.
-        low, high = (streams & _HALF).sum(axis=0), (streams >> _HALF_BITS).sum(axis=0)
-        at = 0
+
+class _Short:
+    """The same for vectors of few words, all at once as one run of words: what costs here is the number of operations.
+
+    Words are added up as their halves, of which 2^31 fit an ``int64``, and carried once at the end.
+    """
+
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        self._segments = segments
+        self._size = sum(segment.limbs * segment.length for segment in segments)
+        self._zeros = bytes(8 * self._size)
+        starts = np.cumsum([0, *(segment.limbs * segment.length for segment in segments)])
+        # By limb: where these words lie, and which of their carries have a next limb to go to.
+        self._limbs: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]] = []
+        for limb in range(max((segment.limbs for segment in segments), default=0)):
+            there = [(start + limb * segment.length + np.arange(segment.length), segment.limbs > limb + 1)
+                     for start, segment in zip(starts, segments, strict=False) if segment.limbs > limb]
+            goes_on = np.concatenate([np.full(len(places), further) for places, further in there])
+            self._limbs.append((np.concatenate([places for places, _ in there]), np.flatnonzero(goes_on)))
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(segments: tuple[Segment, ...]) -> _Short | None:
+        """For these vectors, if they are short."""
+        return _Short(segments) if sum(segment.limbs * segment.length for segment in segments) <= _SHORT else None
+
+    def combined(self, terms: Sequence[Mapping[str, Words]], added: Sequence[bytes], subtracted: Sequence[bytes]) -> dict[str, Words]:
+        """See :func:`_combined`."""
+        flat = [term[segment.name].reshape(-1) for term in terms for segment in self._segments]
+        streams = [Cipher(AES256(key), _COUNTER).encryptor().update(self._zeros) for key in (*added, *subtracted)]
+        rows = np.concatenate([*flat, np.frombuffer(b"".join(streams), dtype="<u8")]).reshape(-1, self._size)
+        low, high = (rows & _HALF).view(np.int64), (rows >> _HALF_BITS).view(np.int64)
+        last = len(terms) + len(added)
+        if subtracted:
+            total = self._carried(low[:last].sum(axis=0) - low[last:].sum(axis=0), high[:last].sum(axis=0) - high[last:].sum(axis=0))
+        else:
+            total = self._carried(low.sum(axis=0), high.sum(axis=0))
+        words, at = {}, 0
         for segment in self._segments:
             end = at + segment.limbs * segment.length
-            combine(words[segment.name], _carried(low[at:end].reshape(segment.limbs, -1), high[at:end].reshape(segment.limbs, -1)))
+            words[segment.name] = total[at:end].reshape(segment.limbs, segment.length)
             at = end
+        return words
 
-
-def _carried(low: Words, high: Words) -> Words:
-    """Ring elements from sums of the lower and upper halves of their words, shape (limbs, length) each."""
-    total = np.empty_like(low)
-    carry: Words | None = None
-    for limb in range(low.shape[0]):
-        lower = low[limb] if carry is None else low[limb] + carry
-        upper = high[limb] + (lower >> _HALF_BITS)
-        total[limb] = (upper << _HALF_BITS) | (lower & _HALF)
-        carry = upper >> _HALF_BITS
-    return total
+    def _carried(self, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Words:
+        """Words from sums of their lower and upper halves, which may be negative; shape (words,)."""
+        carry: npt.NDArray[np.int64] | int = 0
+        for places, onward in self._limbs:
+            lower = low[places] + carry
+            upper = high[places] + (lower >> 32)
+            low[places] = (upper << 32) | (lower & 0xFFFF_FFFF)
+            carry = (upper >> 32)[onward]
+        return low.view(np.uint64)

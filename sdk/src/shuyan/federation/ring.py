@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 MAX_LIMBS: Final = 4
 _TWO_64: Final = 2.0**64
+_WORD: Final = 2**64 - 1
+_FEW: Final = 32
 
 
 class RingOverflow(ValueError):
@@ -40,11 +42,40 @@ def check_capacity(bound: float, parties: int, limbs: int, fraction_bits: int) -
 
 
 def encode(values: Floats, limbs: int, fraction_bits: int) -> Words:
-    """Encode float64 ``values`` of shape (n,) as ring elements of shape (limbs, n).
+    """Encode float64 ``values`` as ring elements of shape (limbs, n).
+
+    Args:
+        values: shape (n,), or (terms, n) where an element is the sum of its terms, each rounded by itself.
 
     Raises:
         RingOverflow: a value is not finite or does not fit.
     """
+    rows = values if values.ndim == 2 else values.reshape(1, -1)
+    if rows.size <= _FEW:
+        return _encode_few(rows, limbs, fraction_bits)
+    words = _encode_many(rows[0], limbs, fraction_bits)
+    for row in rows[1:]:
+        add(words, _encode_many(row, limbs, fraction_bits))
+    return words
+
+
+def _encode_few(rows: Floats, limbs: int, fraction_bits: int) -> Words:
+    """With Python's integers: a few numbers take less time than NumPy's operations on them."""
+    limit = math.ldexp(1.0, 64 * limbs - 1)
+    numbers = [0] * rows.shape[1]
+    for row in rows.tolist():
+        for place, value in enumerate(row):
+            try:
+                scaled = math.ldexp(value, fraction_bits)
+            except OverflowError:
+                scaled = math.inf
+            if not abs(scaled) <= limit or abs(whole := round(scaled)) >= limit:
+                raise RingOverflow(f"a value does not fit {limbs} limbs with {fraction_bits} fraction bits")
+            numbers[place] += whole
+    return np.array([[number >> shift & _WORD for number in numbers] for shift in range(0, 64 * limbs, 64)], dtype=np.uint64)
+
+
+def _encode_many(values: Floats, limbs: int, fraction_bits: int) -> Words:
     with np.errstate(over="ignore"):
         magnitude = np.ldexp(np.abs(values), fraction_bits)
     np.rint(magnitude, out=magnitude)

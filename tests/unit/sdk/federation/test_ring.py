@@ -24,6 +24,8 @@ def test_encoding_is_the_nearest_multiple_and_reads_back(limbs: int, fraction_bi
     words = ring.encode(np.array(values), limbs, fraction_bits)
 
     assert words.shape == (limbs, len(values))
+    # many numbers are encoded in another way than few
+    assert (ring.encode(np.array([*values, *[0.0] * 40]), limbs, fraction_bits)[:, : len(values)] == words).all()
     assert ring.integers(words) == [fixed(value, fraction_bits) for value in values]
     decoded = ring.decode(words, fraction_bits)
     np.testing.assert_allclose(decoded, values, rtol=2**-52, atol=math.ldexp(0.5, -fraction_bits))
@@ -37,6 +39,14 @@ def test_sums_are_exact(limbs: int, values: list[float]) -> None:
         ring.add(total, ring.encode(np.array([value]), limbs, 60))
 
     assert ring.integers(total) == [sum(fixed(value, 60) for value in values)]
+
+
+@settings(deadline=None)
+@given(st.sampled_from([2, 20]), st.lists(st.floats(-1e15, 1e15), min_size=3, max_size=3))
+def test_terms_of_an_element_add_up(length: int, terms: list[float]) -> None:
+    words = ring.encode(np.repeat(np.array(terms)[:, None], length, axis=1), 3, 60)
+
+    assert ring.integers(words) == [sum(fixed(term, 60) for term in terms)] * length
 
 
 @settings(deadline=None)
@@ -58,8 +68,9 @@ def test_addition_and_subtraction_are_those_of_the_ring(limbs: int, data: st.Dat
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 2.0**63, -(2.0**63), 1e308])
 def test_what_does_not_fit_is_refused(value: float) -> None:
-    with pytest.raises(ring.RingOverflow):
-        ring.encode(np.array([0.0, value]), 1, 0)
+    for others in (1, 40):
+        with pytest.raises(ring.RingOverflow):
+            ring.encode(np.array([*[0.0] * others, value]), 1, 0)
 
 
 @settings(deadline=None)

@@ -267,9 +267,9 @@ def terms_of(value: Any, count: int) -> Sequence[float]:
     """An exact number (int, Decimal, float or Fraction) as ``count`` floats that add up to it, the large ones first."""
     if isinstance(value, float):
         return [value, *[0.0] * (count - 1)]
-    parts, rest = [], Fraction(value)
+    parts, rest = [], value if isinstance(value, int) else Fraction(value)
     for _ in range(count):
         part = float(rest)
         parts.append(part)
-        rest -= Fraction(part)
+        rest -= int(part) if isinstance(rest, int) else Fraction(part)
     return parts
