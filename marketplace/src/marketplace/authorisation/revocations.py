@@ -64,6 +64,9 @@ def _check_newer(new: RevocationList, latest: RevocationListRecord) -> None:
         raise ProblemError(errors.REVOCATIONS_DROPPED, grant=min(dropped))
 
 
+_LATEST = select(RevocationListRecord).order_by(col(RevocationListRecord.number).desc()).limit(1)  # asked four times a second
+
+
 def latest_revocations(session: Session) -> RevocationListRecord | None:
     """The newest list of revoked grants, if the authority has signed any yet."""
-    return session.exec(select(RevocationListRecord).order_by(col(RevocationListRecord.number).desc()).limit(1)).first()
+    return session.exec(_LATEST).first()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import bindparam
 from sqlmodel import Session, col, func, select
 
 from marketplace.actor import SYSTEM, Actor
@@ -53,14 +54,17 @@ class NodeStop:
     seen_at: dt.datetime | None
 
 
+# Built once: it is asked four times a second.
+_HELD = select(GrantedLine.node_id, GrantedLine.grant_id, GrantHold.id).join(
+    GrantRecord, col(GrantRecord.id) == col(GrantedLine.grant_id)).join(
+    GrantHold, (col(GrantHold.grant_id) == col(GrantRecord.id)) & (col(GrantHold.status) == "placed")).where(
+    GrantRecord.status == "held", col(GrantRecord.expires_at) > bindparam("now")).distinct()
+
+
 def held_by_node(session: Session) -> dict[str, HeldThere]:
     """By node, the grants that take part there and are held: what the coordinator tells its links."""
     found: dict[str, tuple[set[str], set[str]]] = {}
-    query = select(GrantedLine.node_id, GrantedLine.grant_id, GrantHold.id).join(
-        GrantRecord, col(GrantRecord.id) == col(GrantedLine.grant_id)).join(
-        GrantHold, (col(GrantHold.grant_id) == col(GrantRecord.id)) & (col(GrantHold.status) == "placed")).where(
-        GrantRecord.status == "held", col(GrantRecord.expires_at) > utc_now()).distinct()
-    for node_id, grant_id, hold_id in session.exec(query):
+    for node_id, grant_id, hold_id in session.exec(_HELD, params={"now": utc_now()}):
         grants, holds = found.setdefault(node_id, (set(), set()))
         grants.add(grant_id)
         holds.add(hold_id)

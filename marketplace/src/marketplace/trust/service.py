@@ -180,9 +180,12 @@ def last_event(session: Session, subject: str, tag: Tag) -> AuditEvent | None:
                         .order_by(col(AuditEvent.index).desc()).limit(1)).first()
 
 
+_LATEST = select(Checkpoint).order_by(col(Checkpoint.size).desc()).limit(1)  # asked four times a second
+
+
 def latest_checkpoint(session: Session) -> Checkpoint | None:
     """The newest signed state of the log."""
-    return session.exec(select(Checkpoint).order_by(col(Checkpoint.size).desc()).limit(1)).first()
+    return session.exec(_LATEST).first()
 
 
 def get_checkpoint(session: Session, size: int) -> Checkpoint:
