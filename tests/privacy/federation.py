@@ -31,10 +31,27 @@ def visits(seed: int, rows: int) -> dict[str, np.ndarray[Any, Any]]:
             "cost": random.beta(2, 5, rows) * 100}
 
 
-def federation(tables: Sequence[Mapping[str, Any]], **terms: Any) -> LocalFederation:
+PAIR_SCHEMA = {"pid": SCHEMA["pid"], "cost": SCHEMA["cost"], "days": Column("days", "number", lower=0.0, upper=60.0)}
+
+
+def pairs(seed: int, rows: int, *, corner: bool) -> dict[str, np.ndarray[Any, Any]]:
+    """One row a person, of two numbers; ``corner``: and one more person, at the bounds."""
+    random = np.random.default_rng(seed)
+    cost, days = random.beta(2, 5, rows) * 100, random.uniform(0, 60, rows)
+    if corner:
+        cost, days = np.append(cost, 100.0), np.append(days, 60.0)
+    return {"pid": np.array([f"p{number}" for number in range(len(cost))]), "cost": cost, "days": days}
+
+
+def paired(tables: Sequence[Mapping[str, Any]]) -> LocalFederation:
+    """Departments with these."""
+    return federation(tables, PAIR_SCHEMA)
+
+
+def federation(tables: Sequence[Mapping[str, Any]], schema: Mapping[str, Column] = SCHEMA, **terms: Any) -> LocalFederation:
     """Those departments under a grant with differential privacy that never runs out."""
     privacy = PrivacyTerms.model_validate({
         "unit": "person", "unit_columns": {"visits": "pid"}, "max_rows_per_unit": 1, "max_groups_per_unit": 1,
         "delta": 1e-6, "rho_nano": 10**15, "honest_fraction": 1.0, **terms})
-    return LocalFederation({f"d{number}": {"visits": LocalResource.arrays(table, SCHEMA)}
+    return LocalFederation({f"d{number}": {"visits": LocalResource.arrays(table, schema)}
                             for number, table in enumerate(tables)}, grant={"release": "dp", "privacy": privacy})

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from federation import WARDS, federation, repetitions, visits
+from federation import WARDS, federation, paired, pairs, repetitions, visits
 from scipy import stats
 
 from shuyan.federation import ring
@@ -99,6 +99,42 @@ def test_no_membership_test_does_better_than_announced(case: str) -> None:
     assert shift <= allowed
     # An attack that finds nothing would prove nothing.
     assert shift > 0.5 * allowed
+
+
+QUESTIONS: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "components": ("components", "query.noisy_products", {"products": 6}, {}),
+    "clusters": ("clustering", "train.noisy_last", {"totals": 6}, {"centres": np.array([-0.5, 0.0, 0.5, 0.0]), "weights": np.ones(2)}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", QUESTIONS)
+def test_no_sum_of_a_training_gives_a_person_away(case: str) -> None:
+    """A coordinator that knows all but one person, who lies at the corner of the bounds, looks where that person's row points."""
+    app, action, expect, arrays = QUESTIONS[case]
+    more = {"clusters": 2} if app == "clustering" else {}
+    (name,), share = expect, 3 / 8 if app == "clustering" else 1.0
+    rho_nano = int(4 * 10**9 / share)
+    row = np.array([1.0, 1, 1, 1, 1, 1]) if app == "components" else np.array([0.0, 0, 0, 1, 1, 1])  # by pair; by centre its sums and rows
+
+    def told(present: bool) -> np.ndarray[Any, Any]:
+        tables = [pairs(seed, 40, corner=present and seed == 0) for seed in range(3)]
+        found = []
+        with paired(tables) as departments:
+            for edition in range(repetitions(100, 4000)):
+                grid = departments.grid(app, {"resource": "visits", "features": ["cost", "days"], "rho_nano": rho_nano,
+                                              "edition": str(edition), **more})
+                total = grid.secure_sum(action, expect=expect, arrays=arrays)
+                found.append(float(total[name] @ row) / float(np.linalg.norm(row)) / total.deviation(name))
+        return np.array(found)
+
+    present, absent = told(True), told(False)
+    shift, allowed = shift_at_least(present, absent), math.sqrt(2 * share * rho_nano / accounting.NANO)
+    found, announced = epsilon_at_least(present, absent), accounting.epsilon(int(share * rho_nano), DELTA)
+    print(f"{case}: ε at least {found:.3f}, announced {announced:.3f}; shift at least {shift:.3f}, allowed {allowed:.3f}; "
+          f"{len(present)} trials each")
+    assert found <= announced
+    assert 0.3 * allowed < shift <= allowed
 
 
 @pytest.mark.slow
