@@ -6,6 +6,7 @@ How it fits together is told in ``docs/privacy.md``.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,6 +21,7 @@ from shuyan.problems import ProblemError
 if TYPE_CHECKING:
     from shuyan.trust.grants import PrivacyTerms
 
+_NARROWEST: Final = sys.float_info.min
 DEFAULT_FRACTION: Final = 100
 """A job that does not say how much it wants to spend spends this part of its grant's budget."""
 
@@ -61,7 +63,8 @@ class NoisyParams(BaseModel):
     @field_validator("bounds")
     @classmethod
     def _ordered(cls, bounds: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-        if any(not (math.isfinite(lower) and math.isfinite(upper) and lower < upper) for lower, upper in bounds.values()):
+        # Half of the width is divided by: were that nought, whether a sum is a number would tell of the rows.
+        if any(not (math.isfinite(lower) and math.isfinite(upper) and upper / 2 - lower / 2 >= _NARROWEST) for lower, upper in bounds.values()):
             raise ValueError("a lower bound must be below its upper bound")
         return bounds
 

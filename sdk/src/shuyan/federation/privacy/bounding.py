@@ -17,6 +17,7 @@ al., "Widespread Underestimation of Sensitivity in Differentially Private Librar
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -118,7 +119,8 @@ class Scale:
 
     @property
     def half(self) -> float:
-        return self.upper / 2 - self.lower / 2
+        # Never nought: whether a quotient is a number would tell of the rows.
+        return max(self.upper / 2 - self.lower / 2, sys.float_info.min)
 
     def steps_sql(self, value: str) -> str:
         """An integer from -2^20 to 2^20 for a finite DOUBLE; null for null."""

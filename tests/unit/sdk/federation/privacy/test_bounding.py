@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shuyan.federation.inputs import Inputs, TableSource
-from shuyan.federation.privacy.bounding import Bounding, Contribution, Scale, bounded_relation
-from shuyan.federation.schema import Column
+from shuyan.federation.privacy.bounding import STEP_BITS, Bounding, Contribution, Scale, bounded_relation
+from shuyan.federation.schema import Column, double_sql
 
 SCHEMA = {"pid": Column("pid", "string", identifier=True), "ward": Column("ward", "string"), "cost": Column("cost", "number")}
 ROWS = st.lists(st.tuples(st.sampled_from(["p", "q", "r", "s", None]), st.sampled_from("abcd"), st.floats(-50, 150)), max_size=40)
@@ -100,6 +101,13 @@ def test_values_are_whole_steps_within_bounds(lower: float, width: float, values
         assert step == pytest.approx(exact * 2**20, abs=0.6 + 1e-8 * abs(lower) / width * 2**20)
         assert square == pytest.approx((step / 2**20) ** 2 * 2**20, abs=0.6)
     assert found[0][3] == sum(row[1] for row in found)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(5.0, 5.0), (0.0, 0.0), (0.0, 5e-324), (-1.7e308, 1.7e308)])
+@pytest.mark.parametrize("value", [-1e308, 0.0, 5e-324, 5.0, 1e308])
+def test_bounds_of_no_width_do_not_make_values_fail(lower: float, upper: float, value: float) -> None:
+    steps = duckdb.sql(f"SELECT {Scale(lower, upper).steps_sql(double_sql(value))}").fetchall()[0][0]
+    assert abs(steps) <= 1 << STEP_BITS
 
 
 @settings(deadline=None, max_examples=60)

@@ -107,6 +107,25 @@ def test_rates_are_right_within_their_announced_noise(federation: LocalFederatio
     assert score(content, row)["score"] == pytest.approx(np.exp(pooled @ [*_scaled(DESIGN)[0], 1.0]) * (2 if exposure else 1), rel=0.15)
 
 
+def test_constant_hazards_are_rates_of_events() -> None:
+    """What is fitted with noise instead of a Cox model: times end with an event or without, at a hazard that does not change with time."""
+    random = np.random.default_rng(8)
+    age, dose = random.uniform(10, 90, 9000), random.uniform(-1, 3, 9000)
+    until, seen = random.exponential(2 / np.exp(0.02 * (age - 50) - 0.3 * dose)), random.uniform(0.5, 4, 9000)
+    table = {"pid": np.array([f"p{number}" for number in range(9000)]), "age": age, "dose": dose, "years": np.minimum(until, seen),
+             "event": (until <= seen).astype(int)}
+    schema = {**{name: SCHEMA[name] for name in ("pid", "age", "dose")}, "years": Column("years", "number", lower=0.0, upper=4.0),
+              "event": Column("event", "integer", lower=0, upper=4)}  # so far a cumulative hazard may go
+    with LocalFederation({f"d{place}": {"cases": LocalResource.arrays({name: values[place::3] for name, values in table.items()}, schema)}
+                          for place in range(3)}, grant={"release": "dp", "privacy": PrivacyTerms.model_validate(TERMS)}) as departments:
+        content = _fit(departments, family="poisson", target="event", exposure="years", features=["age", "dose"], l2=0.0)
+    design = np.column_stack([(age - 50) / 50, (dose - 1) / 2, np.ones(9000)])
+    pooled = sm.GLM(table["event"], design, family=sm.families.Poisson(), exposure=table["years"]).fit(tol=1e-12).params
+    for found, exact, noise in zip([*content["coefficients"], content["intercept"]], pooled, content["noise"], strict=True):
+        assert abs(found - exact) <= 5 * noise["sd"] + 0.01, noise
+        assert noise["sd"] < 0.2
+
+
 def test_counts_and_multinomial_weights_have_the_announced_error(federation: LocalFederation) -> None:
     # A Poisson model's Hessian is hardly larger than its noise: what earlier steps' noise leaves has to be counted.
     for family, target, l2, rho in (("poisson", "visits", 0.0, 1), ("multinomial", "kind", 1.0, 4)):

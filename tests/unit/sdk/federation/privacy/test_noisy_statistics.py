@@ -136,7 +136,7 @@ def test_bounds_are_needed() -> None:
         departments.run("statistics", {**PARAMS, "bounds": {}})
 
 
-@pytest.mark.parametrize("bounds", [[1.0, 1.0], [2.0, 1.0], [0.0, 1e400], [0.0], "wide"])
+@pytest.mark.parametrize("bounds", [[1.0, 1.0], [2.0, 1.0], [0.0, 5e-324], [0.0, 1e400], [0.0], "wide"])
 def test_bounds_that_bound_nothing_are_refused(bounds: Any) -> None:
     with federation() as departments, pytest.raises(ProblemError, match="bad_params"):
         departments.run("statistics", {**PARAMS, "bounds": {"cost": bounds}})
