@@ -214,6 +214,13 @@ def test_a_run_costs_what_it_may_and_nothing_when_repeated() -> None:
     assert share[_noisy.MOMENTS] + share[_noisy.SURVEY] + 6 * share[_noisy.ASSIGN] + share[_noisy.LAST] == 1
 
 
+def test_the_largest_job_s_questions_are_within_what_a_grant_allows() -> None:
+    params = ClusteringParams(resource="t", features=[f"f{at}" for at in range(200)], clusters=100)
+    asked = _noisy.questions(params)
+    assert max(length for lengths in asked.values() for length in lengths.values()) <= 100_000
+    assert _noisy.arrays(params, _noisy.SURVEY)["centres"] >= 2 * 100 * 200
+
+
 # --- what one unit can do ------------------------------------------------------------------------------------------------
 
 

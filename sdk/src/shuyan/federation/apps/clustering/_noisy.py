@@ -46,12 +46,14 @@ _SHARES: Final = {MOMENTS: Fraction(1, 10), SURVEY: Fraction(3, 20), LAST: Fract
 _EARLIER: Final = Fraction(3, 8)
 """Of the run's ρ, what each of these questions gets, and what the rounds before the last divide."""
 _SURVEYED: Final = 8
+_VALUES: Final = 60_000
+"""Figures of a survey, at which more centres are done without."""
 _DISTANCES: Final = 4_000_000
 
 
 def surveyed(params: ClusteringParams) -> int:
     """Centres of the round that looks for a start."""
-    return _SURVEYED * params.clusters
+    return min(_SURVEYED * params.clusters, max(2 * params.clusters, _VALUES // (len(params.features) + 1)))
 
 
 def centres(params: ClusteringParams, action: str) -> int:
