@@ -114,11 +114,14 @@ async def _faulty(request: web.Request, handler: Any) -> web.StreamResponse:
     """Idempotency keys as https://docs.stripe.com/api/idempotent_requests has them, and faults on order."""
     if not request.path.startswith("/v1/"):
         return await handler(request)
-    if FAULTS["down"]:
-        FAULTS["down"] -= 1
-        return web.json_response({"error": {"type": "api_error", "message": "down"}}, status=500, headers={"Stripe-Should-Retry": "false"})
     key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
     asked = f"{request.path} {(await request.read()).decode()}"
+    if FAULTS["down"]:
+        FAULTS["down"] -= 1
+        failed = json.dumps({"error": {"type": "api_error", "message": "down"}}).encode()
+        if key is not None:  # an answer is an answer
+            _answers[key] = asked, 500, failed
+        return web.Response(status=500, body=failed, content_type="application/json", headers={"Stripe-Should-Retry": "false"})
     if key is None:
         return await handler(request)
     if key not in _answers:
@@ -133,7 +136,7 @@ async def _faulty(request: web.Request, handler: Any) -> web.StreamResponse:
     if FAULTS["lose"]:
         FAULTS["lose"] -= 1
         request.transport.close()  # done, and the answer lost
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, body=body, content_type="application/json", headers={"Stripe-Should-Retry": "false"})
 
 
 async def _page(request: web.Request) -> web.Response:

@@ -52,10 +52,15 @@ def market(tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch) -
     settings.cache_clear()
 
 
-def _buyer(made: CardMarket, url: str) -> shuyan.Market:
+def _credentials(made: CardMarket) -> tuple[str, str]:
     with db.transaction() as session:
         client, secret = parties.create_client(session, made.buyer, name="buyer", scope="orders read")
-    return shuyan.connect(url, client_id=client.client_id, client_secret=secret)
+    return client.client_id, secret
+
+
+def _buyer(made: CardMarket, url: str) -> shuyan.Market:
+    name, secret = _credentials(made)
+    return shuyan.connect(url, client_id=name, client_secret=secret)
 
 
 def test_stripe_tells_and_the_order_is_paid(market: tuple[CardMarket, Processes, dict[str, Any]], stand_in: StandIn) -> None:
@@ -88,3 +93,18 @@ def test_stripe_tells_nothing_and_the_coordinator_finds_out(market: tuple[CardMa
         eventually(lambda: buyer.orders.get(paid.id).status == "paid")
         eventually(lambda: made.state(left.id) == ("awaiting_payment", "expired", []))
     made.check()
+
+
+def test_the_command_line_gives_the_page_to_pay_on(market: tuple[CardMarket, Processes, dict[str, Any]], stand_in: StandIn, tmp_path: Path) -> None:
+    made, _processes, where = market
+    name, secret = _credentials(made)
+    (tmp_path / "secret").write_text(secret)
+    given = process_environment({"SHUYAN_URL": where["url"], "SHUYAN_CLIENT_ID": name, "SHUYAN_CLIENT_SECRET_FILE": str(tmp_path / "secret"),
+                                 "SHUYAN_LANG": "en", "XDG_CONFIG_HOME": str(tmp_path)})
+    order_id = made.order()
+    said = subprocess.run([executable("shuyan"), "pay", order_id], env=given, capture_output=True, text=True, check=True).stdout
+    assert "within the hour" in said
+    assert stand_in.pay(said.strip().rsplit("/", 1)[-1])
+    again = subprocess.run([executable("shuyan"), "pay", order_id], env=given, capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert made.state(order_id)[0] == "paid"

@@ -43,7 +43,11 @@ def pay(actor: Actor, order_id: str, *, language: str = "zh") -> CardPayment:
             _close(row)
         with transaction() as session:  # that one has ended: a new one, unless it has paid
             row = begin(session, actor, order_id, language=language)
-    seen = gateway.open_session(row.id, row.request)
+    try:
+        seen = gateway.open_session(row.id, row.request)
+    except gateway.NotDone:
+        _close(row)
+        raise
     with transaction() as session:
         order = booking.locked(session, actor, order_id)
         row = session.get_one(CardPayment, row.id, with_for_update=True, populate_existing=True)

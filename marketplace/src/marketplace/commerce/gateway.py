@@ -51,6 +51,10 @@ class Notice:
     thing: dict[str, Any]
 
 
+class NotDone(ProblemError):
+    """Stripe has answered that it did not do it. Asked again under the same idempotency key, it says the same for a day."""
+
+
 def configured() -> bool:
     """Whether this market takes cards."""
     return settings().stripe_secret_key_file is not None
@@ -108,8 +112,11 @@ def refund_request(refund_id: str, payment_intent: str, amount_fen: int) -> Refu
     return {"payment_intent": payment_intent, "amount": amount_fen, "metadata": {"refund": refund_id}}
 
 
-def refund(refund_id: str, payment_intent: str, amount_fen: int) -> Returned:
-    """Give a payment back. Asked again, also when Stripe's memory of idempotency keys is over, it finds what it did before.
+def refund(refund_id: str, payment_intent: str, amount_fen: int, attempt: int = 0) -> Returned:
+    """Give a payment back, all of it. Asked again, it finds what it did before: nothing can be given back twice.
+
+    Args:
+        attempt: counted up when Stripe could not do it; under the same idempotency key it would only say so again.
 
     Raises:
         ProblemError: ``card_payment_off``, ``card_service_away``, ``card_service_refused``.
@@ -118,7 +125,7 @@ def refund(refund_id: str, payment_intent: str, amount_fen: int) -> Returned:
 
     with _asking():
         try:
-            return _returned(_client().v1.refunds.create(refund_request(refund_id, payment_intent, amount_fen), {"idempotency_key": refund_id}))
+            return _returned(_client().v1.refunds.create(refund_request(refund_id, payment_intent, amount_fen), {"idempotency_key": f"{refund_id}-{attempt}"}))
         except InvalidRequestError:
             found = _client().v1.refunds.list({"payment_intent": payment_intent, "limit": 100}).data
             ours = [one for one in found if one.metadata is not None and getattr(one.metadata, "refund", None) == refund_id]
@@ -194,9 +201,9 @@ def _asking() -> Iterator[None]:
         log.error("stripe refused" if refused else "stripe is away", error=type(error).__name__, code=error.code, status=error.http_status,
                   request=error.request_id)
         if refused:
-            raise ProblemError(CARD_REFUSED, reason=error.code or type(error).__name__) from None
+            raise NotDone(CARD_REFUSED, reason=error.code or type(error).__name__) from None
         # a key that is not taken (any more) is the operator's to mend; the buyer can only wait, too
-        raise ProblemError(CARD_AWAY) from None
+        raise (NotDone if error.http_status else ProblemError)(CARD_AWAY) from None
 
 
 def _seen(one: Session) -> Seen:

@@ -241,7 +241,7 @@ def carry_out(refund_id: str, *, again: bool = False) -> str:
         if row.reference is not None:
             said = gateway.refund_status(row.reference)
         else:
-            said = gateway.refund(row.id, card.payment_intent or "", row.amount_fen)
+            said = gateway.refund(row.id, card.payment_intent or "", row.amount_fen, row.attempts)
     except ProblemError as error:
         if error.code == CARD_REFUSED:
             said = gateway.Returned("", "failed", str(error.args_.get("reason", "")))

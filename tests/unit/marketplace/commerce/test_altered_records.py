@@ -29,7 +29,7 @@ def market(database: Any) -> Any:
 
 
 @pytest.mark.parametrize(("table", "change"), [
-    ("purchase_order", "amount_fen = 1"), ("purchase_order", "currency = 'USD'"), ("payment", "amount_fen = 1"),
+    ("purchase_order", "amount_fen = 1"), ("purchase_order", "currency = 'USD'"), ("purchase_order", "status = 'refunded'"), ("payment", "amount_fen = 1"),
     ("payment", "reference = 'another'"), ("entitlement", "included_calls = 1000000"), ("entitlement", "call_fee_fen = 0"),
     ("price_plan", "call_fee_fen = 0"), ("price_plan", "term_days = 9999"), ("product_version", "number = 7"),
     ("product_version", "manifest = '{}'"),

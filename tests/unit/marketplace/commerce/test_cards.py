@@ -231,28 +231,29 @@ def test_a_session_whose_answer_was_lost_is_asked_for_again(market: CardMarket) 
     market.stripe.faults(down=1)
     with refused("card_service_away"):
         market.begin(order_id)
-    assert market.state(order_id) == ("awaiting_payment", "opening", [])
+    assert market.state(order_id) == ("awaiting_payment", "expired", [])  # it said so, and under the same key would say so again
     market.stripe.faults(lose=2)
     with refused("card_service_away"):
         market.begin(order_id)
+    assert market.state(order_id) == ("awaiting_payment", "opening", [])
     card = market.begin(order_id)
     market.stripe.pay(card.session_id or "")
     assert market.tell() == ["done"]
     with db.reading() as session:
-        assert len(commerce.card_payments_of_order(session, order_id)) == 1
+        assert len(commerce.card_payments_of_order(session, order_id)) == 2
     market.check()
 
 
 def test_what_stripe_never_answered_is_given_up(market: CardMarket) -> None:
     order_id = market.order()
-    market.stripe.faults(down=1)
+    market.stripe.faults(lose=2)
     with refused("card_service_away"):
         market.begin(order_id)
     market.later(11)
     assert market.state(order_id) == ("awaiting_payment", "expired", [])
     assert market.begin(order_id).status == "open"
     again = market.order()
-    market.stripe.faults(down=1)
+    market.stripe.faults(lose=2)
     with refused("card_service_away"):
         market.begin(again)
     assert cards.cancel(market.buyer, again).status == "cancelled"
@@ -354,6 +355,16 @@ def test_stripe_away_a_refund_follows_later_and_is_not_made_twice(market: CardMa
         payment = commerce.payment_of_order(session, order_id)
         assert payment is not None
     assert len(market.stripe.refunds(payment.reference)) == 1
+    market.check()
+
+
+def test_a_refund_that_stripe_could_not_do_is_asked_for_anew(market: CardMarket) -> None:
+    order_id = market.paid()
+    market.stripe.faults(down=1)
+    refunds.refund_order(market.operator, order_id)
+    assert market.state(order_id)[2] == ["under_way"]
+    assert market.later() == 1
+    assert market.state(order_id)[2] == ["done"]
     market.check()
 
 
