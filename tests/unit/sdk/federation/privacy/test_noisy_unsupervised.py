@@ -106,7 +106,9 @@ def test_components_have_the_announced_error(standardise: bool) -> None:
             # A component's loadings are of one piece.
             assert _ratio(of) == pytest.approx(1.0, abs=_doubt(len(of) // (4 if name == "loadings" else 1))), name
     row = dict(zip(NAMES, (matrix[0] * HALF + MIDDLE).tolist(), strict=True))
-    assert abs(score(content, row)["score"]) == pytest.approx(abs(float(centred[0] @ vectors[:, 0])), rel=0.1, abs=0.1)
+    # A row's score is along the component that was found, about the means that were.
+    where = [(row[one["name"]] - one["mean"]) / (one["sd"] if standardise else 1.0) for one in content["features"]]
+    assert score(content, row)["score"] == pytest.approx(float(np.dot(where, content["components"][0]["loadings"])))
 
 
 def test_components_that_noise_mixes_are_marked() -> None:
@@ -154,11 +156,13 @@ def test_centres_have_the_announced_error() -> None:
     exact = np.array([matrix[labels == label].mean(axis=0) for label in range(3)])
     counts = np.bincount(labels)
     found: dict[str, list[float]] = {"centres": [], "rows": [], "inertia": []}
+    settled = 0
     with _federation(matrix) as departments:
         for edition in range(24):
             content = departments.run("clustering", {"resource": "t", "features": NAMES, "clusters": 3, "rho_nano": 2 * 10**8,
                                                      "edition": str(edition), "seed": edition})
-            assert (content["suppressed"], content["converged"]) == (0, True)
+            assert content["suppressed"] == 0
+            settled += content["converged"]
             for label, (cluster, noise) in enumerate(zip(content["clusters"], content["noise"]["centres"], strict=True)):
                 found["centres"] += ((np.array(cluster["centre"]) - (exact[label] * HALF + MIDDLE)) / noise).tolist()
                 found["rows"].append((cluster["rows"] - counts[label]) / content["noise"]["rows"])
@@ -167,6 +171,7 @@ def test_centres_have_the_announced_error() -> None:
             found["inertia"].append((content["metrics"]["inertia"] - inertia) / content["noise"]["inertia"])
     ClusteringContent.model_validate(content)
     assert content["privacy"]["rho_nano"] <= 2 * 10**8
+    assert settled >= 21  # one of twelve figures beyond four standard deviations: in one run of a thousand
     for name, of in found.items():
         print(f"[figure] clusters: {name} err by {_ratio(of):.2f} times what is announced")
         assert _ratio(of) == pytest.approx(1.0, abs=_doubt(len(of))), name
