@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-_DECIMAL = re.compile(rb"(?<![\d.])\d{1,15}\.\d{4,}|(?<![\d.])\d{7,15}(?![\d.])")
+# Not the seconds of a time of day: of so many times as a database holds one now and then begins like a figure.
+_DECIMAL = re.compile(rb"(?<![\d.])(?<!\d\d:)\d{1,15}\.\d{4,}|(?<![\d.])\d{7,15}(?![\d.])")
 _PREFIX = 9  # characters of a decimal that are compared: whoever rounds or cuts it later is found too
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: the product's upper bits depend on all of a word
 _RUN = 16_384  # pages read at once, 64 MiB

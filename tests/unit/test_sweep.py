@@ -56,3 +56,11 @@ def test_shared_pages_that_it_has_not_touched(tmp_path: Path) -> None:
     """They are in no page table of the process, and yet it holds them."""
     (file := tmp_path / "shared").write_bytes(bytes(1 << 22) + struct.pack("<d", FIGURE) + bytes(1 << 22))
     assert _found_in(MAPPER.format(str(file))) == {"a mean"}
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    (b"2026-11-29 15:11:46.901215", set()), (b'{"at":"2026-11-29T15:11:46.901215Z"}', set()), (b"11:46.901215833", set()),
+    (b'{"mean":46.90121583}', {"another"}), (b"[1:46.90121583]", {"another"}), (b"mean: 46.90121583", {"another"}),
+])
+def test_a_time_of_day_is_no_figure(text: bytes, found: set[str]) -> None:
+    assert _needles().in_bytes(text) == found
