@@ -326,7 +326,7 @@ class SecureGrid(Grid):  # type: ignore[misc]
             self._transport.submit(self._request(outgoing, node, number, attempt)): node
             for number, node in enumerate(self._participants, start=2)
         }
-        size = sum(segment.limbs * segment.length for segment in segments)
+        size = sum(segment.words for segment in segments)
         answers: list[dict[str, Words]] = []
         lost: list[NodeFailure] = []
 

@@ -251,15 +251,15 @@ class _Short:
     """
 
     def __init__(self, segments: Sequence[Segment]) -> None:
-        self._segments = segments
-        self._size = sum(segment.limbs * segment.length for segment in segments)
+        starts = np.cumsum([0, *(segment.words for segment in segments)]).tolist()
+        self._size = starts[-1]
+        self._places = [(segment, slice(start, start + segment.words)) for segment, start in zip(segments, starts, strict=False)]
         self._zeros = bytes(8 * self._size)
-        starts = np.cumsum([0, *(segment.limbs * segment.length for segment in segments)])
         # By limb: where these words lie, and which of their carries have a next limb to go to.
         self._limbs: list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]] = []
         for limb in range(max((segment.limbs for segment in segments), default=0)):
             there = [(start + limb * segment.length + np.arange(segment.length), segment.limbs > limb + 1)
-                     for start, segment in zip(starts, segments, strict=False) if segment.limbs > limb]
+                     for segment, start in zip(segments, starts, strict=False) if segment.limbs > limb]
             goes_on = np.concatenate([np.full(len(places), further) for places, further in there])
             self._limbs.append((np.concatenate([places for places, _ in there]), np.flatnonzero(goes_on)))
 
@@ -267,25 +267,17 @@ class _Short:
     @lru_cache(maxsize=64)
     def of(segments: tuple[Segment, ...]) -> _Short | None:
         """For these vectors, if they are short."""
-        return _Short(segments) if sum(segment.limbs * segment.length for segment in segments) <= _SHORT else None
+        return _Short(segments) if sum(segment.words for segment in segments) <= _SHORT else None
 
     def combined(self, terms: Sequence[Mapping[str, Words]], added: Sequence[bytes], subtracted: Sequence[bytes]) -> dict[str, Words]:
         """See :func:`_combined`."""
-        flat = [term[segment.name].reshape(-1) for term in terms for segment in self._segments]
+        flat = [term[segment.name].reshape(-1) for term in terms for segment, _ in self._places]
         streams = [Cipher(AES256(key), _COUNTER).encryptor().update(self._zeros) for key in (*added, *subtracted)]
         rows = np.concatenate([*flat, np.frombuffer(b"".join(streams), dtype="<u8")]).reshape(-1, self._size)
         low, high = (rows & _HALF).view(np.int64), (rows >> _HALF_BITS).view(np.int64)
         last = len(terms) + len(added)
-        if subtracted:
-            total = self._carried(low[:last].sum(axis=0) - low[last:].sum(axis=0), high[:last].sum(axis=0) - high[last:].sum(axis=0))
-        else:
-            total = self._carried(low.sum(axis=0), high.sum(axis=0))
-        words, at = {}, 0
-        for segment in self._segments:
-            end = at + segment.limbs * segment.length
-            words[segment.name] = total[at:end].reshape(segment.limbs, segment.length)
-            at = end
-        return words
+        total = self._carried(*(half[:last].sum(axis=0) - half[last:].sum(axis=0) for half in (low, high)))
+        return {segment.name: total[place].reshape(segment.limbs, segment.length) for segment, place in self._places}
 
     def _carried(self, low: npt.NDArray[np.int64], high: npt.NDArray[np.int64]) -> Words:
         """Words from sums of their lower and upper halves, which may be negative; shape (words,)."""

@@ -42,6 +42,11 @@ class Segment:
     length: int
     limbs: int
 
+    @property
+    def words(self) -> int:
+        """How many words it takes of the stream."""
+        return self.limbs * self.length
+
 
 def layout(specs: Mapping[str, VectorSpec], lengths: Mapping[str, int]) -> tuple[Segment, ...]:
     """The order in which vectors consume a mask stream: the cohort, then the vectors by name.

@@ -18,9 +18,9 @@ class ClusteringParams(NoisyParams):
         features: numeric columns; rows in which one is missing are left out.
         clusters: how many to look for.
         starts: how many sets of first centres are tried.
-        max_rounds, tolerance: for exact answers.
+        max_rounds: of exact answers.
+        tolerance: a start has settled when no centre moves further, in standard deviations; for exact answers.
         noisy_rounds: rounds with differential privacy.
-        tolerance: a start has settled when no centre moves further, in standard deviations.
         seed: of the first centres.
     """
 
