@@ -16,14 +16,18 @@ def _expect(locator: Any) -> Any:
     return expect(locator)
 
 
+# Always a function: an expression would be evaluated again at each look, which the pages' policy (no unsafe-eval) forbids from the second on.
+_READY = "() => window.shuyanEditor"
+
+
 def _editor(visitor: Visitor, text: str) -> None:
     """Put a query into the editor as somebody would who pastes it."""
-    visitor.page.wait_for_function("window.shuyanEditor")  # a page that was just sent may still be loading
+    visitor.page.wait_for_function(_READY)  # a page that was just sent may still be loading
     visitor.page.evaluate("text => window.shuyanEditor.setValue(text)", text)
 
 
 def _text(visitor: Visitor) -> str:
-    visitor.page.wait_for_function("window.shuyanEditor")
+    visitor.page.wait_for_function(_READY)
     return str(visitor.page.evaluate("window.shuyanEditor.getValue()"))
 
 
@@ -48,7 +52,7 @@ def test_the_editor_completes_tables_columns_and_declared_values(visitor: Visito
     _expect(page.locator(".CodeMirror-hints")).to_contain_text("城北")
     page.keyboard.press("Escape")
     page.keyboard.type("城北'")
-    page.wait_for_function("""window.shuyanEditor.getValue() === "SELECT count(*) FROM inpatients WHERE district = '城北'" """)
+    page.wait_for_function("""() => window.shuyanEditor.getValue() === "SELECT count(*) FROM inpatients WHERE district = '城北'" """)
     assert page.locator(".cm-keyword").count() >= 3  # it is coloured
     page.keyboard.press("Tab")  # the keyboard gets out again
     assert not page.evaluate("document.activeElement.closest('.CodeMirror') !== null")
