@@ -16,17 +16,21 @@ from marketplace.web.views import appform
 from marketplace.web.views.granted import GrantedColumn, GrantedTable
 from shuyan.federation import apps
 from shuyan.problems import ProblemError
+from shuyan.trust.grants import PrivacyTerms
 
 TABLE = GrantedTable("cases", "Cases", "res_1", ["a", "b", "c"], [
     GrantedColumn("age", "", "integer", "", [], 0, 100), GrantedColumn("dose", "", "number", "mg", [], 0, 9),
     GrantedColumn("ward", "", "string", "", ["n", "s"], None, None), GrantedColumn("grade", "", "integer", "", ["1", "2"], 1, 2),
     GrantedColumn("event", "", "boolean", "", [], None, None), GrantedColumn("note", "", "string", "", [], None, None)])
 LEARNING = ["regression", "boosting", "network", "clustering", "components", "survival"]
+TERMS = PrivacyTerms(unit="person", unit_columns={"cases": "id"}, max_rows_per_unit=1, max_groups_per_unit=1, delta=1e-6, rho_nano=10**9,
+                     honest_fraction=0.66)
+ONLY_QUESTION = {"boosting": "train.noisy_leaves", "network": "train.step", "components": "query.noisy_products"}
 NEEDED = {"target": "event", "time": "dose", "event": "event", "times.upper": "60", "features": ["age", "grade"]}
 
 
-def _form(app: str) -> appform.AppForm:
-    return appform.make(app, apps.installed()[app].load().params_model.model_json_schema(), TABLE)
+def _form(app: str, release: str = "exact") -> appform.AppForm:
+    return appform.make(app, apps.installed()[app].load().params_model.model_json_schema(), TABLE, release)
 
 
 def _data(form: appform.AppForm, **changes: Any) -> MultiDict[str, str]:
@@ -48,6 +52,30 @@ def test_every_apps_fresh_form_gives_parameters_it_takes(pages: Any, app: str) -
         checked = apps.installed()[app].load().params(params)
         assert checked.resource == "cases"
         assert checked.features == ["age", "grade"]
+
+
+@pytest.mark.parametrize("app", [app for app in LEARNING if apps.installed()[app].load().privacy is not None])
+def test_under_noise_a_fresh_form_gives_what_noise_allows(pages: Any, app: str) -> None:
+    form, loaded = _form(app, "dp"), apps.installed()[app].load()
+    with pages.app.test_request_context():
+        sent = appform.params(form, _data(form))
+        bounds = {"age": [0.0, 100.0], "grade": [1.0, 2.0]}  # the marketplace fills in what departments declare
+        checked = loaded.params({**sent, "bounds": {name: tuple(ends) for name, ends in bounds.items()}})
+        for action in (ONLY_QUESTION[app],) if loaded.noisy_questions is None else loaded.noisy_questions(checked):
+            assert loaded.privacy(checked, action, TERMS)
+
+
+def test_under_noise_nothing_is_asked_that_has_no_effect(pages: Any) -> None:
+    asked = {app: ({one.name for one in _form(app).fields}, {one.name for one in _form(app, "dp").fields}) for app in LEARNING}
+    exact, noisy = asked["clustering"]
+    assert exact - noisy == {"max_rounds", "tolerance"} and noisy - exact == {"noisy_rounds"}
+    exact, noisy = asked["network"]
+    assert {"update", "standardise", "validation", "audit", "batch_size"} <= exact - noisy
+    assert next(one for one in _form("network", "dp").fields if one.name == "row_clip").required
+    assert not _form("regression", "dp").splits and _form("regression").splits
+    with pages.app.test_request_context():
+        assert appform.params(_form("regression", "dp"), _data(_form("regression", "dp")))["standardise"] == "bounds"
+        assert [one.options for one in _form("boosting", "dp").fields if one.name == "objective"] == [("binary:logistic", "reg:squarederror")]
 
 
 @pytest.mark.parametrize("app", LEARNING)

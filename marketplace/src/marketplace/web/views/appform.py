@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flask_babel import gettext as _
@@ -46,6 +46,7 @@ class Field:
             ``categories``, ``json`` or ``group``: a box that says whether the parameters below it are sent at all.
         default: the app's own, as text; what is left so is not sent.
         least, most: bounds of a number.
+        suggested: what a fresh form shows instead of the default.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Field:
     least: float | None = None
     most: float | None = None
     required: bool = False
+    suggested: str = ""
 
     @property
     def _splits_categories(self) -> bool:
@@ -82,12 +84,17 @@ class Field:
 
 @dataclass
 class AppForm:
-    """The fields of one app over one table."""
+    """The fields of one app over one table.
+
+    Attributes:
+        fixed: what the grant's way of releasing leaves no choice about; sent, and not asked.
+    """
 
     app: str
     table: GrantedTable
     fields: list[Field] = field(default_factory=list)
     splits: bool = False
+    fixed: dict[str, Any] = field(default_factory=dict)
 
     def of(self, section: str) -> list[Field]:
         """The fields of a section, in the schema's order."""
@@ -100,20 +107,30 @@ class AppForm:
 
     def defaults(self) -> dict[str, list[str]]:
         """What a fresh form shows, as a multi-value mapping like a submitted one."""
-        return {one.name: [_SUGGESTED.get(one.name, "") or one.default or (one.options[0] if one.options else "")] for one in self.fields
+        return {one.name: [one.suggested or _SUGGESTED.get(one.name, "") or one.default or (one.options[0] if one.options else "")] for one in self.fields
                 if one.kind not in ("columns", "categories")} | {
             "split": ["none"], "split.fraction": ["0.2"], "split.folds": ["5"], "split.test": ["1"]}
 
 
-def make(app: str, schema: Mapping[str, Any], table: GrantedTable) -> AppForm:
-    """The form of an app from its parameters' JSON schema."""
+def make(app: str, schema: Mapping[str, Any], table: GrantedTable, release: str = "exact") -> AppForm:
+    """The form of an app from its parameters' JSON schema, under a grant that releases ``exact`` answers or noisy ones (``dp``).
+
+    What has no effect there, or would be refused, is not asked (:func:`shuyan.federation.privacy.with_noise`).
+    """
     form = AppForm(app, table)
     required = set(schema.get("required", ()))
     for name, spec in schema.get("properties", {}).items():
+        if spec.get("x-release", release) != release:
+            continue
+        told = spec.get("x-with-noise", {}) if release == "dp" else {}
         if name == "split":
             form.splits = True
-        if name not in _LEFT_OUT:
-            form.fields += _fields(name, spec, schema, required=name in required)
+        elif "const" in told:
+            form.fixed[name] = told["const"]
+        elif name not in _LEFT_OUT:
+            made = _fields(name, {**spec, **told}, schema, required=name in required)
+            form.fields += [replace(one, section="model", required=True, suggested=_text(told["examples"][0])) for one in made] \
+                if "examples" in told else made
     return form
 
 
@@ -183,7 +200,7 @@ def params(form: AppForm, data: Any) -> dict[str, Any]:
     Raises:
         ProblemError: ``invalid_input`` with ``field`` naming the field at fault.
     """
-    out: dict[str, Any] = {"resource": form.table.name}
+    out: dict[str, Any] = {"resource": form.table.name, **form.fixed}
     left = {one.name for one in form.fields if one.kind == "group" and not data.get(one.name)}
     for one in form.fields:
         value = _value(form, one, data)
@@ -290,7 +307,11 @@ def _wrong(one: Field, reason: str) -> ProblemError:
 
 @dataclass(frozen=True)
 class Line:
-    """A parameter as documentation tells it."""
+    """A parameter as documentation tells it.
+
+    Attributes:
+        release: the only way of releasing under which it has an effect; empty where it has one under both.
+    """
 
     name: str
     title: str
@@ -299,13 +320,14 @@ class Line:
     required: bool
     hint: str
     options: list[str]
+    release: str
 
 
 def lines(schema: Mapping[str, Any]) -> list[Line]:
     """All parameters of an app, the resource included, for its page."""
     required = set(schema.get("required", ()))
-    found = [one for name, spec in schema.get("properties", {}).items() if name not in FILLED
+    found = [(one, spec.get("x-release", "")) for name, spec in schema.get("properties", {}).items() if name not in FILLED
              for one in _fields(name, spec, schema, required=name in required)]
     kinds = {"column": "column", "columns": "columns", "categories": "columns", "monotone": "json", "group": "flag"}
     return [Line(one.name, one.title, label("field_kind", kinds.get(one.kind, one.kind)), one.default, one.required, one.hint,
-                 [one.option_title(code) for code in one.options]) for one in found]
+                 [one.option_title(code) for code in one.options], release) for one, release in found]

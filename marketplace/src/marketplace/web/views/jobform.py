@@ -76,7 +76,7 @@ def read(db: Any, record: Any, app: str, resource: str) -> JobForm:
     names = [item.name for item in grant.apps if item.name != "query"] or [item.name for item in grant.apps]
     card = computing.get_app(db, current_actor(), app if app in names else names[0])
     table = granted.find(tables, resource) or tables[0]
-    return JobForm(grant, record, card, table, tables, appform.make(card.name, card.params_schema, table))
+    return JobForm(grant, record, card, table, tables, appform.make(card.name, card.params_schema, table, grant.release))
 
 
 def defaults(form: JobForm) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
 from shuyan.federation.learning.split import Split
+from shuyan.federation.privacy import EXACT_ONLY
 from shuyan.problems import ProblemError
 
 Method = Literal["drop", "mean", "median", "constant", "most_frequent", "level"]
@@ -77,9 +78,9 @@ class LearningParams(BaseModel):
     target: str = Field(min_length=1)
     features: list[str] = Field(min_length=1, max_length=200)
     categories: list[str] = Field(default=[], max_length=200)
-    impute: Impute = Impute()
-    unknown_levels: Literal["drop", "reference", "missing"] = "drop"
-    split: Split | None = None
+    impute: Impute = Field(default=Impute(), json_schema_extra=EXACT_ONLY)
+    unknown_levels: Literal["drop", "reference", "missing"] = Field(default="drop", json_schema_extra=EXACT_ONLY)
+    split: Split | None = Field(default=None, json_schema_extra=EXACT_ONLY)
     domains: dict[str, list[str]] = Field(default={})
 
     @model_validator(mode="after")

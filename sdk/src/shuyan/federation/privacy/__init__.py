@@ -45,6 +45,22 @@ class Sensitivity:
     integral: bool = False
 
 
+EXACT_ONLY: Final[dict[str, Any]] = {"x-release": "exact"}
+"""Marks a parameter, in the schema of an app's parameters, that differential privacy refuses or that has no effect under it."""
+NOISY_ONLY: Final[dict[str, Any]] = {"x-release": "dp"}
+"""Marks a parameter that has an effect under differential privacy only."""
+
+
+def with_noise(**told: Any) -> dict[str, Any]:
+    """Say in the schema of an app's parameters what differential privacy asks of one, so that a form can ask for nothing that is refused.
+
+    Args:
+        told: ``const``, the only value there is; ``enum``, the values there are; or ``examples``, values to begin with of a
+            parameter that can be left out of exact jobs only. Each means what it means in JSON Schema (2020-12).
+    """
+    return {"x-with-noise": told}
+
+
 class NoisyParams(BaseModel):
     """Parameters that every app with differential privacy has; inherit from it.
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
 from shuyan.federation.audit.params import MembershipAudit
-from shuyan.federation.privacy import NoisyParams
+from shuyan.federation.privacy import EXACT_ONLY, NoisyParams, with_noise
 from shuyan.problems import ProblemError
 
 Objective = Literal["binary:logistic", "reg:squarederror", "multi:softprob", "count:poisson"]
@@ -47,28 +47,28 @@ class BoostingParams(NoisyParams):
     resource: str = Field(min_length=1)
     target: str = Field(min_length=1)
     features: list[str] = Field(min_length=1, max_length=200)
-    objective: Objective = "binary:logistic"
-    classes: int | None = Field(default=None, ge=2, le=64)
+    objective: Objective = Field(default="binary:logistic", json_schema_extra=with_noise(enum=["binary:logistic", "reg:squarederror"]))
+    classes: int | None = Field(default=None, ge=2, le=64, json_schema_extra=EXACT_ONLY)
     rounds: int = Field(default=100, ge=1, le=2000)
     max_depth: int = Field(default=4, ge=1, le=10)
     eta: float = Field(default=0.1, gt=0, le=1, allow_inf_nan=False)
     bins: int = Field(default=64, ge=2, le=255)
-    min_child_weight: float = Field(default=1.0, ge=0, le=1e12, allow_inf_nan=False)
-    gamma: float = Field(default=0.0, ge=0, le=1e12, allow_inf_nan=False)
+    min_child_weight: float = Field(default=1.0, ge=0, le=1e12, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
+    gamma: float = Field(default=0.0, ge=0, le=1e12, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
     reg_lambda: float = Field(default=1.0, ge=0, le=1e12, allow_inf_nan=False)
     reg_alpha: float = Field(default=0.0, ge=0, le=1e12, allow_inf_nan=False)
     max_delta_step: float | None = Field(default=None, ge=0, le=1e6, allow_inf_nan=False)
-    subsample: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
-    colsample_bytree: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
-    categories: Literal["partition", "onehot"] = "partition"
-    max_cat_to_onehot: int = Field(default=4, ge=1, le=256)
-    monotone: dict[str, Literal[-1, 1]] = Field(default={})
-    min_rows: int = Field(default=1, ge=1)
+    subsample: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
+    colsample_bytree: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
+    categories: Literal["partition", "onehot"] = Field(default="partition", json_schema_extra=EXACT_ONLY)
+    max_cat_to_onehot: int = Field(default=4, ge=1, le=256, json_schema_extra=EXACT_ONLY)
+    monotone: dict[str, Literal[-1, 1]] = Field(default={}, json_schema_extra=EXACT_ONLY)
+    min_rows: int = Field(default=1, ge=1, json_schema_extra=EXACT_ONLY)
     base_score: float | None = Field(default=None, allow_inf_nan=False)
-    validation: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False)
-    early_stopping_rounds: int | None = Field(default=None, ge=1)
+    validation: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
+    early_stopping_rounds: int | None = Field(default=None, ge=1, json_schema_extra=EXACT_ONLY)
     seed: int = Field(default=0, ge=0, lt=2**53)
-    audit: MembershipAudit | None = None
+    audit: MembershipAudit | None = Field(default=None, json_schema_extra=EXACT_ONLY)
     domains: dict[str, list[str]] = Field(default={})
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shuyan.federation.apps.base import Need
 from shuyan.federation.learning.content import Notice, Number, Shape, Spent
-from shuyan.federation.privacy import NoisyParams
+from shuyan.federation.privacy import EXACT_ONLY, NOISY_ONLY, NoisyParams
 
 
 class ClusteringParams(NoisyParams):
@@ -30,9 +30,9 @@ class ClusteringParams(NoisyParams):
     features: list[str] = Field(min_length=1, max_length=200)
     clusters: int = Field(ge=2, le=100)
     starts: int = Field(default=8, ge=1, le=50)
-    max_rounds: int = Field(default=100, ge=1, le=500)
-    tolerance: float = Field(default=1e-6, gt=0, le=1, allow_inf_nan=False)
-    noisy_rounds: int = Field(default=5, ge=2, le=30)
+    max_rounds: int = Field(default=100, ge=1, le=500, json_schema_extra=EXACT_ONLY)
+    tolerance: float = Field(default=1e-6, gt=0, le=1, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
+    noisy_rounds: int = Field(default=5, ge=2, le=30, json_schema_extra=NOISY_ONLY)
     seed: int = Field(default=0, ge=0, le=2**31)
     domains: dict[str, list[str]] = Field(default={}, max_length=0)
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from shuyan.federation.apps.base import Need
 from shuyan.federation.audit.params import MembershipAudit
-from shuyan.federation.privacy import NoisyParams
+from shuyan.federation.privacy import EXACT_ONLY, NoisyParams, with_noise
 
 _MAX_WEIGHTS: Final = 90_000
 
@@ -42,25 +42,25 @@ class NetworkParams(NoisyParams):
     features: list[str] = Field(min_length=1, max_length=200)
     hidden: list[int] = Field(default=[16], max_length=4)
     activation: Literal["relu", "tanh"] = "relu"
-    strategy: Literal["fedavg", "fedprox", "fedadam"] = "fedavg"
-    update: Literal["weights", "gradient"] = "weights"
+    strategy: Literal["fedavg", "fedprox", "fedadam"] = Field(default="fedavg", json_schema_extra=with_noise(enum=["fedavg", "fedadam"]))
+    update: Literal["weights", "gradient"] = Field(default="weights", json_schema_extra=with_noise(const="gradient"))
     rounds: int = Field(default=30, ge=1, le=1000)
-    local_epochs: int = Field(default=1, ge=1, le=100)
-    batch_size: int = Field(default=32, ge=1, le=65_536)
+    local_epochs: int = Field(default=1, ge=1, le=100, json_schema_extra=EXACT_ONLY)
+    batch_size: int = Field(default=32, ge=1, le=65_536, json_schema_extra=EXACT_ONLY)
     learning_rate: float = Field(default=0.05, gt=0, le=10, allow_inf_nan=False)
-    momentum: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False)
+    momentum: float = Field(default=0.0, ge=0, lt=1, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
     weight_decay: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
-    proximal_mu: float = Field(default=0.01, gt=0, le=100, allow_inf_nan=False)
+    proximal_mu: float = Field(default=0.01, gt=0, le=100, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
     server_learning_rate: float = Field(default=0.01, gt=0, le=10, allow_inf_nan=False)
     beta_1: float = Field(default=0.9, ge=0, lt=1, allow_inf_nan=False)
     beta_2: float = Field(default=0.99, ge=0, lt=1, allow_inf_nan=False)
     tau: float = Field(default=1e-3, gt=0, le=1, allow_inf_nan=False)
     clip: float = Field(default=10.0, gt=0, le=1e4, allow_inf_nan=False)
-    row_clip: float | None = Field(default=None, gt=0, le=1e4, allow_inf_nan=False)
-    standardise: Literal["pooled", "bounds"] = "pooled"
-    validation: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False)
+    row_clip: float | None = Field(default=None, gt=0, le=1e4, allow_inf_nan=False, json_schema_extra=with_noise(examples=[1.0]))
+    standardise: Literal["pooled", "bounds"] = Field(default="pooled", json_schema_extra=with_noise(const="bounds"))
+    validation: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
     seed: int = Field(default=0, ge=0, lt=2**53)
-    audit: MembershipAudit | None = None
+    audit: MembershipAudit | None = Field(default=None, json_schema_extra=EXACT_ONLY)
     domains: dict[str, list[str]] = Field(default={})
 
     @model_validator(mode="after")
