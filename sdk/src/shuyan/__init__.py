@@ -25,7 +25,9 @@ if TYPE_CHECKING:
         Permission,
         Scenario,
     )
-    from shuyan._client import Job, Market, Product, connect
+    from shuyan._client import Market, connect
+    from shuyan._commerce import Product
+    from shuyan._computing import Job
     from shuyan._errors import (
         ConfigurationError,
         Conflict,
@@ -143,7 +145,9 @@ _HOMES = {
     "_agreements": ("Agreement", "Renewal", "StoredFile"),
     "_audit": ("verify_evidence",),
     "_authorisation": ("Change", "Demand", "Finding", "Hold", "Line", "NodeStop", "Opinion", "Permission", "Scenario"),
-    "_client": ("Job", "Market", "Product", "connect"),
+    "_client": ("Market", "connect"),
+    "_commerce": ("Product",),
+    "_computing": ("Job",),
     "_errors": ("ConfigurationError", "Conflict", "ConnectionFailed", "ExtraMissing", "FieldError", "InvalidInput", "JobFailed", "NotAllowed", "NotFound", "NotSignedIn", "ProblemResponse", "RateLimited", "ShuyanError", "Unavailable", "VerificationFailed"),
     "_members": ("Member", "MemberInvitation"),
     "_notices": ("Message", "Objection", "PublicNotice", "WorkItem"),

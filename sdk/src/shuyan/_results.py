@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-    from shuyan._client import Job
+    from shuyan._computing import Job
     from shuyan._sandbox import Trial
     from shuyan.torch import Network
 

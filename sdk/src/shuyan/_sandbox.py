@@ -17,7 +17,8 @@ from shuyan._text import t
 from shuyan.problems import ProblemError, define
 
 if TYPE_CHECKING:
-    from shuyan._client import Job, Market
+    from shuyan._client import Market
+    from shuyan._computing import Job
     from shuyan._sandboxes import SandboxRun
     from shuyan.appkit.package import Package
     from shuyan.federation.apps.base import InstalledApp
@@ -197,7 +198,7 @@ class Sandbox:
         Raises:
             ShuyanError: there are several tables, and none is named.
         """
-        from shuyan._client import training
+        from shuyan._computing import training
 
         app, body = training(family, [*features], target, params)
         if resource is None and len(self.resources) != 1:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 import shuyan
 from shuyan import _tables
-from shuyan._client import Job, training
+from shuyan._computing import Job, training
 from shuyan._text import t
 from shuyan.cli._common import (
     AsJson,
