@@ -102,6 +102,20 @@ def test_under_noise_an_explanation_tells_cost_and_error(visitor: Visitor) -> No
     _expect(page.locator("#explained .alert-warning")).to_contain_text("west-node")  # which has nothing left
 
 
+def test_under_noise_a_training_is_asked_for_as_noise_allows(visitor: Visitor) -> None:
+    page = visitor.page
+    visitor.sign_in("developer")
+    visitor.open(f"/jobs/new?grant={visitor.site.scene.noisy_grant}&app=network")
+    assert page.locator("[name=standardise], [name=update], [name=validation], [name=audit], [name=split]").count() == 0
+    _expect(page.locator("#f-row_clip")).to_be_visible()
+    page.select_option("#f-target", "readmitted")
+    for name in ("age", "systolic"):
+        page.check(f"[name=features][value={name}]")
+    page.locator("#explain-button").click()
+    _expect(page.locator("#explained")).to_contain_text("train.step")
+    _expect(page.locator("#explained .alert-danger")).to_have_count(0)
+
+
 def test_a_refused_query_loses_nothing_and_a_good_one_runs(visitor: Visitor) -> None:
     page = visitor.page
     visitor.sign_in("developer")

@@ -143,10 +143,10 @@ def fill(app: InstalledApp, params: dict[str, Any], grant: Grant, describe: Desc
         raise ProblemError(FORM_NOT_GRANTED, field="app", form=app.manifest.output_form)
     if grant.release == "dp" and model.privacy is None:
         raise ProblemError(APP_WITHOUT_NOISE, field="app", app=app.name)
-    words = _words(grant, params, describe)
-    checked = _validated(model, params, words)
+    guess = _guess(grant, params, describe)
+    checked = _validated(model, params, guess)
     tables: Tables = {}
-    for spelled in touched(model, checked | words):
+    for spelled in touched(model, checked | guess):
         resource = spelled if model.prepare is None else spelled.lower()  # SQL does not tell them apart
         granted = granted_resources(grant, resource)
         if granted:
@@ -163,13 +163,13 @@ def fill(app: InstalledApp, params: dict[str, Any], grant: Grant, describe: Desc
     if model.prepare is not None:
         filled = prepared(model, checked, tables, grant)
     else:
-        filled = with_declarations(model, checked | words, tables)
+        filled = with_declarations(model, checked | guess, tables)
     return Filled(filled, tables, departments, parts_of(app, filled))
 
 
-def _words(grant: Grant, params: dict[str, Any], describe: Describe) -> dict[str, Any]:
-    """``{"domains": …}`` with the declared values of columns of words that are named in parameters of one resource, as a
-    first guess: what a parameter means may depend on whether a column has declared values."""
+def _guess(grant: Grant, params: dict[str, Any], describe: Describe) -> dict[str, Any]:
+    """``{"domains": …, "bounds": …}`` as declared of columns that are named in parameters of one resource, words and numbers: a
+    first guess, for what a parameter means, and whether it is allowed, may depend on them."""
     named, ahead = set(), list(params.values())
     while ahead:
         value = ahead.pop()
@@ -181,12 +181,20 @@ def _words(grant: Grant, params: dict[str, Any], describe: Describe) -> dict[str
         departments = describe(granted_resources(grant, str(params.get("resource", ""))))
     except ProblemError:  # it is said when the resource is looked at
         return {}
-    found: dict[str, list[list[str]]] = {}
+    domains: dict[str, list[list[str]]] = {}
+    ends: dict[str, list[tuple[float, float]]] = {}
     for one in sorted(departments, key=lambda one: one.item.resource_id):
         for column in one.columns.values():
-            if column["name"] in named and column["type"] not in _NUMERIC and column["domain"] and not column["identifier"]:
-                found.setdefault(column["name"], []).append(column["domain"])
-    return {"domains": {name: union(domains) for name, domains in found.items()}} if found else {}
+            name, lower, upper = column["name"], column.get("lower"), column.get("upper")
+            if name not in named or column["identifier"]:
+                continue
+            if column["type"] not in _NUMERIC and column["domain"]:
+                domains.setdefault(name, []).append(column["domain"])
+            elif column["type"] in _NUMERIC and lower is not None and upper is not None and lower < upper:
+                ends.setdefault(name, []).append((lower, upper))
+    bounds = {name: [min(lower for lower, _ in all_), max(upper for _, upper in all_)]
+              for name, all_ in ends.items() if len(all_) == len(departments)}
+    return {**({"domains": {name: union(values) for name, values in domains.items()}} if domains else {}), **({"bounds": bounds} if bounds else {})}
 
 
 def granted_resources(grant: Grant, name: str) -> list[GrantedResource]:
@@ -212,8 +220,7 @@ def uses(app: FederatedApp, params: dict[str, Any]) -> dict[str, tuple[tuple[str
     Raises:
         ProblemError: the app's own, with ``field`` naming where in the parameters.
     """
-    if "domains" not in app.params_model.model_fields:
-        params = {name: value for name, value in params.items() if name != "domains"}
+    params = {name: value for name, value in params.items() if name not in FILLED or name in app.params_model.model_fields}
     try:
         found = app.tables(app.params(params))
     except ProblemError as problem:
@@ -396,8 +403,8 @@ def field_of(value: Any, wanted: str, path: str = "params") -> str:
     return "params"
 
 
-def _validated(app: FederatedApp, params: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
-    known = words if "domains" in app.params_model.model_fields else {}
+def _validated(app: FederatedApp, params: dict[str, Any], guess: dict[str, Any]) -> dict[str, Any]:
+    known = {name: value for name, value in guess.items() if name in app.params_model.model_fields}
     raw = rfc8785.dumps({key: value for key, value in params.items() if key not in FILLED} | known)
     try:
         # as JSON, because strict models take JSON arrays for tuples but Python lists not

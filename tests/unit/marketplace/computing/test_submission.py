@@ -76,6 +76,19 @@ def test_bounds_go_along_where_an_app_asks_for_them(small_market: Zone) -> None:
         "pm25": [-5.0, 900.0]}
 
 
+def test_parameters_that_need_bounds_have_those_declared(small_market: Zone) -> None:
+    small_market.grant_id = small_market.grant(apps=["network"])
+    params = {"resource": "air", "target": "year", "task": "number", "features": ["pm25"], "standardise": "bounds"}
+    for department in range(3):
+        redeclare(small_market, department, "pm25", lower=0.0, upper=100.0 + department)
+    with pytest.raises(ProblemError, match="bounds_missing") as refused:
+        submit(small_market, app="network", params=params)
+    assert refused.value.args_ == {"column": "year"}
+    for department in range(3):
+        redeclare(small_market, department, "year", lower=2013.0, upper=2014.0)
+    assert submit(small_market, app="network", params=params, key="k2").params["bounds"] == {"pm25": [0.0, 102.0], "year": [2013.0, 2014.0]}
+
+
 def test_the_developer_does_not_choose_the_domains(small_market: Zone) -> None:
     job = submit(small_market, params={**PARAMS, "domains": {"year": ["2013"]}})
     assert job.params["domains"] == {"year": ["2013", "2014"]}

@@ -72,6 +72,7 @@ def test_under_noise_nothing_is_asked_that_has_no_effect(pages: Any) -> None:
     exact, noisy = asked["network"]
     assert {"update", "standardise", "validation", "audit", "batch_size"} <= exact - noisy
     assert next(one for one in _form("network", "dp").fields if one.name == "row_clip").required
+    assert "bounds" not in next(one for one in _form("regression").fields if one.name == "standardise").options
     assert not _form("regression", "dp").splits and _form("regression").splits
     with pages.app.test_request_context():
         assert appform.params(_form("regression", "dp"), _data(_form("regression", "dp")))["standardise"] == "bounds"

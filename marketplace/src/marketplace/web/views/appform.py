@@ -115,14 +115,14 @@ class AppForm:
 def make(app: str, schema: Mapping[str, Any], table: GrantedTable, release: str = "exact") -> AppForm:
     """The form of an app from its parameters' JSON schema, under a grant that releases ``exact`` answers or noisy ones (``dp``).
 
-    What has no effect there, or would be refused, is not asked (:func:`shuyan.federation.privacy.with_noise`).
+    What has no effect there, or would be refused, is not asked (:func:`shuyan.federation.privacy.under`).
     """
     form = AppForm(app, table)
     required = set(schema.get("required", ()))
     for name, spec in schema.get("properties", {}).items():
         if spec.get("x-release", release) != release:
             continue
-        told = spec.get("x-with-noise", {}) if release == "dp" else {}
+        told = spec.get("x-under", {}).get(release, {})
         if name == "split":
             form.splits = True
         elif "const" in told:

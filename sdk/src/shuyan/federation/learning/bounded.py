@@ -14,13 +14,12 @@ from typing import Final
 
 import numpy as np
 
-from shuyan.federation import problems
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.learning import plain
+from shuyan.federation.privacy import need_bounds
 from shuyan.federation.privacy.bounding import STEP_BITS, Scale
 from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
-from shuyan.problems import ProblemError
 
 PRODUCTS: Final = VectorSpec(limbs=2, fraction_bits=2 * STEP_BITS, bound=2.0**34, terms=2)
 """Sums of products of two values in steps, exact for up to 8 billion rows a department."""
@@ -38,9 +37,7 @@ def scales(features: Sequence[str], bounds: Bounds) -> list[Scale]:
     Raises:
         ProblemError: ``bounds_missing``.
     """
-    for name in features:
-        if name not in bounds:
-            raise ProblemError(problems.BOUNDS_MISSING, field=f"bounds.{name}", column=name)
+    need_bounds(features, bounds)
     return [Scale(*bounds[name]) for name in features]
 
 

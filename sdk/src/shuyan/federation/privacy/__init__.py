@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
@@ -51,14 +51,14 @@ NOISY_ONLY: Final[dict[str, Any]] = {"x-release": "dp"}
 """Marks a parameter that has an effect under differential privacy only."""
 
 
-def with_noise(**told: Any) -> dict[str, Any]:
-    """Say in the schema of an app's parameters what differential privacy asks of one, so that a form can ask for nothing that is refused.
+def under(*, exact: Mapping[str, Any] | None = None, dp: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Say in the schema of an app's parameters what a way of releasing asks of one, so that a form can ask for nothing that is refused.
 
     Args:
-        told: ``const``, the only value there is; ``enum``, the values there are; or ``examples``, values to begin with of a
-            parameter that can be left out of exact jobs only. Each means what it means in JSON Schema (2020-12).
+        exact, dp: ``const``, the only value there is; ``enum``, the values there are; or ``examples``, values to begin with of a
+            parameter that cannot be left out there. Each means what it means in JSON Schema (2020-12).
     """
-    return {"x-with-noise": told}
+    return {"x-under": {name: dict(told) for name, told in (("exact", exact), ("dp", dp)) if told is not None}}
 
 
 class NoisyParams(BaseModel):
@@ -83,6 +83,17 @@ class NoisyParams(BaseModel):
         if any(not (math.isfinite(lower) and math.isfinite(upper) and upper / 2 - lower / 2 >= _NARROWEST) for lower, upper in bounds.values()):
             raise ValueError("a lower bound must be below its upper bound")
         return bounds
+
+
+def need_bounds(columns: Iterable[str], bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Whether all columns have bounds.
+
+    Raises:
+        ProblemError: ``bounds_missing``, naming the first that has none.
+    """
+    for name in columns:
+        if name not in bounds:
+            raise ProblemError(problems.BOUNDS_MISSING, field=f"bounds.{name}", column=name)
 
 
 def rho_of(params: Any, terms: PrivacyTerms) -> int:

@@ -232,12 +232,18 @@ def test_a_department_says_why_it_cannot(federate: Federate, change: Any, code: 
 
 @pytest.mark.parametrize("params", [
     {"hidden": [0]}, {"hidden": [512] * 4}, {"task": "classes"}, {"classes": 3}, {"features": ["x", "x"]}, {"clip": 0.0},
-    {"standardise": "bounds"}, {"domains": {"kind": []}}, {"strategy": "scaffold"},
+    {"domains": {"kind": []}}, {"strategy": "scaffold"},
 ])
 def test_bad_parameters(params: dict[str, Any]) -> None:
     with pytest.raises(ProblemError) as failed:
         app.params({**PARAMS, **params})
     assert failed.value.code == problems.BAD_PARAMS
+
+
+def test_standardising_by_bounds_names_the_column_without() -> None:
+    with pytest.raises(ProblemError) as failed:
+        app.params({**PARAMS, "standardise": "bounds"})
+    assert failed.value.code == problems.BOUNDS_MISSING
 
 
 def test_weights_are_counted() -> None:

@@ -127,9 +127,9 @@ def test_one_unit_moves_no_leaf_further_than_declared(seed: int, rows: int, obje
 
 @pytest.mark.parametrize(("field", "params"), [
     ("objective", {"objective": "count:poisson", "target": "cost"}), ("validation", {"validation": 0.2}),
-    ("subsample", {"subsample": 0.5}), ("monotone", {"monotone": {"age": 1}}), ("bounds", {"bounds": {"age": [0.0, 100.0]}}),
+    ("subsample", {"subsample": 0.5}), ("monotone", {"monotone": {"age": 1}}), ("bounds.dose", {"bounds": {"age": [0.0, 100.0]}}),
 ])
 def test_what_noise_does_not_allow_is_refused(federation: LocalFederation, field: str, params: dict[str, Any]) -> None:
     with pytest.raises(ProblemError) as refused:
         _train(federation, **params)
-    assert (refused.value.code, refused.value.field) == ("bad_params", field)
+    assert (refused.value.code, refused.value.field) == ("bounds_missing" if "." in field else "bad_params", field)

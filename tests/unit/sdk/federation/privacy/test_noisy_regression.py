@@ -214,12 +214,12 @@ def test_the_rounds_cost_what_the_run_may_spend() -> None:
 
 @pytest.mark.parametrize(("field", "params"), [
     ("bounds", {"family": "poisson", "target": "ill"}), ("standardise", {"standardise": "pooled"}), ("l1", {"l1": 1.0}),
-    ("split", {"split": {"fraction": 0.2}}), ("bounds", {"bounds": {"age": [0.0, 100.0]}}),
+    ("split", {"split": {"fraction": 0.2}}), ("bounds.dose", {"bounds": {"age": [0.0, 100.0]}}),
 ])
 def test_what_noise_does_not_allow_is_refused(federation: LocalFederation, field: str, params: dict[str, Any]) -> None:
     with pytest.raises(ProblemError) as refused:
         _fit(federation, **{"family": "logistic", "target": "ill", **params})
-    assert (refused.value.code, refused.value.field) == ("bad_params", field)
+    assert (refused.value.code, refused.value.field) == ("bounds_missing" if "." in field else "bad_params", field)
 
 
 def test_bounds_are_for_noise_only() -> None:

@@ -28,7 +28,7 @@ from shuyan.federation.apps.boosting._state import state_of
 from shuyan.federation.apps.boosting._trees import Split, TreeArray
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.learning.content import spent
-from shuyan.federation.privacy import Sensitivity
+from shuyan.federation.privacy import Sensitivity, need_bounds
 from shuyan.federation.sketch import Float32s
 from shuyan.federation.vectors import VectorSpec
 from shuyan.problems import ProblemError
@@ -50,15 +50,15 @@ def check(params: BoostingParams) -> None:
     """Whether a job can be trained with noise.
 
     Raises:
-        ProblemError: ``bad_params``, naming what does not fit.
+        ProblemError: ``bad_params``, naming what does not fit; ``bounds_missing``.
     """
     for field, fits in (
         ("objective", params.objective in _HESSIAN), ("audit", params.audit is None), ("validation", params.validation == 0),
         ("subsample", params.subsample == 1), ("colsample_bytree", params.colsample_bytree == 1), ("monotone", not params.monotone),
-        ("bounds", {*params.numeric(), *([params.target] if params.objective == "reg:squarederror" else [])} <= params.bounds.keys()),
     ):
         if not fits:
             raise ProblemError(problems.BAD_PARAMS, field=field, where=field)
+    need_bounds([*params.numeric(), *([params.target] if params.objective == "reg:squarederror" else [])], params.bounds)
 
 
 def sensitivities(params: BoostingParams, action: str, terms: PrivacyTerms) -> Mapping[str, Sensitivity]:

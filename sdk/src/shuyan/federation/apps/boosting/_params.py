@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from shuyan.federation import problems
 from shuyan.federation.apps.base import Need
 from shuyan.federation.audit.params import MembershipAudit
-from shuyan.federation.privacy import EXACT_ONLY, NoisyParams, with_noise
+from shuyan.federation.privacy import EXACT_ONLY, NoisyParams, under
 from shuyan.problems import ProblemError
 
 Objective = Literal["binary:logistic", "reg:squarederror", "multi:softprob", "count:poisson"]
@@ -47,7 +47,7 @@ class BoostingParams(NoisyParams):
     resource: str = Field(min_length=1)
     target: str = Field(min_length=1)
     features: list[str] = Field(min_length=1, max_length=200)
-    objective: Objective = Field(default="binary:logistic", json_schema_extra=with_noise(enum=["binary:logistic", "reg:squarederror"]))
+    objective: Objective = Field(default="binary:logistic", json_schema_extra=under(dp={"enum": ["binary:logistic", "reg:squarederror"]}))
     classes: int | None = Field(default=None, ge=2, le=64, json_schema_extra=EXACT_ONLY)
     rounds: int = Field(default=100, ge=1, le=2000)
     max_depth: int = Field(default=4, ge=1, le=10)

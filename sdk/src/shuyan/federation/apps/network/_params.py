@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from shuyan.federation.apps.base import Need
 from shuyan.federation.audit.params import MembershipAudit
-from shuyan.federation.privacy import EXACT_ONLY, NoisyParams, with_noise
+from shuyan.federation.privacy import EXACT_ONLY, NoisyParams, need_bounds, under
 
 _MAX_WEIGHTS: Final = 90_000
 
@@ -42,8 +42,8 @@ class NetworkParams(NoisyParams):
     features: list[str] = Field(min_length=1, max_length=200)
     hidden: list[int] = Field(default=[16], max_length=4)
     activation: Literal["relu", "tanh"] = "relu"
-    strategy: Literal["fedavg", "fedprox", "fedadam"] = Field(default="fedavg", json_schema_extra=with_noise(enum=["fedavg", "fedadam"]))
-    update: Literal["weights", "gradient"] = Field(default="weights", json_schema_extra=with_noise(const="gradient"))
+    strategy: Literal["fedavg", "fedprox", "fedadam"] = Field(default="fedavg", json_schema_extra=under(dp={"enum": ["fedavg", "fedadam"]}))
+    update: Literal["weights", "gradient"] = Field(default="weights", json_schema_extra=under(dp={"const": "gradient"}))
     rounds: int = Field(default=30, ge=1, le=1000)
     local_epochs: int = Field(default=1, ge=1, le=100, json_schema_extra=EXACT_ONLY)
     batch_size: int = Field(default=32, ge=1, le=65_536, json_schema_extra=EXACT_ONLY)
@@ -56,8 +56,8 @@ class NetworkParams(NoisyParams):
     beta_2: float = Field(default=0.99, ge=0, lt=1, allow_inf_nan=False)
     tau: float = Field(default=1e-3, gt=0, le=1, allow_inf_nan=False)
     clip: float = Field(default=10.0, gt=0, le=1e4, allow_inf_nan=False)
-    row_clip: float | None = Field(default=None, gt=0, le=1e4, allow_inf_nan=False, json_schema_extra=with_noise(examples=[1.0]))
-    standardise: Literal["pooled", "bounds"] = Field(default="pooled", json_schema_extra=with_noise(const="bounds"))
+    row_clip: float | None = Field(default=None, gt=0, le=1e4, allow_inf_nan=False, json_schema_extra=under(dp={"examples": [1.0]}))
+    standardise: Literal["pooled", "bounds"] = Field(default="pooled", json_schema_extra=under(dp={"const": "bounds"}))
     validation: float = Field(default=0.0, ge=0, le=0.5, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
     seed: int = Field(default=0, ge=0, lt=2**53)
     audit: MembershipAudit | None = Field(default=None, json_schema_extra=EXACT_ONLY)
@@ -75,8 +75,8 @@ class NetworkParams(NoisyParams):
             raise ValueError("a hidden layer has 1 to 512 units")
         if self.audit is not None and self.validation == 0:
             object.__setattr__(self, "validation", self.audit.holdout)
-        if self.standardise == "bounds" and not set(self.scaled()) <= self.bounds.keys():
-            raise ValueError("standardising by bounds needs the bounds of every number")
+        if self.standardise == "bounds":
+            need_bounds(self.scaled(), self.bounds)
         if self.weights() > _MAX_WEIGHTS:
             raise ValueError("the network has too many weights")
         return self

@@ -30,7 +30,7 @@ from shuyan.federation.apps.regression._client import client_app
 from shuyan.federation.apps.regression._params import RegressionParams
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.learning import bounded, plain
-from shuyan.federation.privacy import Sensitivity
+from shuyan.federation.privacy import Sensitivity, need_bounds
 from shuyan.federation.ring import Floats
 from shuyan.federation.vectors import VectorSpec
 from shuyan.problems import ProblemError
@@ -58,16 +58,16 @@ def check(params: RegressionParams) -> None:
     """Whether a job can be trained with noise.
 
     Raises:
-        ProblemError: ``bad_params``, naming what does not fit.
+        ProblemError: ``bad_params``, naming what does not fit; ``bounds_missing``.
     """
     plain_impute = params.impute.numbers == params.impute.categories == "drop" and not params.impute.columns
     for field, fits in (("standardise", params.standardise == "bounds"),
                         ("l1", params.l1 == 0), ("split", params.split is None), ("audit", params.audit is None),
                         ("impute", plain_impute), ("unknown_levels", params.unknown_levels == "drop"),
-                        ("bounds", set(_scaled(params)) <= params.bounds.keys()),
                         ("bounds", params.family != "poisson" or params.bounds.get(params.target, (0.0, 0.0))[1] > 0)):
         if not fits:
             raise ProblemError(problems.BAD_PARAMS, field=field, where=field)
+    need_bounds(_scaled(params), params.bounds)
 
 
 def _scaled(params: RegressionParams) -> list[str]:

@@ -11,7 +11,7 @@ from shuyan.federation.apps.base import Need
 from shuyan.federation.audit.params import MembershipAudit
 from shuyan.federation.learning.columns import LearningParams, Term
 from shuyan.federation.learning.split import Split
-from shuyan.federation.privacy import EXACT_ONLY, NOISY_ONLY, NoisyParams, with_noise
+from shuyan.federation.privacy import EXACT_ONLY, NOISY_ONLY, NoisyParams, under
 from shuyan.problems import ProblemError
 
 __all__ = ["RegressionParams", "Term", "needs"]
@@ -48,7 +48,8 @@ class RegressionParams(LearningParams, NoisyParams):
     l2: float = Field(default=1.0, ge=0, le=1e12, allow_inf_nan=False)
     max_rounds: int = Field(default=25, ge=1, le=200, json_schema_extra=EXACT_ONLY)
     tolerance: float = Field(default=1e-8, gt=0, le=1, allow_inf_nan=False, json_schema_extra=EXACT_ONLY)
-    standardise: Literal["pooled", "department", "none", "bounds"] = Field(default="pooled", json_schema_extra=with_noise(const="bounds"))
+    standardise: Literal["pooled", "department", "none", "bounds"] = Field(
+        default="pooled", json_schema_extra=under(exact={"enum": ["pooled", "department", "none"]}, dp={"const": "bounds"}))
     noisy_rounds: int | None = Field(default=None, ge=2, le=50, json_schema_extra=NOISY_ONLY)
     confidence: float = Field(default=0.95, gt=0, lt=1, json_schema_extra=EXACT_ONLY)
     threshold: float = Field(default=0.5, gt=0, lt=1)

@@ -13,17 +13,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from shuyan.federation import problems
 from shuyan.federation.apps.statistics._params import StatisticsParams
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.inputs import Inputs
 from shuyan.federation.own import OwnFigures
-from shuyan.federation.privacy import Sensitivity, accounting
+from shuyan.federation.privacy import Sensitivity, accounting, need_bounds
 from shuyan.federation.privacy.bounding import NOISY_COUNT, STEP_BITS, UNIT_SUM, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
 from shuyan.federation.schema import dimension_sql, quote
-from shuyan.problems import ProblemError
 from shuyan.trust.grants import PrivacyTerms
 
 NOISY_TALLY: Final = "query.noisy_tally"
@@ -38,9 +36,7 @@ def scales(params: StatisticsParams) -> list[Scale]:
     Raises:
         ProblemError: ``bounds_missing``.
     """
-    for name in params.columns:
-        if name not in params.bounds:
-            raise ProblemError(problems.BOUNDS_MISSING, field=f"bounds.{name}", column=name)
+    need_bounds(params.columns, params.bounds)
     return [Scale(*params.bounds[name]) for name in params.columns]
 
 
