@@ -64,11 +64,11 @@ class Town(DemoMarket):
         authorise.operate(self)
 
     def offer(self, name: str, files: Mapping[str, Path], columns: Sequence[str], dimensions: Sequence[str] = (), *,
-              required: Sequence[str] = (), sector: str = "environment", grade: int = 2) -> list[shuyan.Resource]:
+              required: Sequence[str] = (), identifiers: Sequence[str] = (), bounds: Mapping[str, tuple[float, float]] | None = None, sector: str = "environment", grade: int = 2) -> list[shuyan.Resource]:
         """Register ``files`` (by department) as resource ``name``; waits until the catalogue shows them.
 
         Dimensions are columns whose values are published: measured by the node, or named here as ``column=a,b,c``.
-        Required ones have a value in every row.
+        Required ones have a value in every row. Identifiers are columns that are never granted.
         """
         declared = ["--sector", sector, "--grade", str(grade), "--approval", "automatic", "--title", name]
         for column in (*columns, *dimensions):
@@ -77,6 +77,10 @@ class Town(DemoMarket):
             declared += ["--dimension", column]
         for column in required:
             declared += ["--required", column]
+        for column in identifiers:
+            declared += ["--column", column, "--identifier", column]
+        for column, (lower, upper) in (bounds or {}).items():
+            declared += ["--bounds", f"{column}={lower}:{upper}"]
 
         def register(one: District) -> None:
             self.node_command(one, "source", "add", name, files[one.slug])
@@ -95,12 +99,12 @@ class Town(DemoMarket):
         return self.wait_for(offered, f"{len(self.districts)} resources {name}")
 
     def grant(self, resources: Iterable[shuyan.Resource], columns: Sequence[str], *, apps: Sequence[str] = ("statistics",),
-              minimum_cohort: int = 10, minimum_participants: int = 3) -> str:
+              minimum_cohort: int = 10, minimum_participants: int = 3, privacy: Mapping[str, Any] | None = None) -> str:
         """Scenario, demand, their reviews and the authority's signature; returns the grant's id."""
         return authorise.obtain(
             self, title="城市数据统计", purpose="为城市治理提供汇总统计，不涉及任何原始记录。", sector="urban_governance",
             columns={resource.id: [*columns] for resource in resources}, apps=[*apps], output_forms=["statistics", "model"],
-            minimum_cohort=minimum_cohort, minimum_participants=minimum_participants, term_days=30)
+            minimum_cohort=minimum_cohort, minimum_participants=minimum_participants, term_days=30, privacy=privacy)
 
     def compute(self, grant: str, app: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Run a job up to its approved result and return the result's content."""

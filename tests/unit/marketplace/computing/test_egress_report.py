@@ -218,6 +218,17 @@ def test_models_are_measured_against_their_rows() -> None:
     assert "gap_unknown" in codes(report({**TREES, "metrics": {"train": {"rows": 4000, "r2": 0.8}}}, "model"), "notice")
 
 
+def test_noise_and_not_the_model_says_whether_small_leaves_matter() -> None:
+    privacy = {"unit": "person", "rho_nano": 10**8, "epsilon": 2.1, "delta": 1e-6}
+    small = {**TREES, "minimum_rows": 0, "privacy": privacy}
+    noisy = report(small, "model", grant=DP)
+    assert codes(noisy, "fail") == []
+    assert "membership_bounded" in codes(noisy, "pass")
+    claimed = report(small, "model")
+    assert codes(claimed, "fail") == ["leaves_small"]
+    assert "membership_not_tried" in codes(claimed, "notice")
+
+
 @pytest.mark.parametrize(("audit", "code", "severity"), [
     ({}, "membership_passed", "pass"), ({"passed": 2, "failed": 1}, "membership_failed", "fail"),
     ({"passed": 1, "undecided": 2}, "membership_undecided", "notice"), ({"limit": 0.2}, "membership_lenient", "notice")])

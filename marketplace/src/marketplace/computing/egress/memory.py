@@ -43,27 +43,27 @@ def of_size(content: dict[str, Any], size: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("long_texts", "notice", {"count": len(long), "limit": _LONG_TEXT, "longest": max(long)})
 
 
-def of_model(content: dict[str, Any], rows: int, minimum: int) -> Iterator[Finding]:
-    """What a model tells of the rows it was trained on."""
+def of_model(content: dict[str, Any], rows: int, minimum: int, *, noisy: bool) -> Iterator[Finding]:
+    """What a model tells of the rows it was trained on; ``noisy`` as the grant says, not the model."""
     parameters = count_parameters(content)
     if parameters:
         ratio = max(int(content.get("rows", rows)), 0) / parameters
         few = ratio < _FEW_ROWS
         yield Finding("parameters_many" if few else "parameters", "notice" if few else "pass",
                       {"parameters": parameters, "ratio": number(ratio)})
-    smallest = smallest_leaf(content)
+    smallest = None if noisy else smallest_leaf(content)  # noise hides any one row, however few there are
     if smallest is not None:
         small = smallest < minimum
         yield Finding("leaves_small" if small else "leaves", "fail" if small else "pass",
                       {"smallest": smallest, "minimum": minimum})
     yield from _gap(content)
-    yield from membership(content)
+    yield from membership(content, noisy=noisy)
 
 
-def figures(content: dict[str, Any]) -> dict[str, Any] | None:
+def figures(content: dict[str, Any], *, noisy: bool) -> dict[str, Any] | None:
     """A model's parameters and its smallest leaf; None where it is of a form of its own."""
     try:
-        return {"parameters": count_parameters(content), "smallest_leaf": smallest_leaf(content)}
+        return {"parameters": count_parameters(content), "smallest_leaf": None if noisy else smallest_leaf(content)}
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
 
@@ -118,10 +118,10 @@ def _value(metric: Any) -> float | None:
     return float(metric) if isinstance(metric, int | float) and not isinstance(metric, bool) else None
 
 
-def membership(content: dict[str, Any]) -> Iterator[Finding]:
+def membership(content: dict[str, Any], *, noisy: bool) -> Iterator[Finding]:
     """What the departments said of attacks on the model with their own rows."""
     privacy, audit = content.get("privacy"), content.get("audit")
-    if isinstance(privacy, dict):
+    if noisy and isinstance(privacy, dict):
         yield Finding("membership_bounded", "pass", {"epsilon": number(privacy["epsilon"]), "delta": number(privacy["delta"])})
     elif not isinstance(audit, dict):
         yield Finding("membership_not_tried", "notice")

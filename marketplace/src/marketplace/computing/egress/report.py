@@ -70,7 +70,7 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
         "cohorts": lambda: cells.findings(content, groups, rows=rows, noisy=noisy),
         "combined": lambda: () if noisy else _combined(content, params or {}, earlier),
         "size": lambda: memory.of_size(content, size),
-        "memory": lambda: memory.of_model(content, rows, grant.minimum_cohort) if form == "model" else (),
+        "memory": lambda: memory.of_model(content, rows, grant.minimum_cohort, noisy=noisy) if form == "model" else (),
         "release": lambda: _released(content, grant, len(origin.departments)),
     }
     found = [one for part, make in parts.items() for one in _made(part, make)]
@@ -79,7 +79,7 @@ def build(form: str, content: dict[str, Any], grant: Grant, origin: Origin, *, r
         "v": VERSION, "severity": found[0].severity, "findings": [one.as_json() for one in found],
         "schema": {"form": form, **size},
         "cohorts": {**groups, "departments": len(origin.departments), "rows": rows, "noisy": noisy},
-        "memory": memory.figures(content) if form == "model" else None,
+        "memory": memory.figures(content, noisy=noisy) if form == "model" else None,
         "membership": content.get("audit"), "privacy": content.get("privacy"),
         "lineage": {
             "job_id": origin.job_id, "run_id": origin.run_id,
