@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 from sqlalchemy import inspect
+from sqlalchemy.orm import SessionTransaction
 from sqlmodel import Session
 from tests.factories.market import make_city
 from tests.unit.marketplace.powers import (
@@ -21,7 +22,7 @@ from tests.unit.marketplace.powers import (
     of_sandboxes,
     of_selection,
 )
-from tests.unit.marketplace.powers.adapters import Adapter
+from tests.unit.marketplace.powers.adapters import Act, Adapter
 
 from marketplace import db, lifecycle, powers
 from marketplace.actor import ROLES, SYSTEM, Actor, Party
@@ -83,14 +84,14 @@ def test_services_do_what_the_table_says(name: str) -> None:
         row = adapter.make(session, city)
         session.flush()
         owners = {party: adapter.owner(session, row, party) for party in PARTIES}
-        identity = type(row), inspect(row).identity
         for state in life.states:
+            subject = Subject(session, adapter, (type(row), inspect(row).identity), state)
             for action, act in adapter.acts.items():
                 steps = [step for step in life.transitions if step.action == action]
                 able = frozenset().union(*(step.parties for step in steps))
                 closely = any(state in step.sources for step in steps)
                 for actor, own in _actors(able, owners.__getitem__, closely=closely):
-                    said = _try(session, adapter, identity, state, act, actor)
+                    said = subject.after(act, actor)
                     if _allowed(life, action, state, actor, own):
                         good = said not in SHUT | {"wrong_state"}
                     else:
@@ -99,26 +100,53 @@ def test_services_do_what_the_table_says(name: str) -> None:
                     if not good:
                         wrong.append(f"{actor.party} {sorted(actor.roles or ())} {'own' if own else 'foreign'} {action} in {state}: "
                                      f"{said or 'done'}")
+            subject.undo()
     assert wrong == [], "\n".join(wrong[:40])
 
 
-def _try(session: Session, adapter: Adapter, identity: tuple[type[Any], Any], state: str, act: Any, actor: Actor) -> str:
-    """What came of one act on a subject in a state: a problem's code, or "" where it was done. Nothing of it stays."""
-    attempt = session.begin_nested()
-    try:
-        row = session.get_one(*identity, populate_existing=True)
-        setattr(row, adapter.state, state)
-        session.add(row)
-        adapter.before(session, row, state)
-        session.flush()
-        act(session, actor, row)
-        session.flush()
-    except ProblemError as error:
-        return error.code
-    finally:
-        attempt.rollback()
-        session.expire_all()
-    return ""
+class Subject:
+    """One subject in one state, in a savepoint. An act that wrote something is undone before the next; most are refused and write nothing."""
+
+    def __init__(self, session: Session, adapter: Adapter, identity: tuple[type[Any], Any], state: str) -> None:
+        self._session, self._adapter, self._identity, self._state = session, adapter, identity, state
+        self._savepoint: SessionTransaction | None = None
+        self._row: Any = None
+        self._written = 0
+
+    def after(self, act: Act, actor: Actor) -> str:
+        """What came of an act: a problem's code, or "" where it was done. Nothing of it stays."""
+        if self._savepoint is None:
+            self._put()
+        said = ""
+        try:
+            act(self._session, actor, self._row)
+            self._session.flush()
+        except ProblemError as error:
+            said = error.code
+        if self._total() != self._written or self._session.new or self._session.dirty or self._session.deleted:
+            self.undo()
+        return said
+
+    def undo(self) -> None:
+        """Back to before the subject was put into its state."""
+        if self._savepoint is not None:
+            self._savepoint.rollback()
+            self._session.expire_all()
+            self._savepoint = None
+
+    def _put(self) -> None:
+        self._savepoint = self._session.begin_nested()
+        self._row = self._session.get_one(*self._identity, populate_existing=True)
+        setattr(self._row, self._adapter.state, self._state)
+        self._session.add(self._row)
+        self._adapter.before(self._session, self._row, self._state)
+        self._session.flush()
+        self._written = self._total()
+
+    def _total(self) -> int:
+        """Rows that SQLite has written on this connection, also those rolled back since."""
+        connection: Any = self._session.connection().connection.dbapi_connection
+        return int(connection.total_changes)
 
 
 def test_every_lifecycle_and_every_act_of_a_person_is_in_the_matrix() -> None:
