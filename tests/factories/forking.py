@@ -1,8 +1,9 @@
 """Runs the product's commands in processes of their own that need not import it again: that is half of what a command costs.
 
-One process imports the commands and forks another for each that is asked for, with its own environment, arguments, output and session.
-What a command does is its own code from ``main`` on; its help is in the language that this process was started in. Tests of whole
-towns use it; the demo, its tests, those of the commands and the benchmarks start programs from nothing, as people do.
+One process imports each command when it is first asked for, and forks another for each that is asked for, with its own environment,
+arguments, output and session. What a command does is its own code from ``main`` on; its help is in the language that this process
+was started in. Tests of whole towns use it, and tests that give many commands; the demo, its tests and the benchmarks start programs
+from nothing, as people do, and so does what tests an agent as a process.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ import time
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn
 
 from demo.processes import Process, Service, program, tie_to
 
 COMMANDS: Final = {"shuyan-node": "node_agent.cli", "shuyan-market": "marketplace.cli", "shuyan-coordinator": "marketplace.rpc.cli",
-                   "shuyan-authority": "marketplace.authorisation.authority_cli"}
-_WITH: Final = ("node_agent.local", "marketplace.app", "marketplace.rpc.server")
+                   "shuyan-authority": "marketplace.authorisation.authority_cli", "shuyan": "shuyan.cli"}
+_WITH: Final = {"shuyan-node": "node_agent.local", "shuyan-market": "marketplace.app", "shuyan-coordinator": "marketplace.rpc.server"}
 """Modules that services load when they start."""
 _LONGEST: Final = 1 << 17
 _STATUS: Final = 4  # bytes of a process id and of an exit code
@@ -148,11 +150,8 @@ def finished(command: Sequence[str], *, environment: Mapping[str, str], timeout:
 
 def _serve(asked: socket.socket) -> None:
     before = dict(os.environ)
-    for module in (*COMMANDS.values(), *_WITH):
-        importlib.import_module(module)
-    imported = {name: value for name, value in os.environ.items() if name not in before}  # some set what libraries read later
-    gc.collect()
-    gc.freeze()
+    known: set[str] = set()
+    imported: dict[str, str] = {}
     woken, wake = socket.socketpair()
     for end in (woken, wake):
         end.setblocking(False)
@@ -173,6 +172,11 @@ def _serve(asked: socket.socket) -> None:
         if not request:
             return
         out, err, told = files
+        name = json.loads(request)[0]
+        if name not in known:
+            known.add(name)
+            _import(name)
+            imported = {name: value for name, value in os.environ.items() if name not in before}  # some set what libraries read later
         pid = os.fork()
         if pid == 0:
             tie_to(forker)
@@ -182,6 +186,16 @@ def _serve(asked: socket.socket) -> None:
         os.close(out)
         os.close(err)
         running[pid] = socket.socket(fileno=told)
+
+
+def _import(command: str) -> None:
+    for module in (COMMANDS[command], _WITH.get(command)):
+        if module is not None:
+            importlib.import_module(module)
+    for app in entry_points(group="shuyan.apps"):  # of ours: an app of a command's own path is found by the command
+        app.load()
+    gc.collect()
+    gc.freeze()
 
 
 def _report(running: dict[int, socket.socket]) -> None:
@@ -207,6 +221,7 @@ def _become(name: str, arguments: list[str], environment: dict[str, str], folder
         os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)
         os.environ.clear()
         os.environ.update(imported | environment)
+        sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path not in sys.path]
         time.tzset()
         os.chdir(folder)
         sys.argv = [name, *arguments]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import rfc8785
 from node_harness import runs
+from tests.factories import forking
 
 from node_agent.worker.host import Limits, Table, Work, WorkerFailureError
 from node_agent.worker.pool import Workers
@@ -24,12 +22,9 @@ from shuyan.federation.answers import PlainAnswer
 from shuyan.federation.schema import Column
 from shuyan.trust.keys import fingerprint, generate_signing_key, save_public_key
 
-SHUYAN_NODE = str(Path(sys.executable).with_name("shuyan-node"))
-
 
 def command(node_dir, *arguments, code=0):
-    done = subprocess.run([SHUYAN_NODE, "--lang", "en", "--dir", str(node_dir), *map(str, arguments)], capture_output=True, text=True,
-                          check=False, timeout=60)
+    done = forking.finished(["shuyan-node", "--lang", "en", "--dir", str(node_dir), *map(str, arguments)], environment=os.environ, timeout=60)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -30,7 +30,7 @@ FILES = ["read", "read_passwd", "list_root", "list_home", "agent_memory", "agent
          "truncate"]
 METADATA = ["metadata", "passwd_there"]
 NETWORK = ["internet", "datagram", "unix", "pair", "netlink", "raw"]
-PROCESSES = ["fork", "program", "exec", "spawn", "kill_agent", "look_for_agent", "kill_all", "kill_group", "pidfd", "memfd",
+PROCESSES = ["fork", "program", "exec", "spawn", "kill_agent", "look_for_agent", "kill_nursery", "kill_all", "kill_group", "pidfd", "memfd",
              "machine_code", "session", "priority", "limit_agent", "stay", "dumpable", "shared", "more_memory", "more_files"]
 SQL = ["sql_file", "sql_glob", "sql_copy", "sql_attach", "sql_install", "sql_load", "sql_unlock", "sql_threads", "other_database",
        "database_file"]

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from node_harness import Coordinator, World, patients, runs
+from tests.factories import forking
 
 from shuyan.trust.grants import GrantedApp
 from shuyan_protos.link.v1 import link_pb2
@@ -40,8 +41,7 @@ def allow_toy(node_dir):
 
 def command(node_dir, *arguments, code=0):
     """Run one command to its end; its standard output."""
-    done = subprocess.run([SHUYAN_NODE, "--dir", str(node_dir), *arguments], capture_output=True, text=True,
-                          timeout=60, check=False)
+    done = forking.finished(["shuyan-node", "--dir", str(node_dir), *arguments], environment=os.environ, timeout=60)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -109,7 +109,7 @@ async def test_run_serve_and_stop(place, number):
                             "--sector", "health", "--grade", "1", "--column", "age")
     assert [r.name for r in (await session.expect("resources")).resources] == ["patients", "second"]
     assert "no source" in await asyncio.to_thread(command, node_dir.path, "source", "remove", "gone", code=1)
-    workers = psutil.Process(process.pid).children()
+    workers = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     async with asyncio.timeout(10):
         assert await asyncio.to_thread(process.wait) == 0
@@ -141,7 +141,7 @@ async def test_killed_and_restarted_nothing_is_lost_or_doubled(place):
             answers[request.task_id] = (await session.ask(request)).SerializeToString()
         # One more is under way when everything dies at once.
         await session.send(task_request=world.task(jws, run=f"late_{turn}", mode="hang", app_digest=digest))
-        children = psutil.Process(process.pid).children()
+        children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         await asyncio.to_thread(process.wait)
         _gone, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=10)
@@ -152,8 +152,9 @@ async def test_killed_and_restarted_nothing_is_lost_or_doubled(place):
     await coordinator.stop()
 
 
+@pytest.mark.parametrize("which", ["worker", "nursery"])
 @runs
-async def test_a_killed_worker_is_replaced(place):
+async def test_a_killed_worker_is_replaced(place, which):
     world = World(place)
     coordinator = Coordinator(world.pki)
     await coordinator.start()
@@ -164,8 +165,11 @@ async def test_a_killed_worker_is_replaced(place):
     await session.send(revocations=link_pb2.Revocations(list=world.revocations()))
     jws = world.signed(apps=(GrantedApp(name="toy", digest=digest),))
     assert (await session.ask(world.task(jws, app_digest=digest))).HasField("flower_message")
-    (worker,) = psutil.Process(process.pid).children()
-    worker.kill()
+    (nursery,) = psutil.Process(process.pid).children()
+    assert nursery.num_threads() == 1  # a fork copies no other
+    (worker,) = nursery.children()
+    {"worker": worker, "nursery": nursery}[which].kill()
+    await asyncio.to_thread(psutil.wait_procs, [worker], timeout=10)
     failure = (await session.ask(world.task(jws, round_=2, app_digest=digest))).failure
     if failure.code:  # whether the agent noticed before it asked
         assert (failure.code, failure.retryable) == ("worker_crashed", True)

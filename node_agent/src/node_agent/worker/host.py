@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from node_agent.worker import nursery
 from node_agent.worker.access import Access, needed
 from node_agent.worker.wire import WireError, pack, read_frame
 from shuyan import confinement
@@ -117,7 +117,7 @@ class Worker:
         self._apps = dict(apps) if apps is not None else None
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: nursery.Forked | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -306,10 +306,7 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs, _open_log(self._log_path) as log:
             ours.setblocking(False)
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "node_agent.worker", str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                cwd=self._home, env=self._environment(), start_new_session=True)
+            self._process = await nursery.fork(self._home, self._environment(), log=log.fileno(), tasks=theirs.fileno())
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
         self._writer.write(pack({
             "op": "begin", "mode": "foreign" if self._foreign else "own", "memory_mb": self._limits.memory_mb,

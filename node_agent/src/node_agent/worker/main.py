@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from node_agent.worker.host import EXIT_MEMORY
-from node_agent.worker.process import die_with_the_agent, limit_memory, table_source
+from node_agent.worker.process import limit_memory, table_source
 from shuyan import confinement
 from shuyan.confinement.frames import Channel
 
@@ -28,9 +28,8 @@ _WORTH_TELLING_SECONDS = 0.1  # of reading: a line a run would cost as much as a
 _log = logging.getLogger("node.worker")
 
 
-def serve(descriptor: int) -> None:
+def work(descriptor: int) -> None:
     """Take tasks from the agent until it is gone."""
-    die_with_the_agent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     channel = Channel(descriptor)
     begin = channel.receive()

@@ -1,7 +1,8 @@
 """``python -m shuyan.appkit._probe FD``: imports a project's app in a process that is shut in, and says what it saw.
 
-Two orders: ``declare`` returns the static manifest; ``try`` runs the mock cases and returns, for every answer of every
-department, what it was: names, lengths, digests. Two such processes with other hash seeds must say the same.
+Two orders, one after the other or the second alone: ``declare`` returns the static manifest; ``try`` runs the mock cases and
+returns, for every answer of every department, what it was: names, lengths, digests. Two such processes with other hash seeds must
+say the same.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ _MEMORY_MB = 2048
 
 
 def main(descriptor: int) -> None:
-    """Serve one order."""
+    """Serve orders about one project until nobody asks any more."""
     channel = Channel(descriptor)
     frame = channel.receive()
     if frame is None:
         return
-    order, body = frame
     walls = confinement.Confinement()
     layers = [*confinement.shut_in(walls)]
 
     from shuyan.appkit import allowed, testing  # noqa: F401
     from shuyan.federation._foreign_child import limit, where
-    from shuyan.federation.apps.base import built_in
 
     allowed.preload()
     if sys.platform.startswith("linux"):
-        built_in()  # imported while machine code may still be mapped
         limit(_MEMORY_MB, _SECONDS)
     layers += confinement.seal(walls)
     channel.send({"layers": layers})
-    sources = json.loads(body)
-    try:
-        said = _declare(order, sources) if order["op"] == "declare" else _try(order, sources)
-    except Exception as error:
-        said = {"failed": where(error, order["name"]), "code": getattr(error, "code", "")}
-    channel.send({}, json.dumps(said).encode())
+    while frame is not None:
+        order, body = frame
+        sources = json.loads(body)
+        try:
+            said = _declare(order, sources) if order["op"] == "declare" else _try(order, sources)
+        except Exception as error:
+            said = {"failed": where(error, order["name"]), "code": getattr(error, "code", "")}
+        channel.send({}, json.dumps(said).encode())
+        frame = channel.receive()
 
 
 def _declare(order: dict[str, Any], sources: dict[str, str]) -> dict[str, Any]:

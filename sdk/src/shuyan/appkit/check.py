@@ -65,13 +65,14 @@ def check_project(project: Project) -> Report:
         report.add("import", f"pyproject.toml 声明了不允许的依赖 {name}", f"pyproject.toml declares {name}, which an app may not need")
     if any(finding.rule in ("syntax", "import") for finding in report.findings):
         return report
-    report.manifest = _declared(project, report)
-    if report.manifest is None:
-        return report
-    if (report.manifest.app.name, report.manifest.app.version) != (project.name, project.version):
-        report.add("declared", "应用声明的名称或版本与 pyproject.toml 不一致",
-                   "the app's name or version is not that of pyproject.toml")
-    _tried(project, report)
+    with _Probe(project, _SEEDS[0]) as probe:
+        report.manifest = _declared(project, probe, report)
+        if report.manifest is None:
+            return report
+        if (report.manifest.app.name, report.manifest.app.version) != (project.name, project.version):
+            report.add("declared", "应用声明的名称或版本与 pyproject.toml 不一致",
+                       "the app's name or version is not that of pyproject.toml")
+        _tried(project, probe, report)
     report.findings.sort()
     return report
 
@@ -87,9 +88,9 @@ def build(project: Project, report: Report) -> Package:
     return pack(report.manifest, project.sources, project.readme)
 
 
-def _declared(project: Project, report: Report) -> StaticManifest | None:
-    modules = imports_of(project.name, project.sources)
-    said = _ask(project, {"op": "declare", "modules": modules}, _SEEDS[0], report)
+def _declared(project: Project, probe: _Probe, report: Report) -> StaticManifest | None:
+    said = probe.declare()
+    report.layers = probe.layers
     if "manifest" in said:
         try:
             manifest = StaticManifest.model_validate_json(json.dumps(said["manifest"]))
@@ -109,19 +110,22 @@ def _declared(project: Project, report: Report) -> StaticManifest | None:
     return None
 
 
-def _tried(project: Project, report: Report) -> None:
-    order = {"op": "try", "mock": project.mock.model_dump_json()}
-    first, second = (_ask(project, order, seed, report) for seed in _SEEDS)
-    if "cases" not in first:
-        _failed(report, first, "试运行时", "when tried")
-        return
-    assert report.manifest is not None
-    for number, case in enumerate(first["cases"], 1):
-        report.cases += 1
-        report.answers += len(case["answers"])
-        _case(report, number, case, report.manifest)
-    if not report.findings and first != second:
-        report.add("determinism", "两次运行（不同的散列种子）结果不同", "two runs, with other hash seeds, gave different answers")
+def _tried(project: Project, probe: _Probe, report: Report) -> None:
+    with _Probe(project, _SEEDS[1]) as other:  # it starts while the first one tries
+        first = probe.attempt()
+        if "cases" not in first:
+            _failed(report, first, "试运行时", "when tried")
+            return
+        assert report.manifest is not None
+        for number, case in enumerate(first["cases"], 1):
+            report.cases += 1
+            report.answers += len(case["answers"])
+            _case(report, number, case, report.manifest)
+        if report.findings:
+            return
+        other.declare()  # so that both have done the same before
+        if other.attempt() != first:
+            report.add("determinism", "两次运行（不同的散列种子）结果不同", "two runs, with other hash seeds, gave different answers")
 
 
 def _case(report: Report, number: int, case: dict[str, Any], manifest: StaticManifest) -> None:
@@ -158,22 +162,51 @@ def _failed(report: Report, said: dict[str, Any], zh: str, en: str) -> None:
     report.add("runs", f"{zh}出错：{kind}{told_zh}", f"{kind} {en}{told_en}", place["path"] if place else "", int(place["line"]) if place else 0)
 
 
-def _ask(project: Project, order: dict[str, Any], seed: str, report: Report) -> dict[str, Any]:
-    ours, theirs = socket.socketpair()
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME") if name in os.environ}
-    with ours:
+class _Probe:
+    """A process with the project's app in it, shut in.
+
+    Attributes:
+        layers: of its sandbox, once it has been asked something.
+    """
+
+    def __init__(self, project: Project, seed: str) -> None:
+        self._project = project
+        self.layers: tuple[str, ...] = ()
+        self._started = False
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME") if name in os.environ}
+        self._ours, theirs = socket.socketpair()
         with theirs:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "shuyan.appkit._probe", str(theirs.fileno())], pass_fds=(theirs.fileno(),), cwd="/",
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 env={**kept, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
-        channel = Channel(ours.fileno(), Deadline(_SECONDS))
+
+    def __enter__(self) -> _Probe:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ours.close()
+        self._process.kill()
+        self._process.wait()
+
+    def declare(self) -> dict[str, Any]:
+        """What the app declares, or why it cannot. Raises ``ProblemError`` (``app_not_started``)."""
+        return self._ask({"op": "declare", "modules": imports_of(self._project.name, self._project.sources)})
+
+    def attempt(self) -> dict[str, Any]:
+        """What it does on the mock data. Raises ``ProblemError`` (``app_not_started``)."""
+        return self._ask({"op": "try", "mock": self._project.mock.model_dump_json()})
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        channel = Channel(self._ours.fileno(), Deadline(_SECONDS))
         try:
-            channel.send({**order, "name": project.name}, json.dumps(dict(project.sources)).encode())
-            started = channel.receive()
-            if started is None:
-                raise ProblemError(APP_NOT_STARTED, **invalid("进程未能启动", "the process did not start"))
-            report.layers = tuple(str(layer) for layer in started[0].get("layers", ()))
+            channel.send({**order, "name": self._project.name}, json.dumps(dict(self._project.sources)).encode())
+            if not self._started:
+                started = channel.receive()
+                if started is None:
+                    raise ProblemError(APP_NOT_STARTED, **invalid("进程未能启动", "the process did not start"))
+                self._started = True
+                self.layers = tuple(str(layer) for layer in started[0].get("layers", ()))
             answered = channel.receive()
             said = json.loads(answered[1]) if answered is not None else None
             if isinstance(said, dict):
@@ -181,6 +214,3 @@ def _ask(project: Project, order: dict[str, Any], seed: str, report: Report) -> 
             return {"failed": "ended"}
         except (TimeoutError, FrameError, OSError, ValueError):
             return {"failed": "ended"}
-        finally:
-            process.kill()
-            process.wait()

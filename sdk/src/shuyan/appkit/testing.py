@@ -9,7 +9,6 @@ from typing import Any
 from shuyan.appkit.mock import Mock, arrays_of, schema_of
 from shuyan.federation.apps.base import FederatedApp, InstalledApp
 from shuyan.federation.local import LocalFederation, LocalResource
-from shuyan.trust.grants import GrantedApp
 
 
 class MockFederation(LocalFederation):
@@ -27,15 +26,9 @@ class MockFederation(LocalFederation):
         tables = {f"department-{number}": {
             name: LocalResource.arrays(arrays_of(name, resource, number), schema_of(resource))
             for name, resource in mock.resources.items()} for number in range(mock.departments)}
-        super().__init__(tables)
+        made = InstalledApp(app.manifest.name, app.manifest.version, "sha256:" + "0" * 64, app.manifest, app)
+        super().__init__(tables, grant={"minimum_cohort": mock.minimum_cohort}, apps={made.name: made})
         self._app, self.mock = app, mock
-        digest = "sha256:" + "0" * 64
-        self.apps = {app.manifest.name: InstalledApp(app.manifest.name, app.manifest.version, digest, app.manifest, app)}
-        for node in self.nodes.values():
-            node.apps = self.apps
-        self.grant = self.grant.model_copy(update={
-            "apps": (GrantedApp(name=app.manifest.name, digest=digest),), "minimum_cohort": mock.minimum_cohort})
-        self.grant_jws = self.sign(self.grant)
 
     def try_out(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Run the app and return its content, which must be what it declares.

@@ -274,14 +274,15 @@ class LocalFederation:
         record: keep everything the transport carries.
         grant: fields of the grant other than the defaults (everything granted, for an hour, cohort 10).
         guard: the rules of every node's differencing guard.
+        apps: those there are; the installed ones by default.
     """
 
     def __init__(
         self, resources: Mapping[str, Mapping[str, LocalResource]], *, record: bool = False,
-        grant: Mapping[str, Any] | None = None, guard: GuardRules | None = None,
+        grant: Mapping[str, Any] | None = None, guard: GuardRules | None = None, apps: Mapping[str, InstalledApp] | None = None,
     ) -> None:
         self._authority = Ed25519PrivateKey.generate()
-        self.apps = installed()
+        self.apps = installed() if apps is None else dict(apps)
         self.nodes = {
             node_id: LocalNode(node_id, tables, self._authority.public_key(), self.apps,
                                guard=MemoryGuard(guard or GuardRules()))

@@ -97,7 +97,7 @@ def _attempts(params: HostileParams, inputs) -> dict:
         "fork": lambda: os._exit(0) if os.fork() == 0 else None, "program": lambda: subprocess.run(["/bin/true"], check=True),
         "exec": lambda: os.execv("/bin/true", ["true"]), "spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
         "kill_agent": lambda: os.kill(agent, signal.SIGKILL), "look_for_agent": lambda: os.kill(agent, 0),
-        "kill_all": lambda: os.kill(-1, signal.SIGTERM), "kill_group": lambda: os.killpg(0, signal.SIGTERM),
+        "kill_nursery": lambda: os.kill(os.getppid(), signal.SIGKILL), "kill_all": lambda: os.kill(-1, signal.SIGTERM), "kill_group": lambda: os.killpg(0, signal.SIGTERM),
         "pidfd": lambda: os.pidfd_open(agent), "memfd": lambda: os.memfd_create("rows"),
         "machine_code": lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC),
         "become": lambda: os.setuid(0), "session": lambda: os.setsid(), "priority": lambda: os.setpriority(os.PRIO_PROCESS, 0, -5),

@@ -240,16 +240,22 @@ def built_in() -> dict[str, InstalledApp]:
 
 def _digest(entry: EntryPoint, app: FederatedApp) -> str:
     """``sha256:<hex>`` over the canonical JSON of the manifest and the hashes of all files it consists of."""
+    own = _hashes({f"app/{name}": path for name, path in _files_of(entry.module).items()})
+    return "sha256:" + sha256(rfc8785.dumps({
+        "manifest": app.manifest.model_dump(mode="json"), "files": {**_core(), **own}})).hexdigest()
+
+
+@cache
+def _core() -> dict[str, str]:
+    """Hashes of the files that every app consists of."""
     core = Path(__file__).resolve().parent.parent
     files = {f"core/{name}": path for path in core.rglob("*.py")
              if not (name := path.relative_to(core).as_posix()).startswith("apps/") and name != "local.py"}
-    files["core/apps/base.py"] = Path(__file__).resolve()
-    for name, path in _files_of(entry.module).items():
-        files[f"app/{name}"] = path
-    return "sha256:" + sha256(rfc8785.dumps({
-        "manifest": app.manifest.model_dump(mode="json"),
-        "files": {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()},
-    })).hexdigest()
+    return _hashes({**files, "core/apps/base.py": Path(__file__).resolve()})
+
+
+def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
+    return {name: sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def _files_of(module: str) -> dict[str, Path]:
