@@ -426,13 +426,11 @@ def test_no_departments_figure_got_to_the_coordinator(aviary: Aviary, figure: Ca
     assert sum("solo" in what for what in needles.numbers.values()) == 3
     for place, data in everywhere(aviary).items():
         assert needles.in_bytes(data) == set(), place
-    held = Needles()
-    held.add(HELD, "canary")
+    held = Needles({**needles.numbers, HELD: "canary"})
     try:
         regions = [*memory(aviary.market.processes.pid("coordinator"))]
     except PermissionError:
         pytest.skip("this machine lets nobody read the memory of its own child processes")
-    assert held.in_memory(regions) == {"canary"}
-    seen = needles.in_memory(regions)
-    figure("one department's figures looked for in the coordinator's memory, found", (len(needles.numbers), len(seen)))
-    assert seen == set()
+    seen = held.in_memory(regions)
+    figure("one department's figures looked for in the coordinator's memory, found", (len(needles.numbers), len(seen - {"canary"})))
+    assert seen == {"canary"}

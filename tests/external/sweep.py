@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 # Not the seconds of a time of day: of so many times as a database holds one now and then begins like a figure.
 _DECIMAL = re.compile(rb"(?<![\d.])(?<!\d\d:)\d{1,15}\.\d{4,}|(?<![\d.])\d{7,15}(?![\d.])")
+_SHORTEST = 6  # characters of what it matches
 _PREFIX = 9  # characters of a decimal that are compared: whoever rounds or cuts it later is found too
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: the product's upper bits depend on all of a word
 _RUN = 16_384  # pages read at once, 64 MiB
@@ -93,8 +94,20 @@ def _telling(word: int) -> bool:
     return sum(byte > 0 for byte in word.to_bytes(8, "little")) >= 6
 
 
+def decimals(data: bytes) -> Iterator[bytes]:
+    """What is written out as a decimal of many digits: all matches of ``_DECIMAL``, which looked at every byte would take minutes."""
+    characters = np.frombuffer(data, dtype=np.uint8)
+    written = (characters - np.uint8(ord("0")) < 10) | (characters == ord("."))
+    edges = np.flatnonzero(np.diff(written, prepend=False, append=False))
+    begins, ends = edges[::2], edges[1::2]
+    long = ends - begins >= _SHORTEST
+    for begin, end in zip(begins[long].tolist(), ends[long].tolist(), strict=True):
+        for match in _DECIMAL.finditer(data, begin, end):
+            yield match[0]
+
+
 def _decimals_in(data: bytes, wanted: dict[bytes, str]) -> set[str]:
-    return {wanted[prefix] for match in _DECIMAL.finditer(data) if (prefix := match[0][:_PREFIX]) in wanted}
+    return {wanted[prefix] for found in decimals(data) if (prefix := found[:_PREFIX]) in wanted}
 
 
 def memory(pid: int) -> Iterator[bytes]:

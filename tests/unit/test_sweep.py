@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.external.sweep import Needles, memory
+from tests.external.sweep import _DECIMAL, Needles, decimals, memory
 
 FIGURE, ELSEWHERE = 81.27364519283, 46.90121583377
 HOLDER = "import array; held = array.array('d', [0.0]) * 3_000_000; held[2_777_777] = {} / 4; print('holds', flush=True); input()"
@@ -28,6 +28,11 @@ def _needles() -> Needles:
 def test_bytes_at_any_offset(before: bytes, after: bytes, form: str) -> None:
     written = b" %s " % repr(FIGURE).encode() if form == "text" else struct.pack(form, FIGURE)
     assert _needles().in_bytes(before + written + after) == {"a mean"}
+
+
+@given(st.lists(st.sampled_from([b"1", b"23", b"456789", b".", b":", b"12:34:", b"a", b"\xb0", b"\n", b"-"]), max_size=30).map(b"".join))
+def test_decimals_are_those_that_a_look_at_every_byte_finds(data: bytes) -> None:
+    assert [*decimals(data)] == [match[0] for match in _DECIMAL.finditer(data)]
 
 
 @pytest.mark.parametrize("size", [0, 7, 8, 70_000])
