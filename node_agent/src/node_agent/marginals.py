@@ -177,10 +177,13 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str, column: Column) ->
 
 
 def _noised(counts: Sequence[int], epsilon: float) -> list[int]:
-    import opendp.prelude as dp
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_laplace
+    from opendp.metrics import l1_distance
+    from opendp.mod import enable_features
 
-    dp.enable_features("contrib")
-    noise = dp.m.make_laplace(dp.vector_domain(dp.atom_domain(T="i64")), dp.l1_distance(T="i64"), 1 / epsilon)
+    enable_features("contrib")
+    noise = make_laplace(vector_domain(atom_domain(T="i64")), l1_distance(T="i64"), 1 / epsilon)
     return [int(count) for count in noise(list(counts))]
 
 

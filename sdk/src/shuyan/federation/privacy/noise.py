@@ -161,10 +161,14 @@ def sample(sigma: float, length: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 @lru_cache(maxsize=256)
 def _sampler(sigma: float) -> Any:
-    import opendp.prelude as dp
+    # One by one: opendp.prelude takes along whatever of sklearn and pandas is installed, two seconds of every process.
+    from opendp.domains import atom_domain, vector_domain
+    from opendp.measurements import make_gaussian
+    from opendp.metrics import l2_distance
+    from opendp.mod import enable_features
 
-    dp.enable_features("contrib")
-    return dp.m.make_gaussian(dp.vector_domain(dp.atom_domain(T="i64")), dp.l2_distance(T="f64"), sigma)
+    enable_features("contrib")
+    return make_gaussian(vector_domain(atom_domain(T="i64")), l2_distance(T="f64"), sigma)
 
 
 def _coarsen(words: Words, shift: int) -> None:
