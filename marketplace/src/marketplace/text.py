@@ -31,7 +31,11 @@ def _jieba() -> Any:
 
 def storable(text: str) -> bool:
     """Whether every database can hold ``text``: PostgreSQL has no U+0000, and half a surrogate pair has no UTF-8."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
 
 
 def tokens(text: str) -> list[str]:

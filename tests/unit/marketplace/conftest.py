@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import event
 from sqlmodel import Session
-from tests.factories import postgres
+from tests.factories import engines, postgres
 
 from marketplace import db, tables
 from marketplace.parties import accounts
@@ -91,26 +89,16 @@ def full_strength() -> Iterator[PasswordHasher]:
         yield product
 
 
-def _forgetful(connection: sqlite3.Connection, _record: object) -> None:
-    """Nothing here outlives a crash of the machine, so no write waits for the disk."""
-    connection.execute("PRAGMA synchronous=OFF")
-
-
 def _use(url: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     monkeypatch.setenv("SHUYAN_DATA_DIR", str(data_dir))
     monkeypatch.setenv("SHUYAN_DATABASE_URL", url)
+    monkeypatch.setattr(db, "_engines", engines.engines)
     settings.cache_clear()
-    db._engines.cache_clear()
     ensure_log_key(settings())
-    if url.startswith("sqlite"):
-        for engine in (db.writer_engine(), db.reader_engine()):
-            event.listen(engine, "connect", _forgetful)
     try:
         yield Database(url, settings())
     finally:
-        db.writer_engine().dispose()
-        db.reader_engine().dispose()
-        db._engines.cache_clear()
+        engines.release()
         settings.cache_clear()
 
 
