@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +27,16 @@ class QueryIn(BaseModel):
     """Query parameters: text is read as what it stands for, unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """As pydantic makes it; made once, since flask-openapi3 reads it at every request."""
+        return super().model_json_schema(*arguments, **options) if arguments or options else _schema_of(cls)
+
+
+@cache
+def _schema_of(query: type[QueryIn]) -> dict[str, Any]:
+    return super(QueryIn, query).model_json_schema()
 
 
 class PageQuery(QueryIn):

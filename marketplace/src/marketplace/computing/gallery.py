@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlmodel import Session, col, select
 
@@ -11,6 +12,9 @@ from marketplace.actor import Actor
 from marketplace.computing.models import Node
 from marketplace.programs import service as programs
 from shuyan.problems import ProblemError
+
+if TYPE_CHECKING:
+    from shuyan.federation.apps import InstalledApp
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,18 @@ class AppCard:
 
 def list_apps(session: Session, actor: Actor) -> list[AppCard]:
     """The apps installed here, by name."""
+    return _cards(session, actor, programs.installed(session))
+
+
+def get_app(session: Session, actor: Actor, name: str) -> AppCard:
+    """One app. Raises ``not_found``."""
+    app = programs.installed(session).get(name)
+    if app is None:
+        raise ProblemError("not_found", what="app")
+    return _cards(session, actor, {name: app})[0]
+
+
+def _cards(session: Session, actor: Actor, apps: Mapping[str, InstalledApp]) -> list[AppCard]:
     allowed: dict[tuple[str, str], list[str]] = {}
     if actor.party != "public":
         for node in session.exec(select(Node).where(Node.status == "active").order_by(col(Node.name), col(Node.id))):
@@ -60,20 +76,12 @@ def list_apps(session: Session, actor: Actor) -> list[AppCard]:
                 allowed.setdefault((one["name"], one["digest"]), []).append(node.name)
     versions = programs.accepted_versions(session)
     cards = []
-    for name, app in sorted(programs.installed(session).items()):
+    for name, app in sorted(apps.items()):
         mine = versions.get(name, [])
         cards.append(replace(
             _card(app, tuple(allowed.get((name, app.digest), ()))), developer=mine[0].organisation_id if mine else "",
             versions=tuple(AppVersion(it.version, it.digest, tuple(allowed.get((name, it.digest), ()))) for it in mine)))
     return cards
-
-
-def get_app(session: Session, actor: Actor, name: str) -> AppCard:
-    """One app. Raises ``not_found``."""
-    for card in list_apps(session, actor):
-        if card.name == name:
-            return card
-    raise ProblemError("not_found", what="app")
 
 
 def _card(app: Any, allowed_at: tuple[str, ...]) -> AppCard:
