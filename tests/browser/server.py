@@ -1,4 +1,5 @@
-"""What is done to the market of the browser tests: ``build`` makes the scene, ``play NAME [RESULT]`` runs one of its jobs."""
+"""What is done to the market of the browser tests: ``build`` makes the scene, ``play`` runs its jobs, each as a
+line ``NAME RESULT`` of its input asks for it."""
 
 from __future__ import annotations
 
@@ -23,13 +24,17 @@ def main(arguments: list[str]) -> None:
                 raise
         kept.write_bytes(pickle.dumps(scene.build()))
     else:
-        name, what = arguments[1], arguments[2] if len(arguments) > 2 else "statistics"
-        if what == "statistics":
-            content, told = scene.statistics_content(), [(round_, 6, "round_finished", {}) for round_ in range(1, 7)]
-        else:
-            content, told = scene.computed(*scene.PARAMS[what][:2])
-            told = [one for one in told if one[2] == "round_loss"]  # the rest would only take time
-        scene.play(pickle.loads(kept.read_bytes()), name, content, told)
+        for line in sys.stdin:
+            _play(pickle.loads(kept.read_bytes()), *line.split())
+
+
+def _play(there: scene.Scene, name: str, what: str) -> None:
+    if what == "statistics":
+        content, told = scene.statistics_content(), [(round_, 6, "round_finished", {}) for round_ in range(1, 7)]
+    else:
+        content, told = scene.computed(*scene.PARAMS[what][:2])
+        told = [one for one in told if one[2] == "round_loss"]  # the rest would only take time
+    scene.play(there, name, content, told)
 
 
 if __name__ == "__main__":

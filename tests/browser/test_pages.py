@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
 from tests.browser.conftest import Visitor
 from tests.browser.scene import HOSPITALS, PASSWORD, email
 
@@ -138,59 +137,6 @@ def test_a_queued_job_can_be_cancelled_after_being_asked(visitor: Visitor) -> No
     page.get_by_role("button", name=visitor.say("取消任务", "Cancel job")).click()
     page.get_by_role("dialog").get_by_role("button", name=visitor.say("取消任务", "Cancel job")).click()
     _expect(page.locator("#progress .state")).to_have_text(visitor.say("已取消", "Cancelled"))
-
-
-PAGES: dict[str | None, list[str]] = {
-    None: ["/", "/?q=nothing", "/sectors/health/products", "/product-changes", "/sign-in", "/products/{table}", "/products/{model}", "/products/{model}/card", "/resources", "/resources/{resource}",
-           "/audit", "/audit/{model}"],
-    "consumer": ["/orders", "/orders/{order_open}", "/orders/{order_paid}"],
-    "developer": ["/jobs", "/jobs/{job_table}", "/jobs/{job_model}", "/jobs/{job_model}/card", "/jobs/{job_running}", "/jobs/{job_failed}", "/jobs/new",
-                  "/jobs/new?grant={grant}&app=statistics", "/jobs/new?grant={grant}&app=regression",
-                  "/jobs/new?grant={grant}&app=boosting", "/jobs/new?grant={noisy}&app=network", "/jobs/new?grant={grant}&app=survival",
-                  "/sql?grant={grant}", "/sql?grant={noisy}", "/sql?job={job_query}", "/jobs/{job_query}", "/jobs/{job_noisy}",
-                  "/jobs/{job_trees}", "/jobs/{job_network}", "/jobs/{job_clusters}", "/jobs/{job_components}", "/jobs/{job_survival}",
-                  "/jobs/{job_noisy_clusters}", "/jobs/{job_noisy_components}", "/jobs/{job_noisy_components}/card", "/jobs/new?grant={noisy}&app=clustering",
-                  "/budgets", "/apps", "/apps/boosting", "/apps/query", "/grants/{noisy}", "/my/products",
-                  "/my/products/new", "/my/products/{draft}", "/my/products/{draft}/versions/1", "/my/products/{draft}/edit",
-                  "/my/products/{table}/versions/1", "/my/watched", "/demands/{demand}", "/grants/{grant}"],
-    "authority": ["/desk/versions", "/my/products/{table}/versions/1", "/my/products/{table}", "/desk/products", "/partners", "/reviews", "/reviews/{review}", "/reviews/{review_query}", "/reviews/{review_trees}", "/reviews/{review_trees}/card", "/budgets", "/demands", "/demands/{demand}", "/grants", "/grants/{grant}", "/nodes"],
-    "operator": ["/desk/orders?status=", "/desk/products", "/my/products/{draft}", "/nodes", "/nodes/{node}"],
-    "first": ["/reviews", "/reviews/{review}", "/desk/versions", "/my/products/{table}/versions/1", "/nodes", "/resources", "/budgets", "/apps"],
-}
-
-
-@pytest.mark.parametrize("role", PAGES, ids=lambda role: role or "public")
-def test_every_page_fits_every_width_and_is_clean(visitor: Visitor, role: str | None) -> None:
-    page, scene = visitor.page, visitor.site.scene
-    ids = {**scene.products, "resource": scene.resources[0], "order_open": scene.orders["table"],
-           "order_paid": scene.orders["model"], "grant": scene.grant, "noisy": scene.noisy_grant, "demand": scene.open_demand,
-           "review": scene.reviews["waiting"], "node": scene.nodes[0],
-           **{f"review_{name}": review for name, review in scene.reviews.items()},
-           **{f"job_{name}": job for name, job in scene.jobs.items()}}
-    if role:
-        visitor.sign_in(role)
-    for path in PAGES[role]:
-        for width in (1280, 390):
-            page.set_viewport_size({"width": width, "height": 900})
-            answer = page.goto(visitor.site.url + path.format(**ids))
-            assert answer.status == 200, path
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path} is wider than {width}"
-        _check_accessible(page, path)
-
-
-def _check_accessible(page: Any, path: str) -> None:
-    """Every field has a name, every page one headline and a title, every button a text, and no id stands twice."""
-    wrong = page.evaluate("""() => {
-      const out = [];
-      const named = e => e.labels && e.labels.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby');
-      document.querySelectorAll('input:not([type=hidden]), select, textarea').forEach(e => { if (!named(e)) out.push('no label: ' + e.outerHTML.slice(0, 90)); });
-      document.querySelectorAll('button, a').forEach(e => { if (!e.textContent.trim() && !e.getAttribute('aria-label')) out.push('no text: ' + e.outerHTML.slice(0, 90)); });
-      const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
-      ids.filter((id, at) => ids.indexOf(id) !== at).forEach(id => out.push('id twice: ' + id));
-      if (document.querySelectorAll('h1').length !== 1) out.push('headlines: ' + document.querySelectorAll('h1').length);
-      return out; }""")
-    assert wrong == [], path
-    assert page.title()
 
 
 def test_the_page_of_something_unknown_says_what_to_do(visitor: Visitor) -> None:
