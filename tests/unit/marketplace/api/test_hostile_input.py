@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
+from tests.factories.apps import shared_app
 from tests.factories.market import City, make_city, make_product, make_token
 from werkzeug.datastructures import ImmutableMultiDict
 
 from marketplace import db
 from marketplace.actor import SYSTEM
 from marketplace.api import limits, oauth
-from marketplace.app import create_app
 from marketplace.delivery import service as delivery
 from marketplace.metering.writer import close_writers
 from marketplace.parties import service as parties
@@ -56,9 +56,8 @@ class Named(ImmutableMultiDict[str, str]):
 
 
 class Market:
-    def __init__(self) -> None:
-        self.app = create_app()
-        self.app.request_class = type("Listening", (self.app.request_class,), {"parameter_storage_class": Named})
+    def __init__(self, app: Any) -> None:
+        self.app = app
         everywhere = db.reader_engine().dialect.name == "sqlite"
         self.texts, self.cursors, self.values = ([one for one in listed if everywhere or (isinstance(one, str) and one in OF_DATABASES)]
                                                  for listed in (TEXTS, CURSORS, VALUES))
@@ -81,11 +80,13 @@ class Market:
 
 
 @pytest.fixture
-def market(database: Any) -> Iterator[Market]:
+def market(database: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
     del database
     delivery.forget()
     oauth.forget()
-    yield Market()
+    app = shared_app()
+    monkeypatch.setattr(app, "request_class", type("Listening", (app.request_class,), {"parameter_storage_class": Named}))
+    yield Market(app)
     limits.limiter.reset()
     close_writers()
 
@@ -144,8 +145,8 @@ def usual_value(description: Any, shape: Any, identifier: str) -> Any:
     return {"string": identifier, "integer": 1, "number": 1.0, "boolean": True, "array": [], "object": {}}[kind]
 
 
-def test_pages(market: Market) -> None:
-    market.app.config["WTF_CSRF_ENABLED"] = False
+def test_pages(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(market.app.config, "WTF_CSRF_ENABLED", False)
     rules = [rule for rule in market.app.url_map.iter_rules()
              if rule.endpoint.startswith("web.") and rule.endpoint != "web.static"]
     for kind in SCOPES:
