@@ -1,4 +1,4 @@
-"""``python -m node_agent.worker FD``: the process that workers are forked from, started by the agent, never by hand."""
+"""``python -m node_agent.worker FD``: the process that workers of developers' apps are forked from, started by the agent, never by hand."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -117,7 +118,7 @@ class Worker:
         self._apps = dict(apps) if apps is not None else None
         self._turn = asyncio.Lock()
         self._waiting = 0
-        self._process: nursery.Forked | None = None
+        self._process: nursery.Forked | asyncio.subprocess.Process | None = None
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._starting: asyncio.Task[None] | None = None
@@ -306,7 +307,8 @@ class Worker:
         ours, theirs = socket.socketpair()
         with theirs, _open_log(self._log_path) as log:
             ours.setblocking(False)
-            self._process = await nursery.fork(self._home, self._environment(), log=log.fileno(), tasks=theirs.fileno())
+            start = nursery.fork if self._foreign else _start_alone
+            self._process = await start(self._home, self._environment(), log=log.fileno(), tasks=theirs.fileno())
         self._reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=1 << 20)
         self._writer.write(pack({
             "op": "begin", "mode": "foreign" if self._foreign else "own", "memory_mb": self._limits.memory_mb,
@@ -389,6 +391,13 @@ def _is_now(entry: tuple[str, int]) -> bool:
         return number == 0 or os.stat(path).st_ino == number
     except OSError:
         return False
+
+
+async def _start_alone(home: Path, environment: Mapping[str, str], *, log: int, tasks: int) -> asyncio.subprocess.Process:
+    """A worker that stays, and so is no copy of a process kept for copying: a node that runs no developer's app has none of those."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "node_agent.worker.main", str(tasks), pass_fds=(tasks,), stdin=asyncio.subprocess.DEVNULL,
+        stdout=log, stderr=log, cwd=home, env=dict(environment), start_new_session=True)
 
 
 def _open_log(path: Path) -> Any:

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from node_agent.worker.host import EXIT_MEMORY
-from node_agent.worker.process import limit_memory, table_source
+from node_agent.worker.process import die_with_the_agent, limit_memory, table_source
 from shuyan import confinement
 from shuyan.confinement.frames import Channel
 
@@ -174,3 +174,8 @@ def _limit_cpu(seconds: int) -> None:
     used = int(usage.ru_utime + usage.ru_stime)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (used + 2 * seconds, hard))
+
+
+if __name__ == "__main__":
+    die_with_the_agent()
+    work(int(sys.argv[1]))

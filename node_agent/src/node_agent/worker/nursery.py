@@ -1,4 +1,4 @@
-"""The process that workers are forked from: what all of them import is imported once, so that each begins within milliseconds.
+"""The process that workers of developers' apps are forked from: what all of them import is imported once, so that each begins within milliseconds.
 
 It sees nothing: no source, no key and no app is ever opened in it, and what it is asked for names a folder and a log. It has one
 thread, since a fork copies no other; so DuckDB, which starts some when it is imported, is left to the workers. It ends when the
