@@ -16,8 +16,9 @@ import numpy as np
 from shuyan.federation.apps.statistics._params import StatisticsParams
 from shuyan.federation.grid import SecureGrid, Sum
 from shuyan.federation.inputs import Inputs
+from shuyan.federation.learning import bounded
 from shuyan.federation.own import OwnFigures
-from shuyan.federation.privacy import Sensitivity, accounting, need_bounds
+from shuyan.federation.privacy import Sensitivity, accounting
 from shuyan.federation.privacy.bounding import NOISY_COUNT, STEP_BITS, UNIT_SUM, Contribution, Scale
 from shuyan.federation.privacy.noise import half_width
 from shuyan.federation.ring import Floats
@@ -36,8 +37,7 @@ def scales(params: StatisticsParams) -> list[Scale]:
     Raises:
         ProblemError: ``bounds_missing``.
     """
-    need_bounds(params.columns, params.bounds)
-    return [Scale(*params.bounds[name]) for name in params.columns]
+    return bounded.scales(params.columns, params.bounds)
 
 
 def sensitivities(params: StatisticsParams, action: str, terms: PrivacyTerms) -> dict[str, Sensitivity]:
