@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from tests.browser import checks
 from tests.browser.conftest import Visitor
 from tests.browser.scene import HOSPITALS, PASSWORD, email
 
@@ -144,3 +145,14 @@ def test_the_page_of_something_unknown_says_what_to_do(visitor: Visitor) -> None
     _expect(visitor.page.locator("h1")).to_have_text(visitor.say("没有找到", "Not found"))
     _expect(visitor.page.get_by_role("link", name=visitor.say("返回产品列表", "To the product list"))).to_be_visible()
     visitor.troubles.clear()  # the browser reports the 404 itself
+
+
+def test_a_chart_that_is_not_drawn_anew_yet_does_not_widen_the_page(visitor: Visitor) -> None:
+    """As between the turning of a telephone and the chart's next frame."""
+    page = visitor.page
+    page.add_init_script("window.ResizeObserver = class { observe() {} unobserve() {} disconnect() {} }")
+    page.set_viewport_size({"width": checks.WIDTHS[0], "height": checks.HEIGHT})
+    visitor.sign_in("authority")
+    visitor.open(f"/reviews/{visitor.site.scene.reviews['waiting']}")
+    _expect(page.locator(".chart canvas").last).to_be_visible()
+    assert checks.too_wide(page) == []
