@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,14 +79,14 @@ class Person(Reader):
     def shot(self, name: str) -> None:
         """Keep a picture of the page, where pictures are wanted."""
         if self.shots is not None:
-            self.page.screenshot(path=self.shots / f"{self.locale}-{name}.png", full_page=True)
+            self.page.screenshot(path=self.shots / f"{name}.png", full_page=True)
 
 
 class People:
-    """Opens a browser for each person who is asked for, in one language."""
+    """Opens a browser for each person who is asked for: in English for those ``english`` names, in Chinese for everybody else."""
 
-    def __init__(self, browser: Any, market: DemoMarket, locale: str, shots: Path | None = None) -> None:
-        self._browser, self._market, self._locale, self._shots = browser, market, locale, shots
+    def __init__(self, browser: Any, market: DemoMarket, english: Container[str], shots: Path | None = None) -> None:
+        self._browser, self._market, self._english, self._shots = browser, market, english, shots
         self._there: dict[str, Person] = {}
 
     def __call__(self, party: Party) -> Person:
@@ -99,7 +100,8 @@ class People:
     def visitor(self, name: str) -> Person:
         """Somebody by that name in this test, who is not signed in at first."""
         if name not in self._there:
-            self._there[name] = Person(new_page(self._browser, self._locale, PATIENCE), self._market.layout.url, self._locale,
+            locale = "en" if name in self._english else "zh"
+            self._there[name] = Person(new_page(self._browser, locale, PATIENCE), self._market.layout.url, locale,
                                        name=name, shots=self._shots)
         return self._there[name]
 

@@ -17,7 +17,7 @@ LABELS: dict[str, dict[str, Any]] = {
         "finance_department": _l("Finance department"),
         "consumer": _l("Consumer"),
         "public": _l("The public"),
-        "system": _l("System"),
+        "system": _l("The market"),
     },
     "sector": {
         "manufacturing": _l("Manufacturing"),

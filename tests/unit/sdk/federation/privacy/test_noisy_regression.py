@@ -214,7 +214,9 @@ def test_the_rounds_cost_what_the_run_may_spend() -> None:
 
 
 @pytest.mark.parametrize(("field", "params"), [
-    ("bounds", {"family": "poisson", "target": "ill"}), ("standardise", {"standardise": "pooled"}), ("l1", {"l1": 1.0}),
+    ("bounds.ill", {"family": "poisson", "target": "ill"}),
+    ("bounds", {"family": "poisson", "target": "ill", "bounds": {"age": [0.0, 100.0], "dose": [-1.0, 3.0], "ill": [-1.0, 0.0]}}),
+    ("standardise", {"standardise": "pooled"}), ("l1", {"l1": 1.0}),
     ("split", {"split": {"fraction": 0.2}}), ("bounds.dose", {"bounds": {"age": [0.0, 100.0]}}),
 ])
 def test_what_noise_does_not_allow_is_refused(federation: LocalFederation, field: str, params: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def check(params: RegressionParams) -> None:
     for field, fits in (("standardise", params.standardise == "bounds"),
                         ("l1", params.l1 == 0), ("split", params.split is None), ("audit", params.audit is None),
                         ("impute", plain_impute), ("unknown_levels", params.unknown_levels == "drop"),
-                        ("bounds", params.family != "poisson" or params.bounds.get(params.target, (0.0, 0.0))[1] > 0)):
+                        ("bounds", params.family != "poisson" or params.bounds.get(params.target, (0.0, 1.0))[1] > 0)):
         if not fits:
             raise ProblemError(problems.BAD_PARAMS, field=field, where=field)
     need_bounds(_scaled(params), params.bounds)
