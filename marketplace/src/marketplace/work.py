@@ -27,6 +27,7 @@ class WorkItem:
         organisation_id: whose it is.
         since: when it began to wait, aware.
         due: by when it should be done, if a deadline runs.
+        title_en: the title in English, where its owner gave one.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class WorkItem:
     organisation_id: str
     since: dt.datetime
     due: dt.datetime | None = None
+    title_en: str = ""
 
 
 Source = Callable[[Session, Actor], Iterable[WorkItem]]

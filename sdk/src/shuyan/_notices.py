@@ -61,6 +61,7 @@ class WorkItem(Record):
     organisation_id: str
     since: dt.datetime
     due: dt.datetime | None = None
+    title_en: str = ""
 
 
 class PublicNotices:

@@ -266,7 +266,8 @@ def waiting(session: Session, actor: Actor) -> list[WorkItem]:
         if item is not None:
             kind, since = item
             out.append(WorkItem(kind, row.id, row.title_zh, "agreement:agreement_id", row.grantee_id, since,
-                                row.ends_at if kind.startswith("agreement.renewal") else notices.open_until(session, row.id)))
+                                row.ends_at if kind.startswith("agreement.renewal") else notices.open_until(session, row.id),
+                                row.title_en))
     return out
 
 

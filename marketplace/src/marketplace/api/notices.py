@@ -87,6 +87,7 @@ class WorkOut(Out):
     kind: str
     subject: str
     title: str
+    title_en: str = Field(description="The title in English; empty where its owner gave only one.")
     organisation_id: str
     since: Time
     due: Time | None

@@ -228,9 +228,9 @@ def _overdue(session: Session, due: Deadline) -> None:
     session.add(opinion)
     session.flush()
     trust.append(session, Tag.OPINION_OVERDUE, SYSTEM, opinion.id, related=[row.id, opinion.organisation_id])
-    name, title = shared.organisation_name(session, opinion.organisation_id), kind.title(session, row)
+    name, title = shared.named(session, opinion.organisation_id), kind.title(session, row)
     for told in dict.fromkeys([opinion.organisation_id, shared.authority(session)]):
-        notices.tell(session, told, texts.OVERDUE[opinion.kind], row.id, role="reviewer", title=title, organisation=name)
+        notices.tell(session, told, texts.OVERDUE[opinion.kind], row.id, role="reviewer", title=title, **name)
     _settle(session, opinion.kind, row, opinion.stage)  # type: ignore[arg-type]
 
 

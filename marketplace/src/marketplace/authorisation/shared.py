@@ -44,12 +44,12 @@ def first_of(session: Session, kind: str) -> str | None:
     return next((row.id for row in parties.list_organisations(session, kind=kind, limit=50) if row.status == "active"), None)
 
 
-def organisation_name(session: Session, organisation_id: str | None) -> str:
-    """What an organisation is called in messages, which carry its Chinese name in both languages."""
+def named(session: Session, organisation_id: str | None) -> dict[str, str]:
+    """What an organisation, or the market itself, is called in messages: their ``organisation`` and ``organisation_en``."""
     if organisation_id is None:
-        return "平台"
+        return {"organisation": "平台", "organisation_en": "The market"}
     found = parties.organisations_by_id(session, [organisation_id]).get(organisation_id)
-    return found.name_zh if found else organisation_id
+    return {"organisation": found.name_zh, "organisation_en": found.name_en} if found else {"organisation": organisation_id}
 
 
 def app_facts(session: Session) -> dict[str, asking.AppFacts]:

@@ -104,7 +104,7 @@ def _placed(session: Session, actor: Actor, record: GrantRecord, reason: str, ca
                      cause=cause, agreement_id=agreement_id, reason=reason, placed_by=actor.label)
     session.add_all([record, made])
     session.flush()
-    _tell(session, record, texts.HELD, organisation=shared.organisation_name(session, actor.organisation_id), reason=reason)
+    _tell(session, record, texts.HELD, **shared.named(session, actor.organisation_id), reason=reason)
     related = [made.id, record.organisation_id, *([actor.organisation_id] if actor.organisation_id else [])]
     after = together([hook(session, [record.id]) for hook in WITHDRAWN] if cause == "withdrawn" else [])
 
@@ -127,7 +127,7 @@ def release(session: Session, actor: Actor, grant_id: str) -> GrantRecord:
     _end(session, actor, found, "release")
     _free(session, record)
     trust.append(session, Tag.GRANT_RELEASED, actor, record.id, related=[found.id, record.organisation_id])
-    _tell(session, record, texts.RELEASED, organisation=shared.organisation_name(session, actor.organisation_id))
+    _tell(session, record, texts.RELEASED, **shared.named(session, actor.organisation_id))
     return record
 
 
@@ -148,7 +148,7 @@ def ask(session: Session, actor: Actor, grant_id: str, reason: str) -> GrantHold
     session.flush()
     trust.append(session, Tag.WITHDRAWAL_ASKED, actor, record.id, related=[made.id, record.organisation_id])
     notices.tell(session, shared.authority(session), texts.WITHDRAWAL_ASKED, record.id, role="reviewer",
-                 title=_title(session, record), organisation=shared.organisation_name(session, actor.organisation_id),
+                 title=_title(session, record), **shared.named(session, actor.organisation_id),
                  reason=made.reason)
     return made
 
@@ -227,7 +227,7 @@ def _lifted(session: Session, record: GrantRecord, found: list[GrantHold]) -> li
     for one in found:
         _end(session, SYSTEM, one, "void")
     _free(session, record)
-    _tell(session, record, texts.RELEASED, organisation=shared.organisation_name(session, None))
+    _tell(session, record, texts.RELEASED, **shared.named(session, None))
     return [functools.partial(trust.append, session, Tag.GRANT_RELEASED, SYSTEM, record.id, related=[found[0].id, record.organisation_id])]
 
 

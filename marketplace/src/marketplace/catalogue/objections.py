@@ -90,7 +90,7 @@ def raise_objection(session: Session, actor: Actor, resource_id: str, *, measure
     session.flush()
     _step(session, actor, made, "raise", text)
     _run_clock(session, made)
-    notices.tell(session, row.organisation_id, OBJECTION_RAISED, made.id, title=row.title)
+    notices.tell(session, row.organisation_id, OBJECTION_RAISED, made.id, title=row.title, title_en=row.title_en)
     trust.append(session, Tag.QUALITY_OBJECTION_RAISED, actor, made.id, related=[row.id, row.organisation_id, actor.organisation_id],
                  data={"measure": measure})
     return made
@@ -215,14 +215,15 @@ _MOVES: Final = {"quality_objection.answer": "accept", "quality_objection.fix": 
 def _waiting(session: Session, actor: Actor) -> Iterable[work.WorkItem]:
     if actor.organisation_id is None:
         return
-    query = select(QualityObjection, DataResource.title).join(DataResource, col(DataResource.id) == col(QualityObjection.resource_id))
+    query = select(QualityObjection, DataResource.title, DataResource.title_en).join(DataResource, col(DataResource.id) == col(QualityObjection.resource_id))
     if actor.party == "data_authority":
         query = query.where(QualityObjection.status == "escalated")
     else:
         query = query.where(or_(QualityObjection.organisation_id == actor.organisation_id,
                                 QualityObjection.department_id == actor.organisation_id),
                             col(QualityObjection.status).in_(_WAITS.keys()))
-    for row, title in session.exec(query.order_by(col(QualityObjection.updated_at)).limit(200)):
+    for row, title, title_en in session.exec(query.order_by(col(QualityObjection.updated_at)).limit(200)):
         kind = _WAITS[row.status]
         if _MOVES[kind] in possible(actor, row):
-            yield work.WorkItem(kind, row.id, title, "quality_objection:objection_id", row.department_id, row.updated_at, row.due_at)
+            yield work.WorkItem(kind, row.id, title, "quality_objection:objection_id", row.department_id, row.updated_at, row.due_at,
+                                title_en)

@@ -46,7 +46,7 @@ def take_down(session: Session, row: DataResource, least: Mapping[str, int]) -> 
     session.add(report)
     session.flush()
     if set(report.below) - set(before):
-        notices.tell(session, row.organisation_id, QUALITY_BELOW, row.id, title=row.title)
+        notices.tell(session, row.organisation_id, QUALITY_BELOW, row.id, title=row.title, title_en=row.title_en)
 
 
 def quality_history(session: Session, actor: Actor, resource_id: str, *, limit: int = 60) -> list[QualityReport]:
@@ -72,5 +72,6 @@ def _below(session: Session, actor: Actor) -> Iterable[work.WorkItem]:
         return []
     rows = session.exec(select(DataResource).join(ResourceIndex, col(ResourceIndex.resource_id) == col(DataResource.id)).where(
         ResourceIndex.organisation_id == actor.organisation_id, col(ResourceIndex.poor)).order_by(col(DataResource.id)).limit(100))
-    return [work.WorkItem("resource.improve", row.id, row.title, "resource:resource_id", row.organisation_id, row.updated_at)
+    return [work.WorkItem("resource.improve", row.id, row.title, "resource:resource_id", row.organisation_id, row.updated_at,
+                          title_en=row.title_en)
             for row in rows]

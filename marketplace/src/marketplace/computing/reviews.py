@@ -240,10 +240,10 @@ def _overdue(session: Session, due: Deadline) -> None:
         session.add(seat)
     session.flush()
     names = parties.organisations_by_id(session, [opinion.organisation_id] if opinion.organisation_id else [])
-    name = next((one.name_zh for one in names.values()), "")
+    name = next(({"organisation": one.name_zh, "organisation_en": one.name_en} for one in names.values()), {"organisation": ""})
     authorities = [row.id for row in parties.list_organisations(session, kind="data_authority", limit=50)]
     for told in [*names, *authorities]:
-        notices.tell(session, told, texts.PASSED_ON, review.id, role="reviewer", title=job.title or job.id, organisation=name)
+        notices.tell(session, told, texts.PASSED_ON, review.id, role="reviewer", title=job.title or job.id, **name)
     add_log(session, job.id, "egress_passed_on", "warning")
     output = session.get_one(JobOutput, review.output_id)
     settled = seat.decision == "approved" and not any(one.decision == "pending" for one in opinions)

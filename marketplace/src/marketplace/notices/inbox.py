@@ -58,12 +58,14 @@ def mark_all_read(session: Session, actor: Actor) -> None:
 
 
 def sentence(row: Message, language: Language) -> str:
-    """What a message says in ``language``."""
+    """What a message says in ``language``; in English, ``{name}`` is what was told as ``name_en``, where it was."""
     kind = KINDS.get(row.kind)
     if kind is None:
         return row.kind
-    template = kind.zh if language == "zh" else kind.en
-    return template.format_map(_Params(row.params))
+    if language == "zh":
+        return kind.zh.format_map(_Params(row.params))
+    english = {name.removesuffix("_en"): value for name, value in row.params.items() if name.endswith("_en") and value}
+    return kind.en.format_map(_Params(row.params | english))
 
 
 def page_of(row: Message) -> str:

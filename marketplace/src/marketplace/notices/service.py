@@ -219,4 +219,4 @@ def _waiting(session: Session, actor: Actor) -> Iterable[work.WorkItem]:
     for objection, notice in rows:
         if rules.OBJECTION.possible(objection.status, actor, owner=notice.organisation_id):
             yield work.WorkItem("notice.answer", notice.id, notice.title_zh, "notice:notice_id", notice.organisation_id,
-                                objection.created_at, notice.closes_at)
+                                objection.created_at, notice.closes_at, notice.title_en)

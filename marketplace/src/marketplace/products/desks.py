@@ -129,7 +129,8 @@ def _work(session: Session, actor: Actor) -> Iterable[WorkItem]:
         for item in waiting_versions(session, actor, limit=100).items:
             if {*stages.PASSES.values(), "register"}.intersection(item.actions):
                 yield WorkItem(deciding[item.version.status], item.version.id, item.product.title_zh, "review_version:version_id",
-                               item.product.organisation_id, item.version.stage_since or item.version.created_at)
+                               item.product.organisation_id, item.version.stage_since or item.version.created_at,
+                               title_en=item.product.title_en)
     if actor.party in rules.SELLERS and actor.organisation_id:
         own = select(ProductVersion, Product).join(Product, col(Product.id) == col(ProductVersion.product_id)).where(
             Product.organisation_id == actor.organisation_id, col(ProductVersion.status).in_(("returned", "registered")),
@@ -138,7 +139,8 @@ def _work(session: Session, actor: Actor) -> Iterable[WorkItem]:
             action = "test" if version.status == "returned" else "list"
             if action in rules.version_life(product.tier).possible(version.status, actor, owner=product.organisation_id):
                 yield WorkItem("version.correct" if version.status == "returned" else "version.list", product.id, product.title_zh,
-                               "my_product:product_id", product.organisation_id, version.stage_since or version.created_at)
+                               "my_product:product_id", product.organisation_id, version.stage_since or version.created_at,
+                               title_en=product.title_en)
 
 
 def version_place(session: Session, version_id: str) -> tuple[str, int]:

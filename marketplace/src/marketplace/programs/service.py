@@ -243,11 +243,12 @@ def waiting(session: Session, actor: Actor) -> list[WorkItem]:
     out = []
     for row in found:
         if row.status == "submitted" and "reject" in possible_actions(actor, row):
-            out.append(WorkItem("app.review", row.id, row.title_zh, "submission:submission_id", row.organisation_id, row.created_at))
+            out.append(WorkItem("app.review", row.id, row.title_zh, "submission:submission_id", row.organisation_id, row.created_at,
+                                title_en=row.title_en))
         elif (row.status == "returned" and row.organisation_id == actor.organisation_id and newer[row.name] == row.id
               and rules.SUBMIT.held(actor)):
             out.append(WorkItem("app.correct", row.id, row.title_zh, "submission:submission_id", row.organisation_id,
-                                row.decided_at or row.created_at))
+                                row.decided_at or row.created_at, title_en=row.title_en))
     return out
 
 

@@ -270,7 +270,7 @@ def _let_go(session: Session, organisation: Organisation) -> None:
 
 def _tell_keepers(session: Session, organisation: Organisation, kind: str, hit: CreditHit) -> None:
     for keeper in parties.of_kinds(session, ("operator", "data_authority")):
-        notices.tell(session, keeper.id, kind, hit.id, role="reviewer", name=organisation.name_zh)
+        notices.tell(session, keeper.id, kind, hit.id, role="reviewer", name=organisation.name_zh, name_en=organisation.name_en)
 
 
 @deadlines.on(_UNTIL)
@@ -291,4 +291,5 @@ def _waiting(session: Session, actor: Actor) -> Iterable[work.WorkItem]:
         rows = hits(session, actor, status=status)
         names = parties.organisations_by_id(session, [row.organisation_id for row in rows])
         for row in rows:
-            yield work.WorkItem(kind, row.id, names[row.organisation_id].name_zh, "credit", row.organisation_id, row.changed_at)
+            name = names[row.organisation_id]
+            yield work.WorkItem(kind, row.id, name.name_zh, "credit", row.organisation_id, row.changed_at, title_en=name.name_en)

@@ -170,7 +170,7 @@ def submit(session: Session, actor: Actor, registration_id: str) -> Registration
             _activate(session, row)
         else:
             for operator in parties.of_kinds(session, ("operator",)):
-                notices.tell(session, operator.id, texts.SUBMITTED, row.id, role="handler", name=row.name_zh)
+                notices.tell(session, operator.id, texts.SUBMITTED, row.id, role="handler", name=row.name_zh, name_en=row.name_en)
     return row
 
 
@@ -436,7 +436,7 @@ def _waiting(session: Session, actor: Actor) -> Iterable[work.WorkItem]:
     if actor.party in rules.PARTIES and (row := own(session, actor)) is not None:
         if "submit" in rules.REGISTRATION.possible(row.status, actor, owner=row.organisation_id):
             yield work.WorkItem("registration.correct" if row.status == "returned" else "registration.complete", row.id, row.name_zh,
-                                "registration:registration_id", row.organisation_id, row.changed_at, deadlines.pending(session, row.id, _DRAFT))
+                                "registration:registration_id", row.organisation_id, row.changed_at, deadlines.pending(session, row.id, _DRAFT), row.name_en)
         return
     if actor.party != "operator":
         return
@@ -446,4 +446,4 @@ def _waiting(session: Session, actor: Actor) -> Iterable[work.WorkItem]:
             "registration.check" if "check" in possible and not ready else ""
         if kind:
             due = after_workdays(row.submitted_at, settings().registration_check_days) if row.submitted_at else None
-            yield work.WorkItem(kind, row.id, row.name_zh, "registration:registration_id", row.organisation_id, row.changed_at, due)
+            yield work.WorkItem(kind, row.id, row.name_zh, "registration:registration_id", row.organisation_id, row.changed_at, due, row.name_en)

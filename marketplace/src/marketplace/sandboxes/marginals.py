@@ -66,7 +66,7 @@ def take(session: Session, ids: Mapping[str, str], offered: Mapping[str, Mapping
         row.offered_at = utc_now()
         session.add(row)
         session.flush()
-        notices.tell(session, row.organisation_id, errors.MARGINALS_OFFERED, resource_id, title=resource.title)
+        notices.tell(session, row.organisation_id, errors.MARGINALS_OFFERED, resource_id, title=resource.title, title_en=resource.title_en)
         trust.append(session, step.event or _never(), SYSTEM, resource_id, related=[row.organisation_id], data={"digest": digest})
 
 
@@ -161,4 +161,4 @@ def _waiting(session: Session, actor: Actor) -> list[WorkItem]:
         ResourceMarginals.organisation_id == actor.organisation_id, ResourceMarginals.status == "offered").limit(100)).all()
     titles = catalogue.resources_by_id(session, [row.resource_id for row in rows])
     return [WorkItem("marginals.decide", row.resource_id, titles[row.resource_id].title, "marginals:resource_id", row.organisation_id,
-                     row.offered_at) for row in rows if "approve" in actions(actor, row)]
+                     row.offered_at, title_en=titles[row.resource_id].title_en) for row in rows if "approve" in actions(actor, row)]

@@ -154,7 +154,8 @@ def waiting(session: Session, actor: Actor) -> list[WorkItem]:
             if seat is not None and rules.SCORE.held(actor) and _unscored(session, row, seat):
                 kind = "selection.score"
         if kind is not None:
-            out.append(WorkItem(kind, row.id, row.title_zh, "selection:selection_id", row.organisation_id, row.changed_at))
+            out.append(WorkItem(kind, row.id, row.title_zh, "selection:selection_id", row.organisation_id, row.changed_at,
+                                title_en=row.title_en))
     return out
 
 

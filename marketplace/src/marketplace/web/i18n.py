@@ -55,7 +55,7 @@ def both(row: Any, name: str) -> str:
 
 
 def title_of(resource: Any) -> str:
-    """The title of a data resource, whose Chinese title has no suffix."""
+    """The title of a data resource, or of what waits, whose Chinese title has no suffix."""
     english: str = getattr(resource, "title_en", None) or ""
     return english if english and language() == "en" else str(resource.title)
 

@@ -17,6 +17,7 @@ from shuyan.cli._common import (
     print_fields,
     print_json,
     print_table,
+    titled,
     usage_error,
     word,
 )
@@ -90,7 +91,7 @@ def todo(context: typer.Context, kind: Annotated[str | None, typer.Option(help=t
     if as_json:
         return print_json(rows)
     return print_table([t("事项", "what"), t("对象", "about"), t("编号", "id"), t("等待起", "since"), t("期限", "due")],
-                       [[one.kind, one.title, one.subject, local_time(one.since),
+                       [[one.kind, titled(one), one.subject, local_time(one.since),
                          local_time(one.due)] for one in rows])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlmodel import Session
+from sqlmodel import Session, select
 from tests.factories import review
 
 from marketplace import work
@@ -14,6 +14,9 @@ from marketplace.agreements import service as agreements
 from marketplace.authorisation import service as authorisation
 from marketplace.authorisation.models import DataDemand, GrantRecord
 from marketplace.db import utc_now
+from marketplace.notices import inbox
+from marketplace.notices.models import Message
+from marketplace.parties.models import Organisation
 from marketplace.trust import service as trust
 from shuyan.problems import ProblemError
 
@@ -37,6 +40,18 @@ def usable(session: Session, grant_id: str) -> str:
     except ProblemError as problem:
         return problem.code
     return ""
+
+
+def test_everybody_is_told_in_their_language_who_withdrew(database: Any, grant: str) -> None:
+    with database.transaction() as session:
+        organisation = session.get_one(Organisation, FIRST.organisation_id)
+        organisation.name_en = "First Department"
+        authorisation.hold_grant(session, FIRST, grant, "用途不符")
+        told = session.exec(select(Message).where(Message.subject == grant, Message.kind == "grant.held")).all()
+        assert told
+        for message in told:
+            assert inbox.sentence(message, "zh").startswith(f"{organisation.name_zh}已撤回")
+            assert inbox.sentence(message, "en").startswith("First Department has withdrawn")
 
 
 def test_each_of_those_responsible_withdraws_and_lifts_its_own(database: Any, grant: str) -> None:

@@ -77,3 +77,15 @@ def test_what_is_overdue_comes_first_and_kinds_can_be_picked(pages: Pages, monke
     assert "1 is overdue." in text
     assert re.findall(r"Title \d", member.get("/home?kind=order.pay").text) == ["Title 0"]
     assert "您有 3 项待办" in pages.member("operator", "zh").get("/home").text
+
+
+def test_what_has_a_name_in_both_languages_is_called_by_that_of_the_reader(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(session: Session, actor: Actor) -> Iterable[WorkItem]:
+        yield WorkItem("app.review", "one", "肿块半径", "no_such_page:id", "org_x", utc_now(), title_en="Radius of masses")
+        yield WorkItem("app.review", "two", "只有一个名字", "no_such_page:id", "org_x", utc_now())
+
+    monkeypatch.setattr(work, "SOURCES", [found])
+    english, chinese = (pages.member("operator", language).get("/home").text for language in ("en", "zh"))
+    names = ("Radius of masses", "肿块半径", "只有一个名字")
+    assert [name in english for name in names] == [True, False, True]
+    assert [name in chinese for name in names] == [False, True, True]
