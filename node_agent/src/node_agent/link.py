@@ -94,6 +94,7 @@ class Link:
         self._write_lock = asyncio.Lock()
         self._max_chunk = MAX_FRAME_BYTES
         self._heard = 0.0  # monotonic seconds
+        self._stale = False  # what the last Hello said has changed since
         self.state = "connecting"
         self.last_contact_ms = 0
 
@@ -136,7 +137,8 @@ class Link:
         return call is not None and await self._write(call, frame)
 
     def redial(self) -> None:
-        """Drop the connection and make a new one, whose Hello says what has changed."""
+        """Drop the connection, or the one that is being made, and make a new one, whose Hello says what has changed."""
+        self._stale = True
         if self._call is not None:
             self._call.cancel()
 
@@ -176,12 +178,15 @@ class Link:
                 call.cancel()
 
     async def _converse(self, call: Any) -> None:
+        self._stale = False
         hello = link_pb2.NodeFrame(hello=self._handler.hello())
         await asyncio.wait_for(call.write(hello.SerializeToString()), _WELCOME_SECONDS)
         welcome = await self._welcome(call)
         reader = Reader(link_pb2.CoordinatorFrame,
                         min(welcome.max_message_bytes or MAX_FRAME_BYTES, _MAX_MESSAGE_BYTES))
         self._max_chunk = welcome.max_chunk_bytes or MAX_FRAME_BYTES
+        if self._stale:
+            raise ConnectionAbortedError("changed since Hello")
         self._call = call
         self.state = "connected"
         self._journal.append("link:connected", protocol=welcome.protocol_version)

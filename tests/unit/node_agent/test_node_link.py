@@ -44,6 +44,22 @@ async def test_allowing_an_app_is_told_in_a_new_hello(place):
 
 
 @runs
+async def test_what_changes_between_hello_and_welcome_is_told_in_another_hello(place):
+    async with one_node(place, allow=False) as (_, coordinator, agent, session):
+        hello = agent.hello
+
+        def outrun():
+            said, agent.hello = hello(), hello
+            agent.admin.AllowApp(local_pb2.AllowAppRequest(name="toy", allow=True))
+            return said
+
+        agent.hello = outrun
+        await session.hang_up()
+        assert not (await coordinator.sessions.get()).hello.apps
+        assert [app.name for app in (await coordinator.sessions.get()).hello.apps] == ["toy"]
+
+
+@runs
 async def test_a_decision_is_told_at_once_and_again_on_every_connection(place):
     async with one_node(place, approval="manual") as (world, coordinator, agent, session):
         jws, asked = world.signed(), []
